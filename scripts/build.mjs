@@ -1,0 +1,7 @@
+// Compiles src/ to dist/. A stale file in dist/ would shadow a renamed module in the kernel, so dist/ is cleared first.
+import { execFileSync } from "node:child_process";
+import { chmodSync, rmSync } from "node:fs";
+
+rmSync("dist", { recursive: true, force: true });
+execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"], { stdio: "inherit" });
+chmodSync("dist/cli.js", 0o755);

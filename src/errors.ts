@@ -1,0 +1,24 @@
+/**
+ * One hierarchy of errors. A message says what is wrong, the value received and what to do; a caller that shows only
+ * `error.message` shows enough.
+ */
+
+/** Base of every error this project raises on purpose. The command line prints its message as one line, exit code 1. */
+export class MaltError extends Error {
+  override name = "MaltError";
+}
+
+/** The caller's input or options are wrong: a file, a field, a flag, a run name. */
+export class InputError extends MaltError {
+  override name = "InputError";
+}
+
+/** The sampling server cannot be reached, or answered with something that is not a completion. */
+export class ServerError extends MaltError {
+  override name = "ServerError";
+}
+
+/** A run folder is not what was expected: other parameters, a second writer, a damaged journal, a full disk. */
+export class RunError extends MaltError {
+  override name = "RunError";
+}

@@ -1,0 +1,153 @@
+/**
+ * The nouns of the project. Rows that end up in files use the files' column names (snake_case); everything else is
+ * camelCase. Types only: no logic lives here.
+ */
+
+/** Which part of a benchmark a question belongs to. Splits are by question, never by row. */
+export type Split = "train" | "validation" | "test";
+
+/** One benchmark question. `choices` are the texts of the options A, B, C, …; then `answer` is a letter. */
+export interface Question {
+  /** Unique within a benchmark. */
+  id: string;
+  benchmark: string;
+  split: Split;
+  question: string;
+  choices: readonly string[] | null;
+  /** Reference answer in the benchmark's own notation: a number, a letter or LaTeX. */
+  answer: string;
+}
+
+/** One chat message, as the OpenAI chat-completions API and TRL's conversational formats spell it. */
+export interface Message {
+  role: "system" | "user" | "assistant";
+  content: string;
+}
+
+/**
+ * A role of the team as data (paper, Section 4.1). The position in the list of roles is the depth in the tree, so
+ * another team (G+V, or two rounds of critique) is another list.
+ */
+export interface Role {
+  /** Unique in the list: `generator`, `verifier`, `refiner`, `verifier-2`, … Its first letter names it in node ids. */
+  name: string;
+  /** Which template of the prompt set it speaks from. */
+  template: "generator" | "verifier" | "refiner";
+  /** Name of the earlier role whose output it sees as the answer; null for a role that sees only the question. */
+  answer: string | null;
+  /** Name of the earlier role whose output it sees as the critique; null where the template takes an empty critique. */
+  critique: string | null;
+  /** Children per parent state, n in the paper (Section 4.2, n = 3). */
+  branching: number;
+}
+
+/** What was said so far on one path, oldest first. Together with the question it is the state a role sees. */
+export interface Turn {
+  role: string;
+  text: string;
+}
+
+/** Sampling parameters. All are always sent, so that a server's defaults never decide. */
+export interface Sampling {
+  /** ≥ 0; 0.3 in the paper (Section 5). */
+  temperature: number;
+  /** (0, 1] */
+  top_p: number;
+  /** ≥ 1 */
+  max_tokens: number;
+  presence_penalty: number;
+  frequency_penalty: number;
+}
+
+/** Where a completion comes from: a model served under a name, with an optional adapter (its name and content hash). */
+export interface PolicyId {
+  model: string;
+  adapter: { name: string; sha256: string } | null;
+}
+
+/** A request for `n` completions of one state. Completion i has the effective seed `seed + i`, as vLLM counts. */
+export interface CompletionRequest {
+  policy: PolicyId;
+  messages: readonly Message[];
+  n: number;
+  /** 31-bit unsigned integer. */
+  seed: number;
+  sampling: Sampling;
+}
+
+/** One finished choice. Empty text and finish_reason "length" are results, not errors. */
+export interface Completion {
+  text: string;
+  finish_reason: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  /** Requests that failed before this one succeeded; retries shift the sampling distribution, so they are kept. */
+  retries: number;
+}
+
+/** Asks the server; resolves to exactly `request.n` completions in choice order, or rejects with a MaltError. */
+export type Complete = (request: CompletionRequest, signal?: AbortSignal) => Promise<Completion[]>;
+
+/** One line of the journal: a finished completion and where it belongs. The journal is the only truth of a run. */
+export interface JournalEntry extends Completion {
+  /** SHA-256 over model, adapter, messages, sampling parameters, seed, question id, node id. */
+  key: string;
+  question_id: string;
+  /** Path from the question: `g0`, `g0.v2`, `g0.v2.r1`. */
+  node_id: string;
+  role: string;
+  seed: number;
+  model: string;
+}
+
+/** A node of a tree: one row of nodes.parquet. */
+export interface Node {
+  question_id: string;
+  node_id: string;
+  /** null for the first role. */
+  parent_id: string | null;
+  role: string;
+  /** 0, 1, 2, … */
+  depth: number;
+  /** 0 … n−1 */
+  branch: number;
+  text: string;
+  finish_reason: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  seed: number;
+  model: string;
+  /** Canonical form of this node's own answer; null if it gives none. */
+  answer: string | null;
+  /** Whether this node's own answer is right; null if it gives none. */
+  correct: boolean | null;
+  /** Backed-up value in [0, 1]; null below an incomplete subtree. */
+  value: number | null;
+  /** value > θ; null where value is null. */
+  label: boolean | null;
+}
+
+/** A supervised example: one row of sft.parquet. */
+export interface SftExample {
+  question_id: string;
+  role: string;
+  node_id: string;
+  value: number;
+  prompt: readonly Message[];
+  completion: readonly Message[];
+}
+
+/** A preference pair of siblings, so of the same prompt: one row of dpo.parquet. */
+export interface PreferencePair {
+  question_id: string;
+  role: string;
+  /** null for the first role, whose parent is the question. */
+  parent_id: string | null;
+  chosen_id: string;
+  rejected_id: string;
+  chosen_value: number;
+  rejected_value: number;
+  prompt: readonly Message[];
+  chosen: readonly Message[];
+  rejected: readonly Message[];
+}
