@@ -57,6 +57,8 @@ export interface Sampling {
   max_tokens: number;
   presence_penalty: number;
   frequency_penalty: number;
+  /** Fields beyond the OpenAI API that shape the distribution too (top_k, min_p, …), sent as they are. */
+  extra: Readonly<Record<string, unknown>>;
 }
 
 /** Where a completion comes from: a model served under a name, with an optional adapter (its name and content hash). */
@@ -79,8 +81,10 @@ export interface CompletionRequest {
 export interface Completion {
   text: string;
   finish_reason: string;
-  prompt_tokens: number;
-  completion_tokens: number;
+  /** null where the server does not say. */
+  prompt_tokens: number | null;
+  /** Tokens of this choice alone, its end token included; null where the server does not say. */
+  completion_tokens: number | null;
   /** Requests that failed before this one succeeded; retries shift the sampling distribution, so they are kept. */
   retries: number;
 }
@@ -113,8 +117,8 @@ export interface Node {
   branch: number;
   text: string;
   finish_reason: string;
-  prompt_tokens: number;
-  completion_tokens: number;
+  prompt_tokens: number | null;
+  completion_tokens: number | null;
   seed: number;
   model: string;
   /** Canonical form of this node's own answer; null if it gives none. */
