@@ -18,6 +18,24 @@ export class ServerError extends MaltError {
   override name = "ServerError";
 }
 
+/** No answer came at all: nobody listens at the address, or the connection broke. */
+export class UnreachableError extends ServerError {
+  override name = "UnreachableError";
+}
+
+/** The server understood the request and will not serve it (HTTP 4xx), so that asking again is of no use. */
+export class RefusedError extends ServerError {
+  override name = "RefusedError";
+  /** @param status the HTTP status, 400–499 */
+  constructor(
+    message: string,
+    readonly status: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
 /** A run folder is not what was expected: other parameters, a second writer, a damaged journal, a full disk. */
 export class RunError extends MaltError {
   override name = "RunError";
