@@ -1,0 +1,67 @@
+/**
+ * Takes off what a number or a letter is dressed in and that does not change it: math delimiters, currency signs,
+ * LaTeX fonts and spacing, markdown emphasis. Linear: each step is one pass with no nested repetition. Pure.
+ */
+
+const fonts = "text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname|boxed|fbox|emph|rm|bf";
+const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
+
+/** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
+export function undress(text: string): string {
+  return (
+    text
+      .replace(/[−–﹣－]/g, "-")
+      .replace(/[\u00a0\u2009\u202f]/g, " ")
+      .replace(/,\\! ?(?=\d{3})/g, ",")
+      .replace(/\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\!|\\[()[\]]/g, "")
+      .replace(/\\[dtc]frac(?![a-z])/g, "\\frac")
+      .replace(/\\(?:approx|simeq)(?![a-z])/g, "≈")
+      .replace(/\\?[$€£¥₹]/g, "")
+      // A thin space between digit groups is a thousands separator; every other LaTeX space separates.
+      .replace(/(\d)\\,(?=\d{3}(?!\d))/g, "$1,")
+      .replace(/\\[,;: ]|~|\\q?quad(?![a-z])/g, " ")
+      .replace(fontCommand, " ")
+      .replace(/^[\s*_`]+/, "")
+      .trim()
+  );
+}
+
+/**
+ * Normal form of an answer that is not a number, for comparison as text: undressed, without needless spaces, `x =` in
+ * front, outer braces and a final full stop. It knows no algebra: `a+b` and `b+a` stay different.
+ */
+export function normalizeText(text: string): string {
+  let plain = text;
+  // One layer may uncover another, as in "{x = {5}}"; real answers need one or two rounds.
+  for (let round = 0; round < 8; round++) {
+    const next = normalizeOnce(plain);
+    if (next === plain) break;
+    plain = next;
+  }
+  return plain;
+}
+
+function normalizeOnce(text: string): string {
+  const plain = undress(text)
+    .replace(/\s+/g, " ")
+    .replace(/ (?=[^\p{L}\d])|(?<=[^\p{L}\d]) |(?<=\d) (?=\p{L})|(?<=\p{L}) (?=\d)/gu, "")
+    .replace(/\\frac(\d)(\d)/g, "\\frac{$1}{$2}")
+    .replace(/\^\{?\\circ\}?/g, "")
+    .replace(/^[a-zA-Z](?:=|\\in(?![a-z]))/, "");
+  let end = plain.length;
+  while (end > 0 && ".*_`".includes(plain[end - 1]!)) end--;
+  return stripBraces(plain.slice(0, end));
+}
+
+/** Takes off every pair of braces that wraps the whole, in one pass. */
+function stripBraces(text: string): string {
+  const open: number[] = [];
+  const closes = new Map<number, number>();
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "{") open.push(i);
+    else if (text[i] === "}") closes.set(open.pop() ?? -1, i);
+  }
+  let layers = 0;
+  while (closes.get(layers) === text.length - 1 - layers) layers++;
+  return text.slice(layers, text.length - layers);
+}
