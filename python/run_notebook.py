@@ -1,0 +1,189 @@
+"""Runs notebooks through the real Jupyter kernel and fails when a cell fails.
+
+Scope: execute, judge, fill in execution counts, write the executed copy. It leaves out conversion (nbconvert does it).
+
+The tslab kernel never emits an `error` output: it prints a thrown error or a type error to stderr and answers the cell
+with status "error"; cells waiting behind it are dropped with status "abort"; an error outside the cell's own await
+(an un-awaited promise, a timer) is only printed, often too late for the cell that caused it. So a cell has failed if
+
+- the reply's status is not "ok", or
+- an uncaught exception or unhandled rejection occurred in the kernel while the cell or the turn of the event loop after
+  it ran: hidden cells, which the notebook does not keep, register a listener first and ask it after each cell, or
+- the kernel died (process.exit), or the cell or the notebook ran past its time limit.
+
+Anything on stderr of a cell that has not failed, such as console.warn, is output.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+KERNEL = "tslab"
+LISTEN = """(globalThis as any).strayErrors = [];
+for (const event of ["uncaughtException", "unhandledRejection"]) {
+  process.on(event as any, (error: unknown) => (globalThis as any).strayErrors.push(error));
+}"""
+REPORT = "for (const error of (globalThis as any).strayErrors.splice(0)) console.error(error);"
+TURN = f"await new Promise((resolve) => setTimeout(resolve, 5));\n{REPORT}"
+# After the last cell: until none of the notebook's timers is left, at most 2 s.
+DRAIN = f"""for (let waited = 0; waited < 2000; waited += 20) {{
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  if (!process.getActiveResourcesInfo().includes("Timeout")) break;
+}}
+{REPORT}"""
+
+
+class CellFailure(Exception):
+    """A cell failed; the message says why, `stderr` is what the kernel printed, `cell` its place in the notebook."""
+
+    def __init__(self, reason: str, stderr: str = "", cell: int | None = None):
+        super().__init__(reason)
+        self.stderr = stderr
+        self.cell = cell
+
+
+def stderr_of(cell) -> str:
+    return "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stderr")
+
+
+class Runner:
+    """Executes one notebook cell by cell, in memory."""
+
+    def __init__(self, notebook, cwd: Path, cell_seconds: float, seconds: float):
+        self.notebook = notebook
+        self.deadline = time.monotonic() + seconds
+        self.cell_seconds = cell_seconds
+        self.seconds = seconds
+        self.status = "ok"
+        self.client = NotebookClient(
+            notebook,
+            kernel_name=KERNEL,
+            resources={"metadata": {"path": str(cwd)}},
+            allow_errors=True,  # the verdict is formed here, from status and stderr
+            record_timing=False,  # timestamps would make every execution another file
+            coalesce_streams=True,
+            raise_on_iopub_timeout=True,
+            on_cell_executed=self._remember,
+        )
+
+    def _remember(self, cell, cell_index, execute_reply):
+        self.status = execute_reply["content"]["status"]
+
+    async def _execute(self, cell, index: int, count: int | None):
+        left = self.deadline - time.monotonic()
+        limit = min(self.cell_seconds, left)
+        if limit <= 0:
+            raise CellFailure(f"the notebook ran past its limit of {self.seconds:g} s")
+        self.client.timeout = max(1, int(limit))
+        try:
+            await self.client.async_execute_cell(cell, index, execution_count=count)
+        except CellTimeoutError:
+            whose = "the notebook" if left < self.cell_seconds else "the cell"
+            raise CellFailure(f"{whose} ran past its limit of {min(self.cell_seconds, self.seconds):g} s") from None
+        except DeadKernelError:
+            raise CellFailure("the kernel died (process.exit, out of memory or a crash)", stderr_of(cell)) from None
+        if self.status != "ok":
+            raise CellFailure(f"the kernel answered with status {self.status!r}", stderr_of(cell))
+
+    async def _hidden(self, source: str):
+        """Executes a cell that the notebook does not keep; whatever it prints to stderr is a stray error."""
+        cells = self.notebook.cells
+        hidden = nbformat.v4.new_code_cell(source)
+        cells.append(hidden)
+        try:
+            await self._execute(hidden, len(cells) - 1, None)
+        finally:
+            cells.pop()
+        if stderr_of(hidden):
+            raise CellFailure("an error was thrown outside the cell's own await", stderr_of(hidden))
+
+    async def run(self, progress):
+        """Executes all cells; raises CellFailure at the first that fails, after `progress(index, seconds, failure)`."""
+        code = [(i, c) for i, c in enumerate(self.notebook.cells) if c.cell_type == "code" and c.source.strip()]
+        for cell in self.notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        async with self.client.async_setup_kernel():
+            await self._hidden(LISTEN)
+            for count, (index, cell) in enumerate(code, start=1):
+                start = time.monotonic()
+                failure = None
+                try:
+                    await self._execute(cell, index, count)
+                    await self._hidden(DRAIN if count == len(code) else TURN)
+                except CellFailure as error:
+                    failure = CellFailure(str(error), error.stderr, index)
+                progress(count, len(code), cell, time.monotonic() - start, failure)
+                if failure:
+                    raise failure
+
+
+def write(notebook, path: Path):
+    """Writes the executed notebook so that an interrupted write leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".ipynb.tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, path)
+
+
+def run_file(path: Path, args) -> bool:
+    """Runs one notebook file and reports on stdout; True if every cell passed."""
+    start = time.monotonic()
+    print(f"{path}: starting the kernel", flush=True)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as error:
+        print(f"FAILED {path}: not a notebook ({error})", flush=True)
+        return False
+
+    def progress(count, total, cell, seconds, failure):
+        first = cell.source.strip().splitlines()[0][:80]
+        print(f"  [{count}/{total}] {'FAILED' if failure else 'ok'} {seconds:.1f} s  {first}", flush=True)
+
+    cwd = Path(args.cwd) if args.cwd else path.parent
+    runner = Runner(notebook, cwd.resolve(), args.cell_timeout, args.timeout)
+    failure = None
+    try:
+        asyncio.run(runner.run(progress))
+    except CellFailure as error:
+        failure = error
+    except Exception as error:  # the kernel did not start, or nbclient itself failed
+        failure = CellFailure(f"{type(error).__name__}: {error}")
+    if args.in_place and failure is None:
+        write(notebook, path)
+    elif args.out:
+        write(notebook, Path(args.out) / path.name)
+    seconds = time.monotonic() - start
+    if failure is None:
+        print(f"passed {path} ({seconds:.1f} s)", flush=True)
+        return True
+    where = "" if failure.cell is None else f", cell {failure.cell + 1} of {len(notebook.cells)}"
+    print(f"FAILED {path}{where}: {failure} ({seconds:.1f} s)", flush=True)
+    if failure.stderr.strip():
+        print("".join(f"    {line}\n" for line in failure.stderr.strip().splitlines()[:30]), end="", flush=True)
+    return False
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK.ipynb")
+    target = options.add_mutually_exclusive_group()
+    target.add_argument("--out", metavar="DIR", help="write executed copies there, also of a failed one")
+    target.add_argument("--in-place", action="store_true", help="write a passed notebook over itself")
+    options.add_argument("--cwd", metavar="DIR", help="the kernel's folder (default: the notebook's)")
+    options.add_argument("--cell-timeout", type=float, default=300, metavar="SECONDS", help="default 300")
+    options.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="per notebook, default 900")
+    args = options.parse_args()
+    passed = [run_file(path, args) for path in args.notebooks]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+// Numbered steps on the terminal and child processes that stay visible. Plain Node: it runs before `npm ci`.
+import { spawn } from "node:child_process";
+
+/** What a person did or lacks, as opposed to a bug: shown as one line, without a stack. */
+export class SetupError extends Error {}
+
+/** Milliseconds as `8 s` or `3 min 05 s`. */
+export function duration(ms) {
+  const s = Math.round(ms / 1000);
+  return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
+}
+
+/**
+ * Makes a `step(what, work)` that prints `[2/9] what`, runs `work` and prints how long it took. What `work` resolves
+ * to, if anything, is printed as the result.
+ */
+export function steps(total) {
+  const begin = Date.now();
+  let done = 0;
+  return async (what, work) => {
+    const start = Date.now();
+    console.log(`[${++done}/${total}] ${what}`);
+    const result = await work();
+    const elapsed = `${duration(Date.now() - start)}, ${duration(Date.now() - begin)} since the start`;
+    console.log(`      ${result ?? "done"} (${elapsed})`);
+  };
+}
+
+/**
+ * Runs a program with its output passed through; resolves to its exit code. Where the output is a file or a pipe,
+ * programs hide their progress bars, so a line every 15 s says that it is still at work.
+ *
+ * @throws SetupError if the program cannot be started
+ */
+export function run(command, args, options = {}) {
+  const start = Date.now();
+  const still = () => console.log(`      … ${duration(Date.now() - start)}`);
+  const heartbeat = process.stdout.isTTY || options.quiet ? undefined : setInterval(still, 15_000);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: "inherit", ...options });
+    child.on("error", (error) => reject(new SetupError(`${command} cannot be started (${error.code}): is it installed?`)));
+    child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 1)));
+  }).finally(() => clearInterval(heartbeat));
+}
+
+/** Like `run`, for a program that has to succeed. */
+export async function mustRun(command, args, options) {
+  const code = await run(command, args, options);
+  if (code !== 0) throw new SetupError(`\`${[command, ...args].join(" ")}\` ended with exit code ${code}; see its output above`);
+}
+
+/** Runs a script's main function; an error ends the process with exit code 1, a SetupError without a stack. */
+export function main(work) {
+  work().catch((error) => {
+    console.error(error instanceof SetupError ? `error: ${error.message}` : error);
+    process.exit(1);
+  });
+}
