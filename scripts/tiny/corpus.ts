@@ -1,0 +1,72 @@
+/**
+ * Writes what malt-tiny is made from: the benchmark (data/arithmetic/*.jsonl) and the pretraining corpus
+ * (.cache/tiny/corpus.jsonl, one {"prompt": messages, "completion": text} per line, in exactly the prompts the
+ * sampler sends). Same seed, same bytes.
+ */
+import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
+import { finished } from "node:stream/promises";
+import { parseArgs } from "node:util";
+import { maltRoles, messages, promptSet } from "malt-notebooks/prompts";
+import type { Question, Split } from "malt-notebooks/types";
+import { dialogue } from "./dialogues.js";
+import { Dice, makeProblem, type Problem, partOf } from "./problems.js";
+
+const { values } = parseArgs({
+  options: {
+    dialogues: { type: "string", default: "300000" },
+    train: { type: "string", default: "2000" },
+    test: { type: "string", default: "1500" },
+    seed: { type: "string", default: "0" },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help) {
+  console.log("usage: tsx scripts/tiny/corpus.ts [--dialogues 300000] [--train 2000] [--test 1500] [--seed 0]");
+  process.exit(0);
+}
+
+const seed = Number(values.seed);
+const asQuestion = (problem: Problem, id: string, split: Split): Question => ({
+  id,
+  benchmark: "arithmetic",
+  split,
+  question: problem.question,
+  choices: null,
+  answer: String(problem.answer),
+});
+
+mkdirSync("data/arithmetic", { recursive: true });
+for (const split of ["train", "test"] as const) {
+  const dice = new Dice(seed * 3 + (split === "train" ? 1 : 2));
+  const seen = new Set<string>();
+  const rows: string[] = [];
+  while (rows.length < Number(values[split])) {
+    const problem = makeProblem(dice, (template) => partOf(template) === split);
+    if (seen.has(problem.question)) continue;
+    seen.add(problem.question);
+    const { question, template, answer } = problem;
+    const id = `arithmetic-${split}-${rows.length}`;
+    rows.push(JSON.stringify({ id, question, answer: String(answer), split, template }));
+  }
+  writeFileSync(`data/arithmetic/${split}.jsonl`, `${rows.join("\n")}\n`);
+}
+
+mkdirSync(".cache/tiny", { recursive: true });
+const out = createWriteStream(".cache/tiny/corpus.jsonl");
+const dice = new Dice(seed * 3 + 3);
+const roles = maltRoles();
+const set = promptSet("arithmetic");
+// The generator gets the larger share: working two steps in one's head is the hard part.
+const order = ["generator", "generator", "verifier", "refiner", "verifier", "refiner", "generator"] as const;
+for (let i = 0; i < Number(values.dialogues); i++) {
+  const problem = makeProblem(dice, (template) => partOf(template) === "pretrain");
+  const name = order[i % order.length] as (typeof order)[number];
+  const turns = dialogue(problem, name, dice);
+  const role = roles.find((r) => r.name === name);
+  if (!role) throw new Error(`no role ${name}`);
+  const prompt = messages(set, role, asQuestion(problem, "", "train"), turns.slice(0, -1));
+  const line = JSON.stringify({ prompt, completion: turns.at(-1)?.text });
+  if (!out.write(`${line}\n`)) await new Promise((resolve) => out.once("drain", resolve));
+}
+out.end();
+await finished(out);

@@ -1,0 +1,51 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { clusterMean } from "../src/stats.js";
+
+describe("clusterMean", () => {
+  it("is the usual normal interval when every observation is its own cluster", () => {
+    const { mean, low, high, n, clusters } = clusterMean([0, 1, 1, 1], ["a", "b", "c", "d"]);
+    // s² = 0.25, standard error = sqrt(0.25 / 4)
+    expect(mean).toBe(0.75);
+    expect(low).toBeCloseTo(0.75 - 1.959964 * 0.25, 10);
+    expect(high).toBe(1);
+    expect([n, clusters]).toEqual([4, 4]);
+  });
+
+  it("widens when the observations of a question agree, and does not count copies as evidence", () => {
+    const once = clusterMean([0, 1, 1, 0], ["a", "b", "c", "d"]);
+    const copied = clusterMean([0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0], [..."aaabbbcccddd"]);
+    expect(copied.low).toBeCloseTo(once.low, 12);
+    expect(copied.high).toBeCloseTo(once.high, 12);
+  });
+
+  it("does not clip a mean of values outside [0, 1]", () => {
+    expect(clusterMean([5, 9], ["a", "b"]).high).toBeGreaterThan(9);
+  });
+
+  it("has no interval from one cluster and no mean from none", () => {
+    expect(clusterMean([1, 0], ["a", "a"])).toMatchObject({ mean: 0.5, low: Number.NaN, high: Number.NaN });
+    expect(clusterMean([], []).mean).toBeNaN();
+  });
+
+  it("contains its mean and does not depend on the order of clusters", () => {
+    const rows = fc.array(fc.tuple(fc.boolean(), fc.constantFrom("a", "b", "c", "d")), { minLength: 8 });
+    fc.assert(
+      fc.property(rows, (pairs) => {
+        const split = (list: typeof pairs) =>
+          clusterMean(
+            list.map((p) => p[0]),
+            list.map((p) => p[1]),
+          );
+        const estimate = split(pairs);
+        const reversed = split([...pairs].reverse());
+        expect(reversed.mean).toBeCloseTo(estimate.mean, 12);
+        if (estimate.clusters > 1) {
+          expect(reversed.low).toBeCloseTo(estimate.low, 12);
+          expect(estimate.low).toBeLessThanOrEqual(estimate.mean);
+          expect(estimate.high).toBeGreaterThanOrEqual(estimate.mean);
+        }
+      }),
+    );
+  });
+});
