@@ -1,0 +1,8 @@
+/**
+ * Every figure of the notebooks as an Observable Plot specification: plain rows in, `Plot.PlotOptions` out. Pure: no
+ * DOM, no files; `display.ts` draws them, and Plot itself draws them in a browser.
+ */
+export { accuracyFigure, critiqueFigure, lengthFigure } from "./figures/outputs.js";
+export { roleColors } from "./figures/style.js";
+export { treeFigure } from "./figures/tree.js";
+export { type ThresholdMeasure, thresholdFigure, valueFigure } from "./figures/values.js";
