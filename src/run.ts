@@ -1,0 +1,215 @@
+/**
+ * The run folder `outputs/runs/<run>/`: its name, its manifest `run.json` and its `questions.jsonl`. Everything else in
+ * it derives from these and the journal. What it leaves out: the journal itself (journal.ts).
+ */
+import { createHash } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import * as z from "zod";
+import { environment } from "./config.js";
+import { InputError, RunError } from "./errors.js";
+import { sorted } from "./tree.js";
+import type { Question } from "./types.js";
+
+const count = z.number().int().nonnegative();
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+const manifestShape = z.object({
+  /** Version of this file's form. */
+  schema: z.literal(1),
+  run: z.string(),
+  /** First start, ISO 8601. */
+  created: z.string(),
+  config: z.object({
+    base_url: z.string(),
+    policy: z.object({
+      model: z.string(),
+      adapter: z.object({ name: z.string(), sha256: z.string() }).nullable(),
+    }),
+    sampling: z.object({
+      temperature: z.number(),
+      top_p: z.number(),
+      max_tokens: count,
+      presence_penalty: z.number(),
+      frequency_penalty: z.number(),
+      extra: z.record(z.string(), z.unknown()),
+    }),
+    roles: z.array(
+      z.object({
+        name: z.string(),
+        template: z.enum(["generator", "verifier", "refiner"]),
+        answer: z.string().nullable(),
+        critique: z.string().nullable(),
+        branching: count,
+      }),
+    ),
+    prompt_set: z.string(),
+    seed: z.number().int(),
+    concurrency: count,
+  }),
+  benchmark: z.object({
+    name: z.string(),
+    /** Path or URL as given. */
+    source: z.string(),
+    /** Of the source file; null where the source is not a file, such as rows made in a notebook. */
+    sha256: sha256.nullable(),
+    questions: count,
+    /** Of questions.jsonl, so of the questions after selection and normalisation. */
+    questions_sha256: sha256,
+  }),
+  prompt_set_hash: sha256,
+  server: z.object({ owner: z.string().nullable(), build: z.string().nullable() }),
+  versions: z.object({ malt: z.string(), node: z.string(), git: z.string().nullable() }),
+  counts: z.object({
+    asked: count,
+    ok: count,
+    failed: count,
+    pending: count,
+    completions: count,
+    truncated: count,
+    retries: count,
+    completion_tokens: count,
+  }),
+  /** Time spent sampling, over all starts. */
+  wall_seconds: z.number().nonnegative(),
+});
+
+/** The content of run.json. */
+export type Manifest = z.infer<typeof manifestShape>;
+
+/** Folder of a run. @throws InputError unless the name matches `^[a-z0-9][a-z0-9._-]{0,63}$` */
+export function runDir(name: string, outputs: string = environment().outputs): string {
+  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name))
+    throw new InputError(
+      `run name "${name}" is not allowed; use 1 to 64 of a-z, 0-9, ".", "_" and "-", a letter or digit first`,
+    );
+  return join(outputs, "runs", name);
+}
+
+/** Reads run.json. @throws RunError if there is none or it is not one */
+export async function readManifest(dir: string): Promise<Manifest> {
+  const manifest = await findManifest(dir);
+  if (!manifest) throw new RunError(`no run.json in ${dir}; sample the run first, or check its name`);
+  return manifest;
+}
+
+/** Reads run.json if there is one. @throws RunError if it is damaged */
+export async function findManifest(dir: string): Promise<Manifest | null> {
+  const path = join(dir, "run.json");
+  const text = await readFile(path, "utf8").catch((error) => {
+    if (error.code === "ENOENT") return null;
+    throw new RunError(`cannot read ${path}: ${error.message}`, { cause: error });
+  });
+  if (text === null) return null;
+  const manifest = manifestShape.safeParse(parseJson(text));
+  if (manifest.success) return manifest.data;
+  const issue = manifest.error.issues[0];
+  throw new RunError(`${path} is not a manifest (${issue?.path.join(".")}: ${issue?.message}); restore it`);
+}
+
+/** Writes run.json whole or not at all. @throws RunError if it cannot be written */
+export async function writeManifest(dir: string, manifest: Manifest): Promise<void> {
+  await writeWhole(join(dir, "run.json"), `${JSON.stringify(manifestShape.parse(manifest), null, 2)}\n`);
+}
+
+/**
+ * What would make `next` another run than `old`: model, adapter, sampling, roles, prompts, seed and questions, as lines
+ * "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
+ */
+export function differences(old: Manifest, next: Manifest): string[] {
+  const [before, after] = [flat(identity(old)), flat(identity(next))];
+  const paths = [...new Set([...before.keys(), ...after.keys()])];
+  const show = (value: string | undefined) => value ?? "none";
+  return paths
+    .filter((path) => before.get(path) !== after.get(path))
+    .map((path) => `${path}: ${show(before.get(path))} → ${show(after.get(path))}`);
+}
+
+/** @throws RunError that lists the differences, if there are any */
+export function requireSame(old: Manifest, next: Manifest): void {
+  const lines = differences(old, next);
+  if (lines.length > 0)
+    throw new RunError(
+      `run "${old.run}" was started with other parameters (${lines.join("; ")}); use them, or another --run name`,
+    );
+}
+
+function identity({ config, benchmark, prompt_set_hash }: Manifest): unknown {
+  const { policy, sampling, roles, prompt_set, seed } = config;
+  const { name, questions, questions_sha256 } = benchmark;
+  return {
+    policy,
+    sampling,
+    roles,
+    prompt_set,
+    seed,
+    benchmark: { name, questions, questions_sha256 },
+    prompt_set_hash,
+  };
+}
+
+/** Leaves of a JSON value by dotted path, as JSON text. */
+function flat(value: unknown, path: string[] = [], leaves = new Map<string, string>()): Map<string, string> {
+  if (value !== null && typeof value === "object")
+    for (const [key, inner] of Object.entries(value)) flat(inner, [...path, key], leaves);
+  else leaves.set(path.join("."), JSON.stringify(value));
+  return leaves;
+}
+
+/** One question per line, keys sorted: the same questions always give the same bytes. */
+export function questionsJsonl(questions: readonly Question[]): string {
+  return questions.map((question) => `${JSON.stringify(question, sorted)}\n`).join("");
+}
+
+/** Writes questions.jsonl, the questions of the run in order. @throws RunError if it cannot be written */
+export async function writeQuestions(dir: string, questions: readonly Question[]): Promise<void> {
+  await writeWhole(join(dir, "questions.jsonl"), questionsJsonl(questions));
+}
+
+/** Reads questions.jsonl, in order. @throws RunError if it is missing or not what the manifest says */
+export async function readQuestions(dir: string): Promise<Question[]> {
+  const path = join(dir, "questions.jsonl");
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw new RunError(`cannot read ${path}: ${error.message}; sample the run first`, { cause: error });
+  });
+  const { benchmark } = await readManifest(dir);
+  if (hash(text) !== benchmark.questions_sha256)
+    throw new RunError(`${path} is not the file this run was sampled from (its SHA-256 is not run.json's); restore it`);
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Question);
+}
+
+/** SHA-256 of a text or of bytes, in hex. */
+export function hash(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
+
+/** Writes beside, makes durable, renames: a reader sees the old file or the new one, also after a crash. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  const draft = `${path}.${process.pid}.draft`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const handle = await open(draft, "w");
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true }).catch(() => {});
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RunError(`cannot write ${path}: ${reason}`, { cause: error });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
