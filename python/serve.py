@@ -3,7 +3,7 @@
 Scope: turn a few options into llama.cpp parameters, say on stdout where the server listens, and end with the parent.
 It leaves out profiles, model files and health checks: src/server.ts knows those.
 
-Protocol: one JSON line on stdout, {"url": ..., "version": ...} once the model is loaded or {"error": ...} before exit
+Protocol: one JSON line on stdout, {"url": ..., "version": ...} once the server answers on /health, or {"error": ...} before exit
 code 1; llama.cpp's own log goes to stderr. The process ends when its stdin closes, so it cannot outlive a parent that
 holds the other end, not even one that was killed with SIGKILL.
 """
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+import urllib.request
 
 # OpenMP threads spin while they wait. With as many threads as cores and any other busy process the default spins to a
 # standstill, so waiting threads go to sleep soon. OpenMP reads this once, when llama.cpp is loaded.
@@ -52,6 +53,8 @@ def main() -> int:
     params.cache_prompt = True
     params.endpoint_metrics = True
     params.ui = False
+    # Loopback is reachable from any web page in the user's browser: no page may read an answer.
+    params.cors_origins = "http://127.0.0.1"
     # The OpenAI API has no top_k, min_p or repetition penalty. llama.cpp's defaults for them would cut the distribution
     # silently, so they are switched off: a request means the same here as on vLLM.
     params.sampling.top_k = 0
@@ -62,7 +65,10 @@ def main() -> int:
 
     try:
         server = xllamacpp.Server(params)
-    except RuntimeError as error:
+        # Straight to loopback, whatever proxy the environment names.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct.open(f"{server.listening_address}/health", timeout=30).close()
+    except (RuntimeError, OSError) as error:
         say({"error": str(error)})
         return 1
     say({"url": server.listening_address, "version": xllamacpp.__version__})

@@ -143,7 +143,10 @@ export function plan({ force = false } = {}) {
   if (!installed) {
     todo.push([`Install npm packages (Node.js ${process.versions.node})`, () => npm(["ci", "--ignore-scripts"])]);
     todo.push([`Make .venv (Python ${python.version})`, () => makeVenv(python.command)]);
-    todo.push(["Install Python packages: JupyterLab, llama.cpp", () => mustRun(venv("uv"), ["sync", "--locked", "--inexact"], options)]);
+    todo.push([
+      "Install Python packages: JupyterLab, llama.cpp",
+      () => mustRun(venv("uv"), ["sync", "--locked", "--inexact"], options),
+    ]);
     todo.push(["Register the TypeScript kernel in .venv", () => registerKernel().then(() => writeStamp({ install }))]);
   }
   if (!built) {
@@ -161,6 +164,14 @@ export async function setUp(settings) {
   for (const [what, work] of todo) await step(what, work);
 }
 
+/** Adds an optional group of Python packages of pyproject.toml, such as `smollm2` or `train`. */
+function installExtra(name) {
+  if (!name) throw new SetupError("--extra needs a name: smollm2 or train");
+  if (!existsSync(venv("uv"))) throw new SetupError("there is no .venv yet: run `npm run setup` first");
+  return mustRun(venv("uv"), ["sync", "--locked", "--inexact", "--extra", name], options);
+}
+
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  main(() => setUp({ force: process.argv.includes("--force") }));
+  const extra = process.argv.indexOf("--extra");
+  main(() => (extra > 0 ? installExtra(process.argv[extra + 1]) : setUp({ force: process.argv.includes("--force") })));
 }
