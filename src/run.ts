@@ -14,7 +14,8 @@ import type { Question } from "./types.js";
 const count = z.number().int().nonnegative();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
-const manifestShape = z.object({
+// Loose, so that later steps can keep a section of their own, such as `export`.
+const manifestShape = z.looseObject({
   /** Version of this file's form. */
   schema: z.literal(1),
   run: z.string(),
@@ -72,6 +73,8 @@ const manifestShape = z.object({
   }),
   /** Time spent sampling, over all starts. */
   wall_seconds: z.number().nonnegative(),
+  /** Options and counts of the last export (dataset.ts), if there was one. */
+  export: z.record(z.string(), z.unknown()).optional(),
 });
 
 /** The content of run.json. */

@@ -1,0 +1,190 @@
+/** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import { fileSha256, loadQuestions } from "../benchmarks.js";
+import { environment, profile } from "../config.js";
+import { download } from "../download.js";
+import { InputError, RunError, ServerError } from "../errors.js";
+import { neutralExtra, openaiPolicy } from "../policy.js";
+import { progressLine } from "../progress.js";
+import { maltRoles, promptSet } from "../prompts.js";
+import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
+import type { Split } from "../types.js";
+
+interface Flags {
+  questions: string;
+  run: string;
+  baseUrl?: string;
+  profile: string;
+  model?: string;
+  benchmark?: string;
+  split?: Split;
+  limit?: number;
+  promptSet?: string;
+  branching: number;
+  temperature: number;
+  topP: number;
+  maxTokens?: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  extraBody: Record<string, unknown>;
+  seed: number;
+  concurrency?: number;
+  maxRetries: number;
+}
+
+/** Adds the command to the command line. */
+export function register(program: Command): void {
+  program
+    .command("sample")
+    .description("sample trees of completions for every question; run it again to go on where it stopped")
+    .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
+    .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
+    .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
+    .option("--profile <name>", "tiny, smollm2 or vllm: the embedded server's model, and defaults", "tiny")
+    .option("--model <name>", "served model name (default: the only one that is served)")
+    .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
+    .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
+    .option("--limit <n>", "keep the first n questions", number("--limit", { min: 1, integer: true }))
+    .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
+    .option("--branching <n>", "children per state", number("--branching", { min: 1, integer: true }), 3)
+    .option("--temperature <t>", "", number("--temperature", { min: 0 }), defaultSampling.temperature)
+    .option("--top-p <p>", "", number("--top-p", { min: 0, max: 1 }), defaultSampling.top_p)
+    .option(
+      "--max-tokens <n>",
+      "longest completion (default: by profile)",
+      number("--max-tokens", { min: 1, integer: true }),
+    )
+    .option("--presence-penalty <x>", "", number("--presence-penalty", { min: -2, max: 2 }), 0)
+    .option("--frequency-penalty <x>", "", number("--frequency-penalty", { min: -2, max: 2 }), 0)
+    .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
+    .option("--seed <n>", "seed of the run", number("--seed", { min: 0, integer: true }), 0)
+    .option(
+      "--concurrency <n>",
+      "requests in flight (default: by profile)",
+      number("--concurrency", { min: 1, integer: true }),
+    )
+    .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
+    .action(sample);
+}
+
+async function sample(flags: Flags): Promise<void> {
+  const env = environment();
+  const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
+  const questions = await loadQuestions(flags.questions, sources);
+  const size = profile(flags.baseUrl || env.baseURL ? "vllm" : flags.profile);
+  const embedded = await startEmbedded(flags.baseUrl ?? env.baseURL, size.name);
+  const baseURL = embedded?.baseURL ?? flags.baseUrl ?? env.baseURL!;
+  const interrupted = new AbortController();
+  const interrupt = () =>
+    interrupted.abort(new RunError("interrupted; what had finished is kept, run the same command again to go on"));
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  const line = progressLine("sampling requests", process.stderr);
+  let failure: ServerError | null = null;
+  try {
+    const server = openaiPolicy({ baseURL, apiKey: embedded ? null : env.apiKey, maxRetries: flags.maxRetries });
+    const result = await sampleRun({
+      run: flags.run,
+      outputs: env.outputs,
+      questions,
+      source: { path: flags.questions, sha256: await fileSha256(await localPath(flags.questions)) },
+      server,
+      baseURL,
+      model: flags.model ?? embedded?.model ?? (await onlyModel(await server.models(), baseURL)),
+      sampling: {
+        temperature: flags.temperature,
+        top_p: flags.topP,
+        max_tokens: flags.maxTokens ?? size.maxTokens,
+        presence_penalty: flags.presencePenalty,
+        frequency_penalty: flags.frequencyPenalty,
+        extra: flags.extraBody,
+      },
+      roles: maltRoles(flags.branching),
+      promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
+      seed: flags.seed,
+      concurrency: flags.concurrency ?? size.concurrency,
+      onProgress: ({ ok, failed, asked }) => line.update(ok + failed, asked),
+      onFailure: (error) => {
+        failure ??= error;
+      },
+      signal: interrupted.signal,
+    });
+    line.end();
+    process.stdout.write(`${summary(result)}\n`);
+    const { failed, asked } = result.manifest.counts;
+    if (failed > 0)
+      throw new ServerError(
+        `${failed} of ${asked} requests failed, the first with: ${failure!.message}; run the same command to ask again`,
+      );
+  } catch (error) {
+    line.end();
+    throw error;
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    await embedded?.stop();
+  }
+}
+
+/** Where a source lies on this machine; loading it has put a URL's content into the cache. */
+async function localPath(source: string): Promise<string> {
+  if (!URL.canParse(source)) return source;
+  const url = new URL(source);
+  if (/^https?:$/.test(url.protocol)) return download(url);
+  return url.protocol === "file:" ? fileURLToPath(url) : source;
+}
+
+/** The embedded server of a profile, unless another server is named. */
+async function startEmbedded(baseURL: string | null, name: string) {
+  if (baseURL) return null;
+  if (!profile(name).embedded)
+    throw new InputError(`profile "${name}" has no embedded server; give --base-url or set OPENAI_BASE_URL`);
+  const { startServer } = await import("../server.js");
+  return startServer({ profile: name, onStatus: (text) => process.stderr.write(`${text}\n`) });
+}
+
+async function onlyModel(served: readonly string[], baseURL: string): Promise<string> {
+  const [only, another] = served;
+  if (only !== undefined && another === undefined) return only;
+  throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with --model`);
+}
+
+/** One line: what the run holds, what this start added and how fast, and where it is. */
+function summary({ dir, manifest, wasComplete, session }: SampledRun): string {
+  const { counts, benchmark } = manifest;
+  const holds =
+    `${benchmark.questions} questions, ${counts.completions} completions, ${counts.failed} failed, ` +
+    `${counts.pending} pending, ${counts.truncated} truncated, ${counts.retries} retries`;
+  if (wasComplete) return `run "${manifest.run}" is complete, nothing was asked: ${holds}, in ${dir}`;
+  const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
+  return `${holds}; ${session.completions} completions in ${session.seconds.toFixed(1)} s (${rate.toFixed(0)} tokens/s); in ${dir}`;
+}
+
+const splits = ["train", "validation", "test"] as const;
+
+function oneOf<T extends string>(flag: string, allowed: readonly T[]) {
+  return (text: string): T => {
+    const found = allowed.find((name) => name === text);
+    if (!found) throw new InputError(`${flag} must be one of ${allowed.join(", ")}, not "${text}"`);
+    return found;
+  };
+}
+
+function number(flag: string, rule: { min: number; max?: number; integer?: boolean }) {
+  const { min, max = Number.MAX_SAFE_INTEGER, integer = false } = rule;
+  return (text: string): number => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (Number.isFinite(value) && value >= min && value <= max && (!integer || Number.isInteger(value))) return value;
+    const bounds = rule.max === undefined ? `≥ ${min}` : `in ${min} … ${max}`;
+    throw new InputError(`${flag} must be ${integer ? "an integer" : "a number"} ${bounds}, not "${text}"`);
+  };
+}
+
+function json(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // Said below, with the text.
+  }
+  throw new InputError(`--extra-body must be a JSON object such as '{"top_k":-1}', not "${text}"`);
+}

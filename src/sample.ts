@@ -1,0 +1,193 @@
+/**
+ * Samples a run: puts together the server, the run folder, the journal and the tree sampler. The command `malt sample`
+ * and the notebooks call this one function.
+ */
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { InputError } from "./errors.js";
+import { openJournal } from "./journal.js";
+import { neutralExtra, type Policy, requireModel } from "./policy.js";
+import { maltRoles, type PromptSet, promptSet, promptSetHash, promptSets } from "./prompts.js";
+import {
+  findManifest,
+  hash,
+  type Manifest,
+  questionsJsonl,
+  requireSame,
+  runDir,
+  writeManifest,
+  writeQuestions,
+} from "./run.js";
+import { type Counts, type SampleTreesOptions, sampleTrees, statesPerTree } from "./tree.js";
+import type { PolicyId, Question, Role, Sampling } from "./types.js";
+
+/** The paper's temperature (Section 5) and an otherwise untouched distribution. */
+export const defaultSampling: Readonly<Sampling> = {
+  temperature: 0.3,
+  top_p: 1,
+  max_tokens: 1024,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  extra: neutralExtra,
+};
+
+export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" | "onFailure" | "signal"> {
+  /** Name of the run. */
+  run: string;
+  /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
+  outputs?: string;
+  questions: readonly Question[];
+  /** Where the questions came from, for the manifest. */
+  source: { path: string; sha256: string | null };
+  server: Policy;
+  baseURL: string;
+  model: PolicyId["model"];
+  adapter?: PolicyId["adapter"];
+  /** What differs from {@link defaultSampling}. */
+  sampling?: Partial<Sampling>;
+  /** Default: generator, verifier, refiner with n = 3 (Section 4.2). */
+  roles?: readonly Role[];
+  /** Default: {@link promptSetFor} the questions. */
+  promptSet?: PromptSet;
+  seed?: number;
+  concurrency?: number;
+}
+
+/** What a call of {@link sampleRun} did. */
+export interface SampledRun {
+  dir: string;
+  manifest: Manifest;
+  /** Whether there was nothing left to ask. */
+  wasComplete: boolean;
+  /** Completions and tokens of this call alone, and its seconds: what a rate is computed from. */
+  session: { completions: number; completion_tokens: number; seconds: number };
+}
+
+/**
+ * Starts a run or goes on with it. A complete run is returned as it is, without a request.
+ * @throws InputError, ServerError or RunError; whatever had finished is in the journal, and the same call goes on
+ */
+export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> {
+  const { questions, server, baseURL, model, seed = 0, concurrency = 16 } = options;
+  const dir = runDir(options.run, options.outputs);
+  const sampling = { ...defaultSampling, ...options.sampling };
+  const roles = [...(options.roles ?? maltRoles())];
+  const set = options.promptSet ?? promptSetFor(questions);
+  const policy: PolicyId = { model, adapter: options.adapter ?? null };
+  const wanted: Manifest = {
+    schema: 1,
+    run: options.run,
+    created: new Date().toISOString(),
+    config: { base_url: baseURL, policy, sampling, roles, prompt_set: set.name, seed, concurrency },
+    benchmark: {
+      name: benchmarkName(questions),
+      source: options.source.path,
+      sha256: options.source.sha256,
+      questions: questions.length,
+      questions_sha256: hash(questionsJsonl(questions)),
+    },
+    prompt_set_hash: promptSetHash(set),
+    server: { owner: null, build: null },
+    versions: await versions(),
+    counts: { ...nothing, asked: questions.length * statesPerTree(roles) },
+    wall_seconds: 0,
+  };
+  wanted.counts.pending = wanted.counts.asked;
+
+  const before = await findManifest(dir);
+  if (before) requireSame(before, wanted);
+  if (before && before.counts.ok === before.counts.asked)
+    return { dir, manifest: before, wasComplete: true, session: { completions: 0, completion_tokens: 0, seconds: 0 } };
+  const { models, owner, build } = await server.server();
+  requireModel(model, models, baseURL);
+
+  const journal = await openJournal(dir);
+  try {
+    // Only now is this process alone with the folder.
+    const old = await findManifest(dir);
+    if (old) requireSame(old, wanted);
+    else await writeQuestions(dir, questions);
+    const manifest = { ...wanted, created: old?.created ?? wanted.created, server: { owner, build } };
+    const earlier = old?.wall_seconds ?? 0;
+    const began = performance.now();
+    let first: Counts | null = null;
+    let latest: Counts = wanted.counts;
+    const record = async (): Promise<Manifest> => {
+      const seconds = (performance.now() - began) / 1000;
+      const now = { ...manifest, counts: latest, wall_seconds: Math.round((earlier + seconds) * 1000) / 1000 };
+      await writeManifest(dir, now);
+      return now;
+    };
+    await record();
+    const onProgress = (counts: Readonly<Counts>) => {
+      first ??= counts;
+      latest = counts;
+      options.onProgress?.(counts);
+    };
+    const { onFailure, signal } = options;
+    const shared = {
+      questions,
+      roles,
+      promptSet: set,
+      policy,
+      sampling,
+      seed,
+      concurrency,
+      journal,
+      onFailure,
+      signal,
+    };
+    try {
+      latest = await sampleTrees({ ...shared, complete: server.complete, onProgress });
+    } catch (error) {
+      // What stopped the run is the message to show, not that run.json could not be written either.
+      await record().catch(() => {});
+      throw error;
+    }
+    const start: Counts = first ?? latest;
+    const session = {
+      completions: latest.completions - start.completions,
+      completion_tokens: latest.completion_tokens - start.completion_tokens,
+      seconds: (performance.now() - began) / 1000,
+    };
+    return { dir, manifest: await record(), wasComplete: start.ok === start.asked, session };
+  } finally {
+    await journal.close();
+  }
+}
+
+/** The prompt set for questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */
+export function promptSetFor(questions: readonly Question[]): PromptSet {
+  const names = new Set(questions.map(({ benchmark }) => benchmark));
+  const [name] = names;
+  if (names.size === 1 && name !== undefined && Object.hasOwn(promptSets, name)) return promptSet(name);
+  return promptSet(questions.length > 0 && questions.every(({ choices }) => choices) ? "csqa" : "gsm8k");
+}
+
+function benchmarkName(questions: readonly Question[]): string {
+  if (questions.length === 0) throw new InputError("there are no questions to sample; check the file and --limit");
+  return [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
+}
+
+const nothing: Counts = {
+  asked: 0,
+  ok: 0,
+  failed: 0,
+  pending: 0,
+  completions: 0,
+  truncated: 0,
+  retries: 0,
+  completion_tokens: 0,
+};
+
+/** Version of this package, of Node, and the git commit where it runs from a checkout of its own. */
+async function versions(): Promise<Manifest["versions"]> {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const { version } = JSON.parse(await readFile(`${root}package.json`, "utf8")) as { version: string };
+  const git = await promisify(execFile)("git", ["-C", root, "describe", "--always", "--dirty", "--abbrev=12"])
+    .then(({ stdout }) => stdout.trim())
+    .catch(() => null);
+  return { malt: version, node: process.versions.node, git };
+}
