@@ -73,7 +73,8 @@ interface Located {
 
 /** Ends the completion where another speaker or the next few-shot question begins. */
 function ownLength(text: string): number {
-  const special = text.search(/<\||<\/s>|<eos>|<end_of_turn>/);
+  // A whole token: "0<|y+2|<5" is mathematics.
+  const special = text.search(/<\|[a-z_][a-z0-9_]{1,40}\|>|<\/s>|<eos>|<end_of_turn>/i);
   const limit = special < 0 ? text.length : special;
   const first = /^[\s*_#>]*final answer/im.exec(text);
   if (!first) return limit;

@@ -1,0 +1,97 @@
+/**
+ * Fetches a benchmark file once. The copy lies in the project's cache beside a record of where it came from and its
+ * SHA-256; a copy that no longer matches its record is refused, not used.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { InputError } from "./errors.js";
+
+/** Where downloads are kept: inside the project, ignored by git. */
+export const defaultCache = fileURLToPath(new URL("../.cache/benchmarks/", import.meta.url));
+
+/** A server that sends nothing for this long has failed; milliseconds. */
+const TIMEOUT_MS = 120_000;
+
+/** SHA-256 of a file's bytes, as 64 hexadecimal digits. @throws InputError if it cannot be read */
+export async function fileSha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    await pipeline(createReadStream(path), hash);
+  } catch (error) {
+    throw new InputError(`cannot read "${path}" (${(error as NodeJS.ErrnoException).code}); check the path`);
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * Downloads an http(s) URL unless it is in the cache, and returns the local path. A fragment `#sha256=<64 hex digits>`
+ * pins the expected content.
+ * @throws InputError if the download fails or the content is not what was recorded or pinned
+ */
+export async function download(url: URL, cache: string = defaultCache): Promise<string> {
+  const pin = /^#sha256=([0-9a-f]{64})$/i.exec(url.hash)?.[1]?.toLowerCase();
+  const address = new URL(url);
+  address.hash = "";
+  const folder = join(cache, createHash("sha256").update(address.href).digest("hex").slice(0, 16));
+  // The name keeps its ending, which tells the format; nothing else of the address reaches the file system.
+  const name =
+    basename(address.pathname)
+      .replace(/[^\w.-]/g, "_")
+      .replace(/^\.+/, "_")
+      .slice(-100) || "file";
+  const path = join(folder, name);
+  const record = join(folder, "source.json");
+  const recorded = await readFile(record, "utf8").then(
+    (text) => (JSON.parse(text) as { sha256: string }).sha256,
+    () => null,
+  );
+  if (recorded === null) {
+    await mkdir(folder, { recursive: true });
+    const partial = `${path}.${process.pid}.partial`;
+    try {
+      await fetchTo(address, partial);
+      check(address, pin, await fileSha256(partial));
+      await rename(partial, path);
+    } finally {
+      await rm(partial, { force: true });
+    }
+    // Written last: without it the download counts as not done.
+    await writeFile(record, `${JSON.stringify({ url: address.href, sha256: await fileSha256(path) })}\n`);
+    return path;
+  }
+  const found = await fileSha256(path);
+  if (found !== recorded) {
+    throw new InputError(
+      `"${path}" has SHA-256 ${found}, but ${recorded} was downloaded; delete its folder to fetch it again`,
+    );
+  }
+  check(address, pin, found);
+  return path;
+}
+
+function check(address: URL, pin: string | undefined, found: string): void {
+  if (pin !== undefined && pin !== found) {
+    throw new InputError(
+      `${address.href} has SHA-256 ${found}, but ${pin} was asked for; check the address or the pin`,
+    );
+  }
+}
+
+async function fetchTo(address: URL, path: string): Promise<void> {
+  try {
+    const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
+    await pipeline(Readable.fromWeb(response.body as never), createWriteStream(path));
+  } catch (error) {
+    const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+    const why = cause?.code ?? cause?.message ?? message;
+    throw new InputError(
+      `cannot download ${address.href} (${why}); check the address, or download it and give its path`,
+    );
+  }
+}
