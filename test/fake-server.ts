@@ -1,0 +1,146 @@
+/**
+ * The one fake OpenAI-compatible server of the tests. Its replies are a function of (messages, seed of the choice), so
+ * a run against it can be repeated to the byte; it counts what it is asked, and fails in the ways it is told to.
+ */
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Message } from "../src/types.js";
+
+/** Body of a chat-completions request, as the server read it. */
+export interface FakeRequest {
+  /** 0 for the first chat-completions request. */
+  ordinal: number;
+  /** Identifies the state: equal for equal (messages, seed). */
+  key: string;
+  /** One per choice: equal for equal (messages, seed + index). */
+  choices: string[];
+  body: { model: string; messages: Message[]; n: number; seed: number } & Record<string, unknown>;
+  headers: IncomingMessage["headers"];
+}
+
+/** An answer in place of the completion: an HTTP answer of one's own, or a connection broken before or in mid-answer. */
+export type Fault = "reset" | "cut" | { status: number; type?: string; headers?: Record<string, string>; body: string };
+
+export interface FakeOptions {
+  models?: string[];
+  owner?: string;
+  /** Which per-choice token counts it returns: OpenAI's logprobs, vLLM's token ids, or none. */
+  tokens?: "logprobs" | "token_ids" | "none";
+  reply?: (messages: Message[], seed: number) => { text: string; finish_reason?: string };
+  /** Awaited before the answer: the place for faults, for delays, and for killing the client. */
+  before?: (request: FakeRequest) => Fault | undefined | Promise<Fault | undefined>;
+  /** Changes the answer's JSON. */
+  change?: (answer: Answer, request: FakeRequest) => unknown;
+  /** Answer of /v1/models in place of the list. */
+  modelsFault?: Fault;
+  port?: number;
+}
+
+type Answer = ReturnType<typeof answerOf>;
+
+export interface FakeServer {
+  baseURL: string;
+  port: number;
+  requests: FakeRequest[];
+  /** How often each choice was asked, by its key. */
+  asked: Map<string, number>;
+  /** Most requests that were in flight at once. */
+  peak: number;
+  stop(): Promise<void>;
+}
+
+/** Starts the server on a free port of 127.0.0.1. */
+export async function startFakeServer(options: FakeOptions = {}): Promise<FakeServer> {
+  const { models = ["fake"], owner = "fake", before, change, modelsFault } = options;
+  let active = 0;
+  const fake = { requests: [] as FakeRequest[], asked: new Map<string, number>(), peak: 0 };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    const data = await body(request);
+    if (request.url === "/v1/models") {
+      if (modelsFault) return fail(modelsFault, response);
+      return send(response, { object: "list", data: models.map((id) => ({ id, object: "model", owned_by: owner })) });
+    }
+    if (request.url !== "/v1/chat/completions") return fail({ status: 404, body: "no such page" }, response);
+    fake.peak = Math.max(fake.peak, ++active);
+    response.once("close", () => active--);
+    const parsed = JSON.parse(data) as FakeRequest["body"];
+    const asked: FakeRequest = {
+      ordinal: fake.requests.length,
+      key: digest([parsed.messages, parsed.seed]),
+      choices: Array.from({ length: parsed.n }, (_, i) => digest([parsed.messages, parsed.seed + i])),
+      body: parsed,
+      headers: request.headers,
+    };
+    fake.requests.push(asked);
+    for (const choice of asked.choices) fake.asked.set(choice, (fake.asked.get(choice) ?? 0) + 1);
+    const fault = await before?.(asked);
+    const answer = answerOf(asked, options);
+    if (fault) return fail(fault, response, JSON.stringify(answer));
+    send(response, change ? change(answer, asked) : answer);
+  };
+
+  const server = createServer((request, response) => {
+    handle(request, response).catch((error) => response.destroy(error));
+  });
+  await new Promise<void>((done) => server.listen(options.port ?? 0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  const stop = () =>
+    new Promise<void>((done) => {
+      server.close(() => done());
+      server.closeAllConnections();
+    });
+  return Object.assign(fake, { baseURL: `http://127.0.0.1:${port}/v1`, port, stop });
+}
+
+/** A reply that is right about half of the time if the right answer is 12, and now and then empty or cut off. */
+export function defaultReply(messages: Message[], seed: number): { text: string; finish_reason?: string } {
+  const draw = Number.parseInt(digest([messages, seed]).slice(0, 8), 16);
+  if (draw % 29 === 0) return { text: "" };
+  if (draw % 23 === 0) return { text: `Let me think about ${draw}: first`, finish_reason: "length" };
+  return { text: `Considering draw ${draw}.\u2028\nFinal Answer: ${draw % 2 === 0 ? 12 : draw % 10}` };
+}
+
+function answerOf({ body: { messages, n, seed, model } }: FakeRequest, { tokens = "logprobs", reply }: FakeOptions) {
+  const choices = Array.from({ length: n }, (_, index) => {
+    const { text, finish_reason = "stop" } = (reply ?? defaultReply)(messages, seed + index);
+    const count = tokensOf(text);
+    return {
+      index,
+      finish_reason,
+      message: { role: "assistant", content: text },
+      ...(tokens === "logprobs" && { logprobs: { content: Array(count).fill({ token: "t", logprob: -1 }) } }),
+      ...(tokens === "token_ids" && { token_ids: Array(count).fill(1) }),
+    };
+  });
+  // Like llama.cpp: the first choice only. Whoever splits or trusts this number for n > 1 is wrong.
+  const usage = { prompt_tokens: 7, completion_tokens: tokensOf(choices[0]!.message.content), total_tokens: 0 };
+  return { id: "chatcmpl-fake", object: "chat.completion", created: 0, model, choices, usage };
+}
+
+/** Tokens of the fake model: words, and one for the end. */
+export const tokensOf = (text: string): number => text.split(/\s+/).filter(Boolean).length + 1;
+
+const digest = (value: unknown) => createHash("sha256").update(JSON.stringify(value)).digest("hex");
+
+function send(response: ServerResponse, answer: unknown): void {
+  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+}
+
+function fail(fault: Fault, response: ServerResponse, whole = ""): void {
+  if (fault === "reset") response.destroy();
+  else if (fault === "cut") {
+    response.writeHead(200, { "content-type": "application/json", "content-length": whole.length });
+    response.write(whole.slice(0, whole.length / 2), () => response.destroy());
+  } else {
+    const { status, headers, type = "application/json", body } = fault;
+    response.writeHead(status, { "content-type": type, ...headers }).end(body);
+  }
+}
+
+async function body(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}

@@ -1,0 +1,246 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { RefusedError, ServerError, UnreachableError } from "../src/errors.js";
+import { neutralExtra, openaiPolicy, requireModel } from "../src/policy.js";
+import { defaultSampling } from "../src/sample.js";
+import type { CompletionRequest } from "../src/types.js";
+import {
+  defaultReply,
+  type FakeOptions,
+  type FakeServer,
+  type Fault,
+  startFakeServer,
+  tokensOf,
+} from "./fake-server.js";
+
+const servers: FakeServer[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.stop();
+});
+
+/** A fake server and a policy that records its waits in place of waiting. */
+async function setUp(options: FakeOptions = {}, apiKey: string | null = null) {
+  const server = await startFakeServer(options);
+  servers.push(server);
+  const waits: number[] = [];
+  const sleep = async (ms: number) => void waits.push(ms);
+  const policy = openaiPolicy({ baseURL: server.baseURL, apiKey, maxRetries: 3, sleep, random: () => 0 });
+  return { server, policy, waits };
+}
+
+const request: CompletionRequest = {
+  policy: { model: "fake", adapter: null },
+  messages: [{ role: "user", content: "What is 5 + 7?" }],
+  n: 3,
+  seed: 41,
+  sampling: { ...defaultSampling, temperature: 0.7, max_tokens: 50 },
+};
+const texts = [41, 42, 43].map((seed) => defaultReply([...request.messages], seed).text);
+
+/** Fails the first `times` requests. */
+const failing = (fault: Fault, times = Number.POSITIVE_INFINITY): FakeOptions => ({
+  before: ({ ordinal }) => (ordinal < times ? fault : undefined),
+});
+const status = (code: number, message = "words of the server", headers = {}): Fault => ({
+  status: code,
+  headers,
+  body: JSON.stringify({ error: { message } }),
+});
+
+describe("a request", () => {
+  it("sends every sampling parameter, so that no server default decides", async () => {
+    const { server, policy } = await setUp();
+    await policy.complete(request);
+    expect(server.requests[0]!.body).toEqual({
+      model: "fake",
+      messages: request.messages,
+      n: 3,
+      seed: 41,
+      stream: false,
+      temperature: 0.7,
+      top_p: 1,
+      max_tokens: 50,
+      presence_penalty: 0,
+      frequency_penalty: 0,
+      ...neutralExtra,
+      logprobs: true,
+      top_logprobs: 1,
+    });
+  });
+
+  it("passes the extra fields on, and refuses one that has an option of its own", async () => {
+    const { server, policy } = await setUp();
+    const lora = [{ id: 0, scale: 1 }];
+    await policy.complete({ ...request, sampling: { ...request.sampling, extra: { lora } } });
+    expect(server.requests[0]!.body).toMatchObject({ lora });
+    expect(server.requests[0]!.body).not.toHaveProperty("top_k");
+    const clash = policy.complete({ ...request, sampling: { ...request.sampling, extra: { seed: 1 } } });
+    await expect(clash).rejects.toThrow('extra sampling field "seed"');
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it("returns the choices in index order, whatever the order in the answer", async () => {
+    const { policy } = await setUp({ change: (answer) => ({ ...answer, choices: answer.choices.toReversed() }) });
+    expect((await policy.complete(request)).map(({ text }) => text)).toEqual(texts);
+  });
+
+  it("takes empty text and finish_reason length as results", async () => {
+    const { server, policy } = await setUp({
+      reply: (_, seed) => (seed === 41 ? { text: "" } : { text: "so far", finish_reason: "length" }),
+      change: (answer) => {
+        (answer.choices[2]!.message as { content: unknown }).content = null;
+        return answer;
+      },
+    });
+    const completions = await policy.complete(request);
+    expect(completions.map(({ text, finish_reason }) => [text, finish_reason])).toEqual([
+      ["", "stop"],
+      ["so far", "length"],
+      ["", "length"],
+    ]);
+    expect(server.requests).toHaveLength(1);
+  });
+});
+
+describe("tokens", () => {
+  it.each([
+    ["logprobs", "llamacpp"],
+    ["token_ids", "vllm"],
+  ] as const)("are counted per choice by %s from a server owned by %s", async (tokens, owner) => {
+    const { server, policy } = await setUp({ tokens, owner });
+    const completions = await policy.complete(request);
+    expect(completions.map((c) => c.completion_tokens)).toEqual(texts.map(tokensOf));
+    expect(completions.map((c) => c.prompt_tokens)).toEqual([7, 7, 7]);
+    expect("return_token_ids" in server.requests[0]!.body).toBe(owner === "vllm");
+    expect("logprobs" in server.requests[0]!.body).toBe(owner !== "vllm");
+  });
+
+  it("are null rather than guessed where a server gives only the usage of several choices", async () => {
+    const { policy } = await setUp({ tokens: "none" });
+    expect((await policy.complete(request)).map((c) => c.completion_tokens)).toEqual([null, null, null]);
+    const [single] = await policy.complete({ ...request, n: 1 });
+    expect(single!.completion_tokens).toBe(tokensOf(texts[0]!));
+  });
+});
+
+describe("a fault that may pass", () => {
+  const notJson: Fault = { status: 200, type: "text/html", body: "<html>Bad gateway</html>" };
+  it.each<[string, Fault]>([
+    ["connection reset", "reset"],
+    ["connection cut in mid-answer", "cut"],
+    ["408", status(408)],
+    ["409", status(409)],
+    ["429", status(429)],
+    ["500", status(500)],
+    ["503", status(503)],
+    ["HTML with status 200", notJson],
+    ["broken JSON", { status: 200, body: '{"choices": [' }],
+    ["JSON without choices", { status: 200, body: "{}" }],
+    ["an error with status 200", { status: 200, body: '{"error":{"message":"overloaded"}}' }],
+  ])("%s is asked again, and the retries are recorded", async (_, fault) => {
+    const { server, policy, waits } = await setUp(failing(fault, 2));
+    const completions = await policy.complete(request);
+    expect(completions.map(({ text }) => text)).toEqual(texts);
+    expect(completions.map(({ retries }) => retries)).toEqual([2, 2, 2]);
+    expect(server.requests).toHaveLength(3);
+    expect(waits).toEqual([500, 1000]);
+  });
+
+  it("is asked a bounded number of times, then ends in the server's words", async () => {
+    const { server, policy, waits } = await setUp(failing(status(500)));
+    await expect(policy.complete(request)).rejects.toThrow(/answered HTTP 500 words of the server/);
+    expect(server.requests).toHaveLength(4);
+    expect(waits).toEqual([500, 1000, 2000]);
+  });
+
+  it("fewer choices than asked for is no answer", async () => {
+    const { server, policy } = await setUp({
+      change: (answer) => ({ ...answer, choices: answer.choices.slice(0, 2) }),
+    });
+    await expect(policy.complete(request)).rejects.toThrow("answered with 2 choices; choice 2 of 3 is missing");
+    expect(server.requests).toHaveLength(4);
+  });
+
+  it.each(["finish_reason", "message"])("a choice without %s is no answer", async (field) => {
+    const { policy } = await setUp({
+      change: (answer) => ({ ...answer, choices: answer.choices.map((choice) => ({ ...choice, [field]: undefined })) }),
+    });
+    await expect(policy.complete(request)).rejects.toThrow("something that is not a completion");
+  });
+
+  it("waits as long as Retry-After says", async () => {
+    const { policy, waits } = await setUp(failing(status(429, "slow down", { "retry-after": "7" }), 1));
+    await policy.complete(request);
+    expect(waits).toEqual([7000]);
+  });
+
+  it("a broken connection is an UnreachableError that says so", async () => {
+    const { server, policy } = await setUp(failing("cut"));
+    await expect(policy.complete(request)).rejects.toBeInstanceOf(UnreachableError);
+    await server.stop();
+    await expect(policy.complete(request)).rejects.toThrow(/no answer from http.*is the server running\?/);
+  });
+});
+
+describe("a refusal", () => {
+  it.each([400, 401, 403, 404, 422])("%i is not asked again and carries the server's words", async (code) => {
+    const { server, policy, waits } = await setUp(failing(status(code)));
+    const error = await policy.complete(request).catch((e) => e);
+    expect(error).toBeInstanceOf(RefusedError);
+    expect(error).toMatchObject({ status: code });
+    expect(error.message).toContain("words of the server");
+    expect(server.requests).toHaveLength(1);
+    expect(waits).toEqual([]);
+  });
+
+  it("never shows the API key, even where the server repeats it", async () => {
+    const key = "sk-very-secret-1234567890";
+    const { server, policy } = await setUp(failing(status(401, `Incorrect API key: ${key}`)), key);
+    const error = await policy.complete(request).catch((e) => e);
+    expect(server.requests[0]!.headers.authorization).toBe(`Bearer ${key}`);
+    expect(error.message).toContain("Incorrect API key: ***");
+    expect(error.message).not.toContain(key);
+  });
+});
+
+describe("a server", () => {
+  it("lists its models; one it does not serve is an error that names them", async () => {
+    const { policy, server } = await setUp({ models: ["base", "adapter-1"] });
+    expect(await policy.models()).toEqual(["base", "adapter-1"]);
+    expect(() => requireModel("adapter-1", ["base", "adapter-1"], server.baseURL)).not.toThrow();
+    expect(() => requireModel("other", ["base", "adapter-1"], server.baseURL)).toThrow(
+      `model "other" is not served at ${server.baseURL}; served: base, adapter-1`,
+    );
+  });
+
+  it("that is down or is none is an error at once", async () => {
+    const { policy, server, waits } = await setUp();
+    await server.stop();
+    await expect(policy.models()).rejects.toThrow("is the server running?");
+    const page: Fault = { status: 200, type: "text/html", body: "<html>Welcome</html>" };
+    const { policy: other } = await setUp({ modelsFault: page });
+    await expect(other.models()).rejects.toThrow(/not a list of models: <html>Welcome/);
+    await expect(other.models()).rejects.toBeInstanceOf(ServerError);
+    expect(waits).toEqual([]);
+  });
+
+  it("is named by an http URL without a password", () => {
+    for (const baseURL of ["localhost:8000", "ftp://host/v1", "", "http://user:word@host/v1", "http://host/v1?key=1"])
+      expect(() => openaiPolicy({ baseURL })).toThrow(/base URL/);
+    expect(() => openaiPolicy({ baseURL: "http://user:word@host/v1" })).not.toThrow(/word@/);
+  });
+});
+
+it("stops when it is told to, also while it waits", async () => {
+  const server = await startFakeServer(failing(status(503)));
+  servers.push(server);
+  const stop = new AbortController();
+  const reason = new Error("told to");
+  const sleep = (_: number, signal?: AbortSignal) =>
+    new Promise<void>((_, reject) => {
+      signal!.addEventListener("abort", () => reject(signal!.reason));
+      stop.abort(reason);
+    });
+  const policy = openaiPolicy({ baseURL: server.baseURL, sleep });
+  await expect(policy.complete(request, stop.signal)).rejects.toBe(reason);
+  expect(server.requests).toHaveLength(1);
+});
