@@ -25,20 +25,29 @@ const element = (
   return node;
 };
 
-/** Mean width of a character of the bundled font, in em, rounded up: SVG has no line breaking and no text metrics here. */
-const characterWidth = 0.54;
-const textWidth = (text: string, size: number): number => text.length * size * characterWidth;
+/** Width in em of a character of the bundled font by kind, rounded up: there is no text layout here to ask. */
+function characterWidth(character: string): number {
+  if (/[ijl.,:;'|!()[\]ftr ]/.test(character)) return 0.34;
+  if (/[\p{Lu}\p{Nd}mw%]/u.test(character)) return 0.66;
+  return character >= "\u{2E80}" ? 1 : 0.57;
+}
 
-/** Breaks text between words, and inside a word only where it is longer than a line. */
+const textWidth = (text: string, size: number): number =>
+  [...text].reduce((width, character) => width + size * characterWidth(character), 0);
+
+/** Breaks text into lines between words, and inside a word only where it is longer than a line. */
 function wrap(text: string, size: number, width: number): string[] {
-  const most = Math.max(10, Math.floor(width / (size * characterWidth)));
   const lines: string[] = [];
   let line = "";
-  for (const word of text.split(/\s+/).flatMap((w) => w.match(new RegExp(`.{1,${most}}`, "gu")) ?? [])) {
-    if (line !== "" && line.length + 1 + word.length > most) {
+  const add = (piece: string, separator: string) => {
+    if (line !== "" && textWidth(line + separator + piece, size) > width) {
       lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
+      line = piece;
+    } else line = line === "" ? piece : line + separator + piece;
+  };
+  for (const word of text.split(/\s+/).filter((w) => w !== "")) {
+    if (textWidth(word, size) <= width) add(word, " ");
+    else for (const [i, character] of [...word].entries()) add(character, i === 0 ? " " : "");
   }
   return line === "" ? lines : [...lines, line];
 }
@@ -55,12 +64,18 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
     x += textWidth(text, size);
     return mark;
   };
-  const name = (scale: Plot.Scale) => {
-    if (typeof scale.label === "string") marks.push(put(scale.label, 12, "#6b6b6b"));
-    x += typeof scale.label === "string" ? 10 : 0;
+  const name = (label: unknown) => {
+    if (typeof label !== "string") return;
+    marks.push(put(label, 12, "#6b6b6b"));
+    x += 8;
   };
-  const keys = (scale: Plot.Scale, fill: (key: string) => string, shape: (key: string) => Plot.SymbolType) => {
-    name(scale);
+  const keys = (
+    label: unknown,
+    scale: Plot.Scale,
+    fill: (key: string) => string,
+    shape: (key: string) => Plot.SymbolType,
+  ) => {
+    name(label);
     for (const key of (scale.domain ?? []) as string[]) {
       const at = { x: [x + 6], y: [10], r: 5, stroke: "#222222", strokeWidth: 0.8 };
       marks.push(Plot.dot([key], { ...at, fill: fill(key), symbol: shape(key) }));
@@ -72,12 +87,13 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
   if (color && (color.type === "ordinal" || color.type === "categorical")) {
     const same = String(symbol?.domain) === String(color.domain) ? symbol : undefined;
     keys(
+      spec.color?.label,
       color,
       (key) => color.apply(key) as string,
       (key) => (same ? same.apply(key) : "circle") as Plot.SymbolType,
     );
   } else if (color) {
-    name(color);
+    name(spec.color?.label);
     const domain = (color.domain ?? []) as number[];
     const [low, high] = [Math.min(...domain), Math.max(...domain)];
     const steps = 40;
@@ -103,6 +119,7 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
   }
   if (own)
     keys(
+      spec.symbol?.label,
       own,
       () => "#bbbbbb",
       (key) => own.apply(key) as Plot.SymbolType,

@@ -4,7 +4,6 @@ import type { Estimate } from "../stats.js";
 import { critiqueValue, summariseRoles } from "../summary.js";
 import type { Node } from "../types.js";
 import {
-  axis,
   count,
   empty,
   figure,
@@ -15,25 +14,35 @@ import {
   questionCount,
   roleColors,
   rolesOf,
+  xAxis,
+  yAxis,
 } from "./style.js";
 
 const intervals =
   "Bars: share of right answers; no answer counts as wrong. Lines: 95 % intervals with the question as the unit.";
-const percentAxis = { ...axis("right answers (%)"), percent: true, domain: [0, 100], grid: true };
+/** Room above 100 % for the labels of a full bar. */
+const percentAxis = { ...yAxis("right answers (%)"), percent: true, domain: [0, 114], ticks: [0, 20, 40, 60, 80, 100] };
 
-/** Bars with intervals; the size of each group stands at the foot of its bar. Without an interval only the bar is drawn. */
+/** Bars with intervals, each with its height and the size of its group; without an interval only the bar is drawn. */
 const bars = <T extends Estimate>(
   rows: readonly T[],
   channels: { x: string; fill: string; fx?: string },
 ): Plot.Markish[] => {
   const { fill, ...at } = channels;
-  const top = (row: T) => (Number.isNaN(row.high) ? row.mean : row.high);
-  const label = { fill: palette.ink, stroke: "white", strokeWidth: 3 };
   return [
     Plot.barY(rows, { ...at, y: "mean", fill, insetLeft: 8, insetRight: 8 }),
     Plot.ruleX(rows, { ...at, y1: "low", y2: "high", stroke: palette.ink, strokeWidth: 1.8 }),
-    Plot.text(rows, { ...at, ...label, y: top, dy: -10, text: (row: T) => percent(row.mean) }),
-    Plot.text(rows, { ...at, ...label, y: 0, dy: -11, fontSize: 11, text: (row: T) => `n = ${count(row.n)}` }),
+    Plot.text(rows, {
+      ...at,
+      y: (row: T) => (Number.isNaN(row.high) ? row.mean : row.high),
+      text: (row: T) => `${percent(row.mean)}\nn = ${count(row.n)}`,
+      lineAnchor: "bottom",
+      dy: -6,
+      lineHeight: 1.25,
+      fill: palette.ink,
+      stroke: "white",
+      strokeWidth: 4,
+    }),
     Plot.ruleY([0], { stroke: palette.ink }),
   ];
 };
@@ -77,7 +86,7 @@ export function critiqueFigure(nodes: readonly Node[], roles?: Parameters<typeof
     width: 620,
     height: 350,
     marginTop: 36,
-    x: { ...axis("critique"), domain: ["wrong", "right"], padding: 0.1, tickSize: 0 },
+    x: { ...xAxis("critique"), domain: ["wrong", "right"], padding: 0.1, tickSize: 0 },
     fx: { domain: ["after a wrong answer", "after a right answer"], label: null, padding: 0.08 },
     y: percentAxis,
     color: { domain: ["wrong", "right"], range: [palette.vermilion, palette.skyBlue] },
@@ -104,13 +113,10 @@ export function lengthFigure(nodes: readonly Node[]): Plot.PlotOptions {
     const median = lengths[lengths.length >> 1];
     return median === undefined ? [] : [{ role, n: own.length, median, cut: own.filter((row) => row.cut).length }];
   });
+  const colors = roleColors(roles);
+  const cutOff = "cut off";
   const interval = Math.max(1, Math.ceil(Math.max(...known.map((row) => row.tokens)) / 40));
   const left = nodes.length - known.length;
-  const bins = (cut: boolean, fill: string) =>
-    Plot.rectY(
-      known.filter((row) => row.cut === cut),
-      Plot.binX<Plot.RectYOptions>({ y: "count" }, { x: "tokens", interval, fy: "role", fill }),
-    );
   return figure({
     title,
     subtitle:
@@ -119,13 +125,18 @@ export function lengthFigure(nodes: readonly Node[]): Plot.PlotOptions {
     caption: `Bins of ${plural(interval, "token")}. Black: cut off at the token limit.`,
     height: 90 + 110 * roles.length,
     marginRight: 190,
-    x: { ...axis("length (tokens)"), nice: true, zero: true },
-    y: { ...axis("completions (count)"), grid: true, ticks: 4, tickFormat: count },
+    x: { ...xAxis("length (tokens)"), nice: true, zero: true },
+    y: { ...yAxis("share of the role's completions (%)"), percent: true, ticks: 4 },
+    color: { domain: [...colors.domain, cutOff], range: [...colors.range, palette.black] },
     fy: { domain: roles, axis: null, padding: 0.18 },
-    color: roleColors(roles),
     marks: [
-      bins(false, "role"),
-      bins(true, palette.black),
+      Plot.rectY(
+        known,
+        Plot.binX<Plot.RectYOptions>(
+          { y: "proportion-facet" },
+          { x: "tokens", interval, fy: "role", fill: (row) => (row.cut ? cutOff : row.role) },
+        ),
+      ),
       Plot.ruleY([0], { stroke: palette.ink }),
       Plot.text(panels, {
         ...panelNote,

@@ -43,7 +43,7 @@ export function figure(options: Plot.PlotOptions): Plot.PlotOptions {
     width: 680,
     height: 340,
     marginTop: 28,
-    marginLeft: 64,
+    marginLeft: 72,
     marginRight: 28,
     marginBottom: 48,
     ...options,
@@ -58,7 +58,9 @@ export function empty(title: string, reason: string): Plot.PlotOptions {
 }
 
 /** An axis label as papers set it: along the axis, in its middle, no arrow. */
-export const axis = (label: string): Plot.ScaleOptions => ({ label, labelAnchor: "center", labelArrow: "none" });
+const axis = { labelAnchor: "center", labelArrow: "none" } as const;
+export const xAxis = (label: string): Plot.ScaleOptions => ({ ...axis, label, labelOffset: 40 });
+export const yAxis = (label: string): Plot.ScaleOptions => ({ ...axis, label, labelOffset: 54, grid: true });
 
 /** Where a panel's name and numbers stand: right of it, from its top. */
 export const panelNote: Plot.TextOptions = {
@@ -72,12 +74,12 @@ export const panelNote: Plot.TextOptions = {
   fill: palette.ink,
 };
 
-/** The threshold as a dashed line with its name. */
-export function thetaRule(theta: number): Plot.Markish[] {
+/** The threshold as a dashed line with its name; `facet` says in which panel the name stands. */
+export function thetaRule(theta: number, facet: Plot.TextOptions = {}): Plot.Markish[] {
   const at = { x: [theta], frameAnchor: "top", textAnchor: "start", dx: 4, dy: -15, fontSize: 12 } as const;
   return [
     Plot.ruleX([theta], { stroke: palette.ink, strokeDasharray: "4 3" }),
-    Plot.text([`θ = ${theta}`], { ...at, fill: palette.ink }),
+    Plot.text([`θ = ${theta}`], { ...at, ...facet, fill: palette.ink }),
   ];
 }
 

@@ -2,7 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import { InputError } from "../errors.js";
 import type { Node, Question } from "../types.js";
-import { empty, figure, palette, plural, roleColors, rolesOf, shorten } from "./style.js";
+import { empty, figure, palette, plural, rolesOf, shorten } from "./style.js";
 
 interface Placed {
   node: Node;
@@ -55,7 +55,6 @@ export function treeFigure(
   if (nodes.length === 0) return empty(title, "no completions sampled for this question");
 
   const roles = rolesOf(nodes);
-  const colors = roleColors(roles);
   const { placed, leaves } = layout(nodes);
   const rowHeight = Math.max(4, Math.min(17, 1400 / leaves));
   const last = Math.max(...placed.map((p) => p.x));
@@ -71,8 +70,8 @@ export function treeFigure(
     title,
     subtitle: question && `${shorten(question.question, 400)} (Reference answer: ${shorten(question.answer, 40)})`,
     caption:
-      `${sizes.join(", ")}. Colour: value, the mean of the children's values; at the leaves 1 for a right answer, ` +
-      `otherwise 0. Shape: the node's own answer.${partial ? " Partly sampled tree: white nodes have no value." : ""}`,
+      `${sizes.join(", ")}. Colour and number: value, backed up from the leaves (1 for a right answer, otherwise 0). ` +
+      `Shape: the node's own answer.${partial ? " Partly sampled tree: white nodes have no value." : ""}`,
     width: 210 + 155 * last,
     height: 60 + rowHeight * leaves,
     marginTop: 44,
@@ -91,7 +90,7 @@ export function treeFigure(
     },
     symbol: {
       domain: ["right", "wrong", "none"],
-      range: ["circle", "diamond", "triangle"],
+      range: ["circle", "diamond2", "triangle"],
       legend: true,
       label: "own answer",
     },
@@ -117,14 +116,14 @@ export function treeFigure(
       Plot.text(placed, { ...inner, text: name, dy: -15, fill: palette.ink }),
       Plot.text(placed, { ...inner, text: (p: Placed) => p.node.value?.toFixed(2) ?? "", dy: 15, fill: palette.faint }),
       Plot.text(placed, { ...outer, text: name, textAnchor: "start", dx: 12, fontSize: 12, fill: palette.ink }),
-      Plot.text(colors.domain, {
+      Plot.text(roles, {
         x: (_: string, i: number) => i + 1,
         frameAnchor: "top",
         dy: -32,
         text: (role: string) => role,
         fontWeight: 600,
         fontSize: 14,
-        fill: { value: colors.range, scale: null },
+        fill: palette.ink,
       }),
     ],
   });

@@ -3,7 +3,6 @@ import * as Plot from "@observablehq/plot";
 import type { SweepRow } from "../thresholds.js";
 import type { Node } from "../types.js";
 import {
-  axis,
   count,
   empty,
   figure,
@@ -13,6 +12,8 @@ import {
   roleColors,
   rolesOf,
   thetaRule,
+  xAxis,
+  yAxis,
 } from "./style.js";
 
 /** What a threshold figure shows on its vertical axis: `share` is examples / nodes, the others are columns of a row. */
@@ -44,12 +45,12 @@ export function valueFigure(nodes: readonly Node[], theta = 0.5): Plot.PlotOptio
     subtitle:
       `${questionCount(nodes)}; ${count(valued.length)} nodes with a value` +
       (left > 0 ? `; ${count(left)} nodes above missing completions left out` : ""),
-    caption: "A node's value is the mean of its children's values; a leaf's is 1 if its answer is right, otherwise 0.",
+    caption: "Values are backed up from the leaves, whose value is 1 for a right answer, otherwise 0.",
     height: 90 + 110 * roles.length,
     marginTop: 30,
     marginRight: 190,
-    x: { ...axis("value"), domain: [0, 1], inset: 12 },
-    y: { ...axis("share of the role's nodes (%)"), percent: true, grid: true, ticks: 4 },
+    x: { ...xAxis("value"), domain: [0, 1], inset: 12 },
+    y: { ...yAxis("share of the role's nodes (%)"), percent: true, ticks: 4 },
     fy: { domain: roles, axis: null, padding: 0.18 },
     color: roleColors(roles),
     marks: [
@@ -65,7 +66,7 @@ export function valueFigure(nodes: readonly Node[], theta = 0.5): Plot.PlotOptio
         },
       ),
       Plot.ruleY([0]),
-      Plot.ruleX([theta], { stroke: palette.ink, strokeDasharray: "4 3" }),
+      ...thetaRule(theta, { fy: roles.slice(0, 1) }),
       Plot.text(panels, {
         ...panelNote,
         text: (p: (typeof panels)[number]) =>
@@ -104,11 +105,10 @@ export function thresholdFigure(rows: readonly SweepRow[], measure: ThresholdMea
   const shapes = ["circle", "square", "triangle", "diamond", "star"] as const;
   return figure({
     title,
-    subtitle: `n = ${nodes.join(", ")} nodes with a value`,
-    x: { ...axis("threshold θ on a node's value"), domain: [0, 1], inset: 8 },
+    subtitle: `Nodes with a value: ${nodes.join(", ")}`,
+    x: { ...xAxis("threshold θ on a node's value"), domain: [0, 1], inset: 8 },
     y: {
-      ...axis(label),
-      grid: true,
+      ...yAxis(label),
       ...(unit === "percent" && { percent: true }),
       ...(unit === "value" ? { domain: [0, 1] } : { zero: true, nice: true }),
       ...(unit === "count" && { tickFormat: count }),
