@@ -75,7 +75,7 @@ export async function saveFigure(
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   return text
-    .replace(/\p{Cc}|\p{Cs}/gu, (c) => ("\t\n".includes(c) ? c : "\u{FFFD}"))
+    .replace(/\p{Cc}|\p{Cs}/gu, (c) => ("\t\n\r".includes(c) ? c : "\u{FFFD}"))
     .replace(/[&<>"']/g, (c) => entities[c]!);
 }
 

@@ -86,8 +86,9 @@ const measures: Record<ThresholdMeasure, { title: string; label: string; unit: "
 };
 
 /**
- * One measure against the threshold θ, a step curve per role: labels change only where θ passes a value, and `>` is
- * strict, so a curve keeps its height from each θ of the grid to the next.
+ * One measure against the threshold θ, a curve per role. Labels change only where θ passes a value, and `>` is strict, so
+ * curves are steps that keep their height from each θ of the grid to the next; the expected noise alone also varies
+ * between.
  * @param rows of `sweepThresholds`, in any order; a null measure leaves a gap
  * @param theta the threshold in use, [0, 1], drawn as a dashed line
  */
@@ -101,6 +102,7 @@ export function thresholdFigure(rows: readonly SweepRow[], measure: ThresholdMea
   if (!sorted.some((row) => height(row) !== null)) return empty(title, "not measured in these rows");
   const roles = [...new Set(rows.map((row) => row.role))];
   const nodes = roles.map((role) => `${role} ${count(sorted.find((row) => row.role === role)!.nodes)}`);
+  const curve = measure === "expectedNoise" ? "linear" : "step-after";
   const channels = { x: "threshold", y: height, stroke: "role" };
   const shapes = ["circle", "square", "triangle", "diamond", "star"] as const;
   return figure({
@@ -118,7 +120,7 @@ export function thresholdFigure(rows: readonly SweepRow[], measure: ThresholdMea
     marks: [
       Plot.ruleY([0], { stroke: palette.ink }),
       ...thetaRule(theta),
-      Plot.line(sorted, { ...channels, z: "role", curve: "step-after", strokeWidth: 2.2 }),
+      Plot.line(sorted, { ...channels, z: "role", curve, strokeWidth: 2.2 }),
       Plot.dot(sorted, { ...channels, symbol: "role", fill: "white", strokeWidth: 1.6, r: 3.4 }),
     ],
   });
