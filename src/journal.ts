@@ -50,14 +50,16 @@ export async function openJournal(dir: string): Promise<Journal> {
   return failing(`open the journal in ${dir}`, async () => {
     await mkdir(folder(dir), { recursive: true });
     const unlock = await lock(join(dir, "lock"));
+    let handle: FileHandle | undefined;
     try {
-      const handle = await open(file(dir), "a+");
+      handle = await open(file(dir), "a+");
       await dropTornLine(handle);
       await syncFolder(folder(dir));
       const kept = new Map<string, JournalEntry>();
       for await (const entry of readJournal(dir)) kept.set(entry.key, entry);
       return writer(dir, handle, kept, unlock);
     } catch (error) {
+      await handle?.close();
       await unlock();
       throw error;
     }
