@@ -1,0 +1,69 @@
+/**
+ * Credit assignment against its bound: one plain sequential pass that reads and writes the same number of array entries
+ * and does nothing else. A ratio of 1 would mean that the back-up costs only its memory traffic.
+ */
+import { sweepThresholds } from "../src/thresholds.js";
+import { advantage, backUp, type Forest, poolings } from "../src/values.js";
+import { type Result, timedSync } from "./run.js";
+
+/** Balanced trees of depth 3 with branching 3, in the dataset's order: 39 nodes each. */
+function forest(trees: number): { forest: Forest; tree: Int32Array } {
+  const size = 39 * trees;
+  const parent = new Int32Array(size);
+  const reward = new Float64Array(size);
+  const tree = new Int32Array(size);
+  // A fixed linear congruential sequence: benchmarks need rewards that differ, not good randomness.
+  let state = 1;
+  for (let i = 0; i < size; i++) {
+    const at = i % 39;
+    const start = i - at;
+    tree[i] = start / 39;
+    parent[i] = at < 3 ? -1 : start + (at < 12 ? Math.floor((at - 3) / 3) : 3 + Math.floor((at - 12) / 3));
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    reward[i] = state >>> 31;
+  }
+  return { forest: { parent, reward }, tree };
+}
+
+/** The bound: touches the back-up's seven inputs and outputs once per node, in the same direction. */
+function pass({ parent, reward }: Forest): Float64Array {
+  const size = parent.length;
+  const value = new Float64Array(size);
+  const numerator = new Float64Array(size);
+  const denominator = new Float64Array(size).fill(1);
+  const children = new Int32Array(size);
+  const label = new Int8Array(size);
+  for (let i = size - 1; i >= 0; i--) {
+    numerator[i]! += reward[i]!;
+    value[i] = numerator[i]! / denominator[i]!;
+    label[i] = Number(value[i]! > 0.5);
+    children[i]! += parent[i]!;
+  }
+  return value;
+}
+
+export function run(): Result[] {
+  const { forest: trees, tree } = forest(20_000);
+  const nodes = trees.parent.length;
+  const bound = timedSync(9, () => pass(trees));
+  const against = (name: string, action: () => unknown): Result => ({
+    name: `${name}, ${nodes} nodes`,
+    ms: timedSync(9, action),
+    peer: "one plain pass over the same arrays",
+    peerMs: bound,
+  });
+  const { value } = backUp(trees);
+  const small = forest(200);
+  return [
+    ...poolings.map((pooling) => against(`backUp ${pooling}`, () => backUp(trees, { pooling }))),
+    against("advantage", () => advantage(trees.parent, value, { tree })),
+    {
+      name: `sweepThresholds, 21 thresholds, ${small.forest.parent.length} nodes`,
+      ms: timedSync(5, () => sweepThresholds(small.forest, { tree: small.tree })),
+      peer: "21 back-ups of the same trees",
+      peerMs: timedSync(5, () => {
+        for (let i = 0; i <= 20; i++) backUp(small.forest, { threshold: i / 20 });
+      }),
+    },
+  ];
+}

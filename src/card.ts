@@ -1,0 +1,109 @@
+/** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
+import { stringify } from "yaml";
+import type { ExportSummary } from "./dataset.js";
+import type { Manifest } from "./run.js";
+import type { Question } from "./types.js";
+
+/**
+ * Renders the card.
+ * @param run the run's name
+ * @returns Markdown; the same arguments give the same text
+ */
+export function card(run: string, manifest: Manifest, questions: readonly Question[], summary: ExportSummary): string {
+  const { config, benchmark } = manifest;
+  const { options, trees, roles } = summary;
+  const sft = roles.reduce((sum, role) => sum + role.sft, 0);
+  const pairs = roles.reduce((sum, role) => sum + role.pairs, 0);
+  // The Hub cannot load a table without rows.
+  const filled = Object.entries({ sft, dpo: pairs, nodes: summary.nodes, questions: questions.length }).filter(
+    ([, rows]) => rows > 0,
+  );
+  const header = stringify({
+    pretty_name: `MALT trees: ${run}`,
+    license: "unknown",
+    task_categories: ["text-generation"],
+    tags: ["malt", "multi-agent", "credit-assignment", "preference", "synthetic"],
+    size_categories: [sizeCategory(Math.max(summary.nodes, sft, pairs))],
+    configs: filled.map(([name], i) => ({
+      config_name: name,
+      data_files: `${name}.parquet`,
+      ...(i === 0 && { default: true }),
+    })),
+  });
+  const splits = [...new Set(questions.map(({ split }) => split))].map(
+    (split) => `${questions.filter((q) => q.split === split).length} ${split}`,
+  );
+  const team = config.roles.map(({ name, branching }) => `${name} x ${branching}`).join(", ");
+  const adapter = config.policy.adapter ? `, adapter ${code(config.policy.adapter.name)}` : "";
+  const { temperature, top_p, max_tokens } = config.sampling;
+  return `---
+${header}---
+
+# MALT trees: ${run}
+
+Search trees of a multi-agent team, with credit assigned as in MALT (arXiv 2412.01928): every question is answered,
+criticised and refined several times, final answers are graded, and a node's value is backed up from the leaves.
+
+| | |
+|---|---|
+| model | ${code(config.policy.model)}${adapter} |
+| questions | ${questions.length} of ${code(benchmark.name)} (${splits.join(", ") || "none"}) |
+| roles and branching | ${team} |
+| prompts | ${code(config.prompt_set)}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
+| sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
+| values | pooling ${code(options.pooling)}, label = value > ${options.threshold} |
+| pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe} |
+| held out | a share of ${options.evalFraction} of the questions, in \`train/*-eval*.jsonl\`, split seed ${options.splitSeed} |
+
+## Rows
+
+| role | nodes | with a value | label true | SFT examples | preference pairs |
+|---|--:|--:|--:|--:|--:|
+${roles.map((r) => `| ${r.role} | ${r.nodes} | ${r.valued} | ${r.positive} | ${r.sft} | ${r.pairs} |`).join("\n")}
+
+${completeness(trees, options.incomplete)}
+
+## Files
+
+- \`questions.parquet\`, \`nodes.parquet\`, \`sft.parquet\`, \`dpo.parquet\`; \`trees.arrow\` holds the nodes as Arrow IPC.
+- \`run.duckdb\` has a view on each. Its views name the files relatively: open it from inside this folder
+  (\`cd\` here, \`duckdb run.duckdb\`), or \`SET file_search_path = '<this folder>'\` first.
+- \`train/<role>-sft.jsonl\` (prompt, completion) and \`train/<role>-dpo.jsonl\` (prompt, chosen, rejected) are TRL's
+  conversational forms.
+- \`run.json\` is the manifest; \`journal/\` holds every completion, and all other files derive from it.
+
+A node's \`node_id\` is its path (\`g0.v2.r1\`: the second refinement of the third critique of the first answer). \`answer\`
+and \`correct\` are the node's own answer; \`value\` is the mean over its children, and at a leaf 1 for a right answer, else 0.
+
+## Limits
+
+The texts are what a language model said, wrong answers included; labels say what led to a right final answer, not what is
+true. A value rests on few samples. The licence is that of the questions and of the model's output, and not set here.
+`;
+}
+
+/** Says what part of the trees the values rest on. */
+function completeness(trees: ExportSummary["trees"], incomplete: "skip" | "available"): string {
+  const total = trees.complete + trees.incomplete;
+  if (trees.incomplete === 0) return `All ${total} trees are complete.`;
+  const rule =
+    incomplete === "skip"
+      ? "their nodes have no value (null) where something below is missing, and none of them is an example or in a pair"
+      : "their values are means over what was there, and their nodes are among the examples and pairs";
+  return `**${trees.incomplete} of ${total} trees are incomplete**: ${rule}.`;
+}
+
+/** Inline code that its content, such as a model's name, cannot leave; a bar would end a table cell. */
+function code(text: string): string {
+  return `\`${text.replace(/[`|\s]+/g, " ").trim()}\``;
+}
+
+function sizeCategory(rows: number): string {
+  const bounds: [number, string][] = [
+    [1e3, "n<1K"],
+    [1e4, "1K<n<10K"],
+    [1e5, "10K<n<100K"],
+    [1e6, "100K<n<1M"],
+  ];
+  return bounds.find(([bound]) => rows < bound)?.[1] ?? "1M<n<10M";
+}

@@ -1,0 +1,59 @@
+/** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
+import type { Command } from "commander";
+import { type ExportOptions, type ExportSummary, exportRun } from "../dataset.js";
+import { InputError } from "../errors.js";
+import { pairings } from "../pairs.js";
+import { runDir } from "../run.js";
+import { incompletes, poolings } from "../values.js";
+
+/** Adds the command to the command line. */
+export function register(program: Command): void {
+  program
+    .command("export")
+    .description("score a run and write its dataset: Parquet, DuckDB, Arrow, files for the trainer, a card")
+    .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
+    .option("--threshold <θ>", "a node is good if its value is above this, 0 to 1", number("--threshold"), 0.5)
+    .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
+    .option("--pairing <rule>", `which siblings are paired: ${pairings.join(", ")}`, "all")
+    .option("--min-gap <gap>", "least difference of values in a pair, 0 to 1", number("--min-gap"), 0)
+    .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
+    .option("--dedupe", "keep repeated examples and pairs of one state once", false)
+    .option("--incomplete <rule>", `partly sampled trees: ${incompletes.join(", ")}`, "skip")
+    .option(
+      "--eval-fraction <share>",
+      "share of the questions held out in train/*-eval.jsonl",
+      number("--eval-fraction"),
+      0,
+    )
+    .option("--split-seed <n>", "seed of that split", number("--split-seed"), 0)
+    .option("--openai", "also write the files of OpenAI's fine-tuning service", false)
+    .action(async ({ run, ...options }: { run: string } & ExportOptions) => {
+      const dir = runDir(run);
+      const { files, ...summary } = await exportRun(dir, options);
+      process.stdout.write(`${report(summary)}\n\nwritten to ${dir}:\n${files.map((file) => `  ${file}\n`).join("")}`);
+    });
+}
+
+/** The counts as an aligned table, with a line about the trees they come from. */
+export function report({ trees, roles, options }: ExportSummary): string {
+  const head = ["role", "nodes", "valued", `value > ${options.threshold}`, "SFT", "pairs"];
+  const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs].map(String));
+  const width = head.map((title, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length), title.length));
+  const line = (row: string[]) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(width[i]!) : cell.padStart(width[i]!))).join("  ");
+  const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;
+  return [`${trees.complete} complete trees${partial}`, "", ...[head, ...rows].map(line)].join("\n");
+}
+
+const rule = {
+  skip: "in no example or pair",
+  available: "values are means over what is there",
+};
+
+function number(flag: string): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (!Number.isFinite(value)) throw new InputError(`${flag} is "${text}"; give a number`);
+    return value;
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * From finished completions to scored trees: the rows of nodes.parquet in their one order, graded, valued and labelled
+ * (paper, Section 4.2). Pure: the same entries in any order give the same nodes.
+ */
+import { gradeText } from "./answers/index.js";
+import { RunError } from "./errors.js";
+import type { JournalEntry, Node, Question, Role } from "./types.js";
+import { backUp, type Forest, type ValueOptions } from "./values.js";
+
+/** Reads and grades the answer a text gives; `correct` is null iff `answer` is null. */
+export type Grade = (question: Question, text: string) => { answer: string | null; correct: boolean | null };
+
+export interface ScoreOptions extends ValueOptions {
+  grade?: Grade;
+}
+
+export interface ScoredTrees {
+  questions: readonly Question[];
+  roles: readonly Role[];
+  /** Ordered by (question, depth, path); so parents come before children and a question's nodes are adjacent. */
+  nodes: Node[];
+  /** The same nodes in columns, for thresholds.ts and other estimators. */
+  forest: Forest;
+  /** Per node the index of its question. */
+  tree: Int32Array;
+  /** Per question 1 if every completion of its tree is there. */
+  complete: Uint8Array;
+}
+
+/**
+ * Builds, grades and values the trees. A leaf's reward is 1 if its answer is right, else 0, also where it gives no
+ * answer (paper, Section 4.2); the correctness of inner nodes is recorded but earns nothing.
+ * @param entries of two with the same key the first stands
+ * @throws RunError if an entry belongs to no question or no place in a tree of these roles, if its parent is missing, or
+ * if two different completions claim one place
+ */
+export function scoreTrees(
+  questions: readonly Question[],
+  roles: readonly Role[],
+  entries: Iterable<JournalEntry>,
+  options: ScoreOptions = {},
+): ScoredTrees {
+  const { grade = gradeText } = options;
+  const order = new Map(questions.map((question, i) => [question.id, i]));
+  const places = new Map<string, Place>();
+  for (const entry of entries) {
+    const id = `${entry.question_id}\n${entry.node_id}`;
+    const kept = places.get(id);
+    if (kept && kept.entry.key !== entry.key) {
+      throw new RunError(`two completions claim ${where(entry)} under different keys; the journal mixes two runs`);
+    }
+    const question = order.get(entry.question_id);
+    if (question === undefined) {
+      throw new RunError(`the journal holds ${where(entry)}, which questions.jsonl does not; restore that file`);
+    }
+    if (!kept) places.set(id, { entry, question, path: parsePath(entry, roles) });
+  }
+
+  const ordered = [...places.values()].sort(comparePlaces);
+  const index = new Map(ordered.map(({ entry }, i) => [`${entry.question_id}\n${entry.node_id}`, i]));
+  const size = ordered.length;
+  const forest = { parent: new Int32Array(size), reward: new Float64Array(size), expected: new Int32Array(size) };
+  const tree = new Int32Array(size);
+  const present = new Int32Array(questions.length);
+  const nodes = ordered.map(({ entry, question, path }, i): Node => {
+    const depth = path.length - 1;
+    const parent_id = depth > 0 ? entry.node_id.slice(0, entry.node_id.lastIndexOf(".")) : null;
+    const parent = parent_id === null ? -1 : index.get(`${entry.question_id}\n${parent_id}`);
+    if (parent === undefined) throw new RunError(`the journal lacks the parent of ${where(entry)}; it is damaged`);
+    const graded = grade(questions[question]!, entry.text);
+    tree[i] = question;
+    present[question]! += 1;
+    forest.parent[i] = parent;
+    forest.expected[i] = roles[depth + 1]?.branching ?? 0;
+    forest.reward[i] = graded.correct === true ? 1 : 0;
+    const { question_id, node_id, role, text, finish_reason, prompt_tokens, completion_tokens, seed, model } = entry;
+    return {
+      ...{ question_id, node_id, parent_id, role, depth, branch: path[depth]!, text, finish_reason },
+      ...{ prompt_tokens, completion_tokens, seed, model },
+      ...{ answer: graded.answer, correct: graded.correct, value: null, label: null },
+    };
+  });
+
+  const { value, label } = backUp(forest, options);
+  nodes.forEach((node, i) => {
+    if (label[i] === -1) return;
+    node.value = value[i]!;
+    node.label = label[i] === 1;
+  });
+  const full = treeSize(roles);
+  return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(present, (n) => Number(n === full)) };
+}
+
+/** Completions of one complete tree: n + n² + n³ for three roles that branch n times. */
+export function treeSize(roles: readonly Role[]): number {
+  return roles.reduce(
+    ({ level, total }, { branching }) => ({ level: level * branching, total: total + level * branching }),
+    { level: 1, total: 0 },
+  ).total;
+}
+
+/** An entry with the index of its question and its branches from the question down. */
+interface Place {
+  entry: JournalEntry;
+  question: number;
+  path: number[];
+}
+
+const where = ({ question_id, node_id }: JournalEntry): string =>
+  `node ${JSON.stringify(node_id)} of question ${JSON.stringify(question_id)}`;
+
+/** Branches along a path such as `g0.v2.r1`: [0, 2, 1]. @throws RunError if the roles allow no such path */
+function parsePath(entry: JournalEntry, roles: readonly Role[]): number[] {
+  const steps = entry.node_id.split(".");
+  const path = steps.map((step, depth) => {
+    const role = roles[depth];
+    const branch = /^(0|[1-9]\d*)$/.test(step.slice(1)) ? Number(step.slice(1)) : Number.NaN;
+    if (role && step[0] === role.name[0] && branch < role.branching) return branch;
+    const team = roles.map(({ name, branching }) => `${name} x ${branching}`).join(", ");
+    throw new RunError(`the journal holds ${where(entry)}, which is no path through the roles ${team}`);
+  });
+  const role = roles[path.length - 1]!.name;
+  if (entry.role !== role) throw new RunError(`${where(entry)} is marked ${JSON.stringify(entry.role)}, not ${role}`);
+  return path;
+}
+
+function comparePlaces(a: Place, b: Place): number {
+  if (a.question !== b.question) return a.question - b.question;
+  if (a.path.length !== b.path.length) return a.path.length - b.path.length;
+  const at = a.path.findIndex((branch, i) => branch !== b.path[i]);
+  return at < 0 ? 0 : a.path[at]! - b.path[at]!;
+}
