@@ -79,6 +79,19 @@ describe("tree figure", () => {
     expect(treeFigure(partial).caption).toContain("Partly sampled");
   });
 
+  it("keeps labels apart in thin trees and drops them where a column is crowded", () => {
+    const chain = tree.filter((node) => /^g0(\.v[01](\.r0)?)?$/.test(node.node_id));
+    const rows = (svg: string) =>
+      [...svg.matchAll(/translate\([\d.]+,([\d.]+)\)">g0\.v\d: /g)]
+        .map((match) => Number(match[1]))
+        .sort((a, b) => a - b);
+    const [first, second] = rows(renderSvg(treeFigure(chain)));
+    expect(second! - first!).toBeGreaterThan(40);
+    const wide = renderSvg(treeFigure(forest(1, 8)));
+    expect(wide).toContain(">g7: ");
+    expect(rows(wide)).toEqual([]);
+  });
+
   it("refuses nodes of several questions", () => {
     expect(() => treeFigure(nodes)).toThrow(/one question, got 12/);
   });

@@ -9,12 +9,15 @@ interface Placed {
   parent: Placed | undefined;
   /** Column: depth + 1; the question is column 0. */
   x: number;
-  /** Row, counted in leaves. */
+  /** Row; a leaf takes one. */
   y: number;
 }
 
-/** The leaves fill the rows in order of their paths; a parent stands in the middle of its children. */
-function layout(nodes: readonly Node[]): { placed: Placed[]; leaves: number } {
+/** Rows an inner node needs at least, as its label and its value stand above and below it. */
+const innerRows = 3;
+
+/** Siblings stand below each other in order, a parent in the middle of its children. */
+function layout(nodes: readonly Node[]): { placed: Placed[]; rows: number; last: number } {
   const byId = new Map(nodes.map((node) => [node.node_id, { node, x: node.depth + 1, y: 0 } as Placed]));
   const placed = [...byId.values()].sort((a, b) => a.node.branch - b.node.branch);
   const children = new Map<Placed | undefined, Placed[]>();
@@ -24,14 +27,22 @@ function layout(nodes: readonly Node[]): { placed: Placed[]; leaves: number } {
     if (siblings) siblings.push(p);
     else children.set(p.parent, [p]);
   }
-  let leaves = 0;
-  const place = (p: Placed): number => {
-    const below = (children.get(p) ?? []).map(place);
-    p.y = below.length > 0 ? (below[0]! + below.at(-1)!) / 2 : leaves++;
-    return p.y;
+  const last = Math.max(...placed.map((p) => p.x));
+  const total = (group: readonly Placed[]): number => group.reduce((sum, p) => sum + span(p), 0);
+  const span = (p: Placed): number => Math.max(p.x < last ? innerRows : 1, total(children.get(p) ?? []));
+  const place = (group: readonly Placed[], top: number): void => {
+    let row = top;
+    for (const p of group) {
+      const below = children.get(p) ?? [];
+      const rows = span(p);
+      place(below, row + (rows - total(below)) / 2);
+      p.y = below.length > 0 ? (below[0]!.y + below.at(-1)!.y) / 2 : row + (rows - 1) / 2;
+      row += rows;
+    }
   };
-  children.get(undefined)?.forEach(place);
-  return { placed, leaves };
+  const first = children.get(undefined) ?? [];
+  place(first, 0);
+  return { placed, rows: total(first), last };
 }
 
 /**
@@ -55,16 +66,24 @@ export function treeFigure(
   if (nodes.length === 0) return empty(title, "no completions sampled for this question");
 
   const roles = rolesOf(nodes);
-  const { placed, leaves } = layout(nodes);
-  const rowHeight = Math.max(4, Math.min(17, 1400 / leaves));
-  const last = Math.max(...placed.map((p) => p.x));
-  const root = { x: 0, y: (leaves - 1) / 2 };
+  const { placed, rows, last } = layout(nodes);
+  const rowHeight = Math.max(4, Math.min(17, 1400 / rows));
+  const root = { x: 0, y: (rows - 1) / 2 };
   const sizes = roles.map((role) => plural(nodes.filter((node) => node.role === role).length, `${role} output`));
   const partial = nodes.some((node) => node.value === null);
 
   const name = (p: Placed) => `${p.node.node_id}: ${shorten(p.node.answer ?? "no answer", 14)}`;
   const verdict = (p: Placed) => (p.node.correct === null ? "none" : p.node.correct ? "right" : "wrong");
-  const inner = { filter: (p: Placed) => p.x < last, x: "x", y: "y", stroke: "white", strokeWidth: 4 };
+  // A column with too many nodes for its labels keeps its colours and shapes alone.
+  const crowded = (x: number) => placed.filter((p) => p.x === x).length * 44 > rows * rowHeight;
+  const labelled = new Set(Array.from({ length: last }, (_, x) => x).filter((x) => !crowded(x)));
+  const inner = {
+    filter: (p: Placed) => p.x < last && labelled.has(p.x),
+    x: "x",
+    y: "y",
+    stroke: "white",
+    strokeWidth: 4,
+  };
   const outer = { filter: (p: Placed) => p.x === last && rowHeight >= 10, x: "x", y: "y" };
   return figure({
     title,
@@ -73,13 +92,13 @@ export function treeFigure(
       `${sizes.join(", ")}. Colour and number: value, backed up from the leaves (1 for a right answer, otherwise 0). ` +
       `Shape: the node's own answer.${partial ? " Partly sampled tree: white nodes have no value." : ""}`,
     width: 210 + 155 * last,
-    height: 60 + rowHeight * leaves,
+    height: 60 + rowHeight * rows,
     marginTop: 44,
     marginLeft: 44,
     marginRight: 150,
     marginBottom: 16,
     x: { axis: null, domain: [0, last] },
-    y: { axis: null, domain: [leaves - 0.5, -0.5] },
+    y: { axis: null, domain: [rows - 0.5, -0.5] },
     color: {
       type: "linear",
       domain: [0, theta, 1],
@@ -110,8 +129,9 @@ export function treeFigure(
         y: "y",
         fill: { value: (p: Placed) => p.node.value, scale: "color" },
         symbol: verdict,
-        r: Math.min(5.5, rowHeight / 2),
+        r: { value: (p: Placed) => (p.x < last ? 5.5 : Math.min(5.5, rowHeight / 2)), scale: null },
         stroke: palette.ink,
+        strokeWidth: Math.min(1.5, rowHeight / 8),
       }),
       Plot.text(placed, { ...inner, text: name, dy: -15, fill: palette.ink }),
       Plot.text(placed, { ...inner, text: (p: Placed) => p.node.value?.toFixed(2) ?? "", dy: 15, fill: palette.faint }),
