@@ -7,7 +7,7 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { card } from "./card.js";
-import { InputError, MaltError, RunError } from "./errors.js";
+import { InputError, RunError } from "./errors.js";
 import { readJournal } from "./journal.js";
 import { lock } from "./lock.js";
 import {
@@ -32,7 +32,7 @@ export interface ExportOptions extends ValueOptions, PairOptions, SplitOptions {
   grade?: Grade;
 }
 
-/** What an export holds; also the `export` section of run.json. */
+/** What an export holds; also the `export` section of run.json, with the options' names in snake_case. */
 export interface ExportSummary {
   /** Every rule in force, defaults included. */
   options: Required<Omit<ExportOptions, "grade">>;
@@ -69,7 +69,7 @@ export async function exportRun(
   const rules = checkOptions(options);
   await readManifest(runDir);
   const unlock = await lock(join(runDir, "lock"));
-  const staging = join(runDir, `.export-${process.pid}`);
+  const staging = join(runDir, ".export");
   try {
     const manifest = await readManifest(runDir);
     await rm(staging, { recursive: true, force: true });
@@ -86,10 +86,11 @@ export async function exportRun(
     const summary: ExportSummary = { options: rules, trees, nodes: scored.nodes.length, roles };
     await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, scored.questions, summary));
     const files = await moveAll(staging, runDir);
-    await writeManifest(runDir, { ...manifest, export: { ...summary } });
+    await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules) } });
     return { ...summary, files };
   } catch (error) {
-    if (error instanceof MaltError || !(error instanceof Error)) throw error;
+    // What the file system and DuckDB report is a plain Error; anything else is a mistake in this code.
+    if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
     const advice = "nothing sampled is lost; free space or fix the folder, then export again";
     throw new RunError(`cannot export ${runDir}: ${error.message}; ${advice}`, { cause: error });
   } finally {
@@ -129,6 +130,12 @@ function checkOptions(options: ExportOptions): ExportSummary["options"] {
   checkPairOptions(rules);
   splitOf("", rules);
   return rules;
+}
+
+/** Options under the names of files and flags: `eval_fraction` for `evalFraction`. */
+function snakeCase(options: object): Record<string, unknown> {
+  const name = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [name(key), value]));
 }
 
 /** Role names become file names, so they are held to what is safe in one. */

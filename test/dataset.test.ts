@@ -7,8 +7,10 @@ import { tableFromIPC } from "apache-arrow";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { exportRun, openDataset, scoreRun } from "../src/dataset.js";
+import { report } from "../src/cli/export.js";
+import { type ExportSummary, exportRun, openDataset, scoreRun } from "../src/dataset.js";
 import { InputError, RunError } from "../src/errors.js";
+import { openJournal } from "../src/journal.js";
 import { preferencePairs, sftExamples } from "../src/pairs.js";
 import { maltRoles, promptSet, promptSetHash } from "../src/prompts.js";
 import { hash, type Manifest, questionsJsonl, readManifest } from "../src/run.js";
@@ -105,7 +107,9 @@ describe("exportRun on a 3x3x3 tree computed by hand", async () => {
       { role: "verifier", nodes: 9, valued: 9, positive: 3, sft: 3, pairs: 4 },
       { role: "refiner", nodes: 27, valued: 27, positive: 9, sft: 9, pairs: 8 },
     ]);
-    expect((await readManifest(dir)).export).toEqual(summary);
+    const { export: kept } = await readManifest(dir);
+    expect(kept).toMatchObject({ trees: summary.trees, nodes: 39, roles: summary.roles });
+    expect(kept!.options).toMatchObject({ threshold: 0.5, pooling: "mean", min_gap: 0, openai: true });
   });
 
   it("writes values, labels and answers of every node in order of depth and path", async () => {
@@ -214,7 +218,7 @@ describe("exportRun on a 3x3x3 tree computed by hand", async () => {
       [9, 4],
     ]);
     expect(readdirSync(join(dir, "train")).some((name) => name.includes("openai"))).toBe(false);
-    expect(readdirSync(dir).some((name) => name.startsWith(".export"))).toBe(false);
+    expect(readdirSync(dir).some((name) => name === ".export")).toBe(false);
   });
 });
 
@@ -427,6 +431,28 @@ describe("bad input", () => {
     await refuse([first!, { ...first!, key: "other" }], "under different keys");
   });
 
+  it("a run that is being sampled can be scored, but not exported", async () => {
+    const dir = runFolder([question("q1")], roles, journal);
+    const sampler = await openJournal(dir);
+    await expect(exportRun(dir)).rejects.toThrow("is writing this run");
+    expect((await scoreRun(dir)).nodes).toHaveLength(3);
+    await sampler.close();
+    await exportRun(dir);
+  });
+
+  it("a folder that cannot be written is named, and what is left of a killed export is cleared", async () => {
+    const dir = runFolder([question("q1")], roles, journal);
+    mkdirSync(join(dir, ".export", "train"), { recursive: true });
+    writeFileSync(join(dir, ".export", "train", "left-over.jsonl"), "");
+    mkdirSync(join(dir, "nodes.parquet"));
+    await expect(exportRun(dir)).rejects.toThrow(`cannot export ${dir}: EISDIR`);
+    await expect(exportRun(dir)).rejects.toThrow(RunError);
+    rmSync(join(dir, "nodes.parquet"), { recursive: true });
+    await exportRun(dir);
+    expect(readdirSync(dir)).not.toContain(".export");
+    expect(readdirSync(join(dir, "train"))).not.toContain("left-over.jsonl");
+  });
+
   it("role names that could not name a file are refused", async () => {
     const evil: Role[] = [{ ...maltRoles(1)[0]!, name: "g/../../x" }];
     const dir = runFolder(
@@ -440,6 +466,19 @@ describe("bad input", () => {
   it("a folder that is not a run, or has no Parquet files, is named", async () => {
     await expect(exportRun(join(scratch, "nowhere"))).rejects.toThrow("no run.json");
     await expect(openDataset(scratch)).rejects.toThrow(`no Parquet files in ${scratch}`);
+  });
+});
+
+describe("malt export", () => {
+  it("prints the counts by role, and how many trees are incomplete", () => {
+    const role = { role: "verifier", nodes: 18, valued: 17, positive: 3, sft: 3, pairs: 4 };
+    const options = { threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
+    expect(report({ options, trees: { complete: 1, incomplete: 1 }, nodes: 18, roles: [role] }).split("\n")).toEqual([
+      "1 complete trees, 1 incomplete (in no example or pair)",
+      "",
+      "role      nodes  valued  value > 0.4  SFT  pairs",
+      "verifier     18      17            3    3      4",
+    ]);
   });
 });
 

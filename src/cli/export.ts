@@ -30,7 +30,9 @@ export function register(program: Command): void {
     .action(async ({ run, ...options }: { run: string } & ExportOptions) => {
       const dir = runDir(run);
       const { files, ...summary } = await exportRun(dir, options);
-      process.stdout.write(`${report(summary)}\n\nwritten to ${dir}:\n${files.map((file) => `  ${file}\n`).join("")}`);
+      const tables = files.filter((file) => !file.startsWith("train"));
+      const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
+      process.stdout.write(`${report(summary)}\n\nwritten to ${dir}: ${written}\n`);
     });
 }
 
