@@ -1,5 +1,7 @@
 // Numbered steps on the terminal and child processes that stay visible. Plain Node: it runs before `npm ci`.
 import { spawn } from "node:child_process";
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 /** What a person did or lacks, as opposed to a bug: shown as one line, without a stack. */
 export class SetupError extends Error {}
@@ -38,7 +40,9 @@ export function run(command, args, options = {}) {
   const heartbeat = process.stdout.isTTY || options.quiet ? undefined : setInterval(still, 15_000);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: "inherit", ...options });
-    child.on("error", (error) => reject(new SetupError(`${command} cannot be started (${error.code}): is it installed?`)));
+    child.on("error", (error) =>
+      reject(new SetupError(`${command} cannot be started (${error.code}): is it installed?`)),
+    );
     child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 1)));
   }).finally(() => clearInterval(heartbeat));
 }
@@ -46,11 +50,16 @@ export function run(command, args, options = {}) {
 /** Like `run`, for a program that has to succeed. */
 export async function mustRun(command, args, options) {
   const code = await run(command, args, options);
-  if (code !== 0) throw new SetupError(`\`${[command, ...args].join(" ")}\` ended with exit code ${code}; see its output above`);
+  if (code !== 0)
+    throw new SetupError(`\`${[command, ...args].join(" ")}\` ended with exit code ${code}; see its output above`);
 }
 
-/** Runs a script's main function; an error ends the process with exit code 1, a SetupError without a stack. */
-export function main(work) {
+/**
+ * Runs `work` if the module at `url` is the script Node was started with, not where it is imported. An error ends the
+ * process with exit code 1, a SetupError without a stack.
+ */
+export function main(url, work) {
+  if (!process.argv[1] || realpathSync(process.argv[1]) !== fileURLToPath(url)) return;
   work().catch((error) => {
     console.error(error instanceof SetupError ? `error: ${error.message}` : error);
     process.exit(1);

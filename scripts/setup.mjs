@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { main, mustRun, SetupError, steps } from "./progress.mjs";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -171,7 +171,7 @@ function installExtra(name) {
   return mustRun(venv("uv"), ["sync", "--locked", "--inexact", "--extra", name], options);
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+main(import.meta.url, () => {
   const extra = process.argv.indexOf("--extra");
-  main(() => (extra > 0 ? installExtra(process.argv[extra + 1]) : setUp({ force: process.argv.includes("--force") })));
-}
+  return extra > 0 ? installExtra(process.argv[extra + 1]) : setUp({ force: process.argv.includes("--force") });
+});

@@ -1,0 +1,13 @@
+// `npm run lab`: JupyterLab on the notebooks, on loopback with a token. Options after `--` go to JupyterLab.
+import { main, run } from "./progress.mjs";
+import { environment, root, setUp, venv } from "./setup.mjs";
+
+main(import.meta.url, async () => {
+  await setUp();
+  const options = ["--ip=127.0.0.1", `--ServerApp.root_dir=${root}`, "--LabApp.default_url=/lab/tree/notebooks"];
+  // JupyterLab would ask its makers for news and updates.
+  options.push("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate");
+  if (process.getuid?.() === 0) options.push("--allow-root");
+  const settings = { cwd: root, env: environment, quiet: true };
+  process.exitCode = await run(venv("jupyter"), ["lab", ...options, ...process.argv.slice(2)], settings);
+});
