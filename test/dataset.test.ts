@@ -11,7 +11,7 @@ import { report } from "../src/cli/export.js";
 import { type ExportSummary, exportRun, openDataset, scoreRun } from "../src/dataset.js";
 import { InputError, RunError } from "../src/errors.js";
 import { openJournal } from "../src/journal.js";
-import { preferencePairs, sftExamples } from "../src/pairs.js";
+import { preferencePairs, sftExamples, splitOf } from "../src/pairs.js";
 import { maltRoles, promptSet, promptSetHash } from "../src/prompts.js";
 import { hash, type Manifest, questionsJsonl, readManifest } from "../src/run.js";
 import { treeSize } from "../src/score.js";
@@ -258,6 +258,7 @@ describe("the same journal gives the same bytes", () => {
     const about = (file: string) =>
       new Set(lines(join(dir, "train", file)).map((row) => /What is (q\d+)/.exec(row.prompt[0].content)![1]!));
     const [train, held] = [about("refiner-dpo.jsonl"), about("refiner-dpo-eval.jsonl")];
+    expect([...held]).toEqual(ids.filter((id) => splitOf(id, { evalFraction: 0.3 }) === "eval"));
     expect(held.size).toBeGreaterThan(3);
     expect([...train].filter((id) => held.has(id))).toEqual([]);
     expect(train.size + held.size).toBe(40);

@@ -113,5 +113,7 @@ describe("labelNoise", () => {
     const even = noise([1, 1, 0, 1, 1, 0, 1, 1, 0]);
     expect(clustered).toBeCloseTo(5 / 16, 2);
     expect(even).toBeLessThan(clustered - 0.1);
+    // Critiques 1, 2/3, 1/3: variance 1/9, mean 2/3, so N = 3 (2/9 + 1/27) / (1/9) = 7 and p ~ Beta(17/3, 10/3).
+    expect(noise([1, 1, 1, 1, 1, 0, 1, 0, 0])).toBeCloseTo(0.2059, 3);
   });
 });
