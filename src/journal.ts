@@ -201,7 +201,8 @@ async function failing<T>(what: string, action: () => Promise<T>): Promise<T> {
     return await action();
   } catch (error) {
     if (!(error instanceof Error) || !("code" in error)) throw error;
-    const advice = error.code === "ENOSPC" ? "; free some space and run the same command again" : "";
+    const full = ["ENOSPC", "EDQUOT", "EFBIG"].includes(String(error.code));
+    const advice = full ? "; make room and run the same command again, what had finished is kept" : "";
     throw new RunError(`cannot ${what}: ${error.message}${advice}`, { cause: error });
   }
 }

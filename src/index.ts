@@ -1,0 +1,49 @@
+/**
+ * The public surface: what notebooks and other programs import. What is not listed here is inside and may change.
+ */
+
+export * from "./answers/index.js";
+export { type LoadOptions, loadQuestions } from "./benchmarks.js";
+export { type Environment, environment, type Profile, profile, profiles } from "./config.js";
+export {
+  type Dataset,
+  type ExportOptions,
+  type ExportSummary,
+  exportRun,
+  openDataset,
+  type RoleCounts,
+  type Row,
+  scoreRun,
+} from "./dataset.js";
+export * from "./display.js";
+export * from "./errors.js";
+export * from "./figures.js";
+export { type Journal, openJournal, readJournal } from "./journal.js";
+export * from "./pairs.js";
+export {
+  neutralExtra,
+  openaiPolicy,
+  type Policy,
+  type PolicyOptions,
+  requireModel,
+  type ServerInfo,
+} from "./policy.js";
+export * from "./prompts.js";
+export { differences, type Manifest, readManifest, readQuestions, runDir } from "./run.js";
+export { defaultSampling, promptSetFor, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
+export * from "./score.js";
+export { type Server, type ServerOptions, startServer } from "./server.js";
+export * from "./stats.js";
+export * from "./summary.js";
+export * from "./thresholds.js";
+export {
+  type Counts,
+  childId,
+  nodeKey,
+  requestSeed,
+  type SampleTreesOptions,
+  sampleTrees,
+  statesPerTree,
+} from "./tree.js";
+export * from "./types.js";
+export * from "./values.js";

@@ -1,0 +1,171 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { exportRun } from "../../src/dataset.js";
+import type { JournalEntry } from "../../src/types.js";
+import { type FakeServer, startFakeServer } from "../fake-server.js";
+import { folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";
+
+const cleanUp: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+async function place(): Promise<Workplace> {
+  const made = await workplace();
+  cleanUp.push(made.remove);
+  return made;
+}
+
+const dataset = async (at: Workplace, file: string) => {
+  await exportRun(folder(at));
+  return readFile(join(folder(at), file));
+};
+
+it("kill -9 at any moment, then the same command: the same bytes, and only requests that were cut off come again", async () => {
+  const unbroken = await place();
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  expect(await sample(unbroken, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
+  expect(fake.requests).toHaveLength(39);
+  expect(Math.max(...fake.asked.values())).toBe(1);
+
+  const broken = await place();
+  let kill: (ordinal: number) => "before" | "after" | null = () => null;
+  let child: ReturnType<typeof sample>["child"] | undefined;
+  const watched: FakeServer = await startFakeServer({
+    before: ({ ordinal }) => {
+      const when = kill(ordinal);
+      if (when === "before") child!.kill("SIGKILL");
+      // After: the answer is on its way, so the process dies while it reads it, writes it, or goes on.
+      if (when === "after") setImmediate(() => child!.kill("SIGKILL"));
+      return undefined;
+    },
+  });
+  cleanUp.push(watched.stop);
+
+  const moments = [
+    [0, "before"],
+    [1, "after"],
+    [6, "after"],
+    [11, "before"],
+    [9, "after"],
+  ] as const;
+  let finished: JournalEntry[] = [];
+  for (const [wait, when] of [...moments, null].map(
+    (moment) => moment ?? ([Number.POSITIVE_INFINITY, "before"] as const),
+  )) {
+    const start = watched.requests.length;
+    kill = (ordinal) => (ordinal === start + wait ? when : null);
+    const started = sample(broken, watched.baseURL);
+    child = started.child;
+    const { signal, code, errors } = await started.ended;
+    expect(errors).toEqual([]);
+    expect(wait === Number.POSITIVE_INFINITY ? code : signal).toBe(wait === Number.POSITIVE_INFINITY ? 0 : "SIGKILL");
+
+    const kept = new Set(finished.map(({ seed }) => seed));
+    for (const { body } of watched.requests.slice(start)) {
+      const seeds = Array.from({ length: body.n }, (_, i) => body.seed + i);
+      expect(seeds.some((seed) => !kept.has(seed))).toBe(true);
+    }
+    const now = await journal(broken);
+    for (const entry of finished) expect(now).toContainEqual(entry);
+    finished = now;
+  }
+
+  const repeats = [...watched.asked.values()].reduce((sum, times) => sum + times - 1, 0);
+  expect(repeats).toBeGreaterThan(0);
+  expect(repeats).toBeLessThanOrEqual(moments.length * 4 * 3);
+  expect(finished).toEqual(await journal(unbroken));
+  expect((await manifest(broken)).counts).toEqual((await manifest(unbroken)).counts);
+  for (const file of ["nodes.parquet", "dpo.parquet"])
+    expect((await dataset(broken, file)).equals(await dataset(unbroken, file))).toBe(true);
+});
+
+it("a complete run says so and asks nothing, even of a server that is gone", async () => {
+  const at = await place();
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  await sample(at, fake.baseURL, ["--model", "fake"]).ended;
+  const before = await journal(at);
+  await fake.stop();
+  const again = await sample(at, fake.baseURL, ["--model", "fake"]).ended;
+  expect(again).toMatchObject({ code: 0, errors: [] });
+  expect(again.stdout).toContain('run "r" is complete, nothing was asked: 3 questions, 117 completions, 0 failed');
+  expect(await journal(at)).toEqual(before);
+});
+
+it("Ctrl-C ends with one line, and the same command goes on", async () => {
+  const at = await place();
+  let child: ReturnType<typeof sample>["child"] | undefined;
+  const fake = await startFakeServer({
+    before: ({ ordinal }) => {
+      if (ordinal === 9) child!.kill("SIGINT");
+      return undefined;
+    },
+  });
+  cleanUp.push(fake.stop);
+  const started = sample(at, fake.baseURL);
+  child = started.child;
+  const { code, errors } = await started.ended;
+  expect(code).toBe(1);
+  expect(errors).toEqual(["malt: interrupted; what had finished is kept, run the same command again to go on"]);
+  const { counts } = await manifest(at);
+  expect(counts.ok).toBeGreaterThan(0);
+  expect(counts.ok + counts.failed + counts.pending).toBe(counts.asked);
+  expect(await sample(at, fake.baseURL).ended).toMatchObject({ code: 0 });
+  expect(await journal(at)).toHaveLength(117);
+});
+
+it("a second writer is refused while the first is at work", async () => {
+  const at = await place();
+  let second: ReturnType<typeof sample>["ended"] | undefined;
+  const fake = await startFakeServer({
+    before: async ({ ordinal }) => {
+      if (ordinal === 3) second = sample(at, fake.baseURL).ended;
+      if (ordinal === 3) await second;
+      return undefined;
+    },
+  });
+  cleanUp.push(fake.stop);
+  const first = sample(at, fake.baseURL);
+  expect(await first.ended).toMatchObject({ code: 0, errors: [] });
+  const refused = await second!;
+  expect(refused.code).toBe(1);
+  expect(refused.errors).toEqual([expect.stringContaining(`process ${first.child.pid} is writing this run`)]);
+  expect(fake.requests).toHaveLength(39);
+});
+
+it("a full disk stops the run with one line; with room again, the same command ends in the same content", async () => {
+  const [full, free] = [await place(), await place()];
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  await sample(free, fake.baseURL).ended;
+  // A limit on the size of a file needs no privileges, and like a full disk it lets a part of the last write through.
+  const { code, errors } = await sample(full, fake.baseURL, [], "ulimit -f 16").ended;
+  expect(code).toBe(1);
+  expect(errors).toEqual([
+    expect.stringMatching(/^malt: cannot write the journal in .*EFBIG.*make room and run the same/),
+  ]);
+  const text = await readFile(join(folder(full), "journal", "completions.jsonl"), "utf8");
+  expect(text.length).toBeGreaterThan(0);
+  expect(text.endsWith("\n")).toBe(false);
+  const kept = await journal(full);
+  expect(await sample(full, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
+  expect(await journal(full)).toEqual(await journal(free));
+  for (const entry of kept) expect(await journal(full)).toContainEqual(entry);
+});
+
+it("other parameters are refused with the difference, and nothing is touched", async () => {
+  const at = await place();
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  await sample(at, fake.baseURL).ended;
+  const before = await journal(at);
+  const { code, errors } = await sample(at, fake.baseURL, ["--temperature", "0.7", "--branching", "2"]).ended;
+  expect(code).toBe(1);
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toContain("sampling.temperature: 0.3 → 0.7; roles.0.branching: 3 → 2");
+  expect(await journal(at)).toEqual(before);
+  expect(await malt(at, ["sample", "--help"]).ended).toMatchObject({ code: 0 });
+});

@@ -1,0 +1,157 @@
+import { existsSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type FakeOptions, type FakeServer, type Fault, startFakeServer } from "../fake-server.js";
+import { files, folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";
+
+let place: Workplace;
+const servers: FakeServer[] = [];
+beforeEach(async () => {
+  place = await workplace(2);
+});
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.stop();
+  await place.remove();
+});
+async function fakeServer(options: FakeOptions = {}): Promise<FakeServer> {
+  const server = await startFakeServer(options);
+  servers.push(server);
+  return server;
+}
+const about = (question: string) => (request: { body: { messages: { content: string }[] } }) =>
+  request.body.messages.some(({ content }) => content.includes(question));
+
+describe("at the start", () => {
+  it("a server that is down is one line at once, and leaves no run", async () => {
+    const fake = await fakeServer();
+    await fake.stop();
+    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--model", "fake"]).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([expect.stringMatching(/^malt: no answer from http:\/\/127.*is the server running\?$/)]);
+    expect(stdout).toBe("");
+    expect(existsSync(folder(place))).toBe(false);
+  });
+
+  it("a wrong model name lists the served ones, and asks nothing", async () => {
+    const fake = await fakeServer({ models: ["llama", "llama-adapter"] });
+    const wrong = await sample(place, fake.baseURL, ["--model", "lama"]).ended;
+    expect(wrong.code).toBe(1);
+    expect(wrong.errors).toEqual([`malt: model "lama" is not served at ${fake.baseURL}; served: llama, llama-adapter`]);
+    const none = await sample(place, fake.baseURL).ended;
+    expect(none.errors).toEqual([expect.stringContaining("serves 2 models: llama, llama-adapter; choose one")]);
+    expect(fake.requests).toEqual([]);
+  });
+
+  it("a refused key is one line with the server's words, without the key", async () => {
+    const key = "sk-secret-0123456789abcdef";
+    const refusal: Fault = { status: 401, body: JSON.stringify({ error: { message: `bad key ${key}` } }) };
+    const fake = await fakeServer({ before: () => refusal });
+    place.env.OPENAI_API_KEY = key;
+    const { code, errors, stderr } = await sample(place, fake.baseURL).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([expect.stringMatching(/answered HTTP 401 bad key \*\*\*; set OPENAI_API_KEY/)]);
+    expect(stderr).not.toContain(key);
+    expect(fake.requests.length).toBeLessThanOrEqual(2);
+  });
+
+  it.each<[string, string[], string]>([
+    ["file", ["--questions", "nowhere.jsonl"], "nowhere.jsonl"],
+    ["run name", ["--run", "../x"], 'run name "../x" is not allowed'],
+    ["number", ["--branching", "2.5"], '--branching must be an integer ≥ 1, not "2.5"'],
+    ["prompt set", ["--prompt-set", "poetry"], 'unknown prompt set "poetry"; known: arithmetic'],
+    ["extra field", ["--extra-body", "{"], "--extra-body must be a JSON object"],
+    ["URL", ["--base-url", "localhost:1"], 'base URL "localhost:1" is not an http(s) URL'],
+  ])("a wrong %s is one line", async (_, args, words) => {
+    const fake = await fakeServer();
+    const { code, errors } = await sample(place, fake.baseURL, args).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([expect.stringContaining(words)]);
+    expect(errors[0]).toMatch(/^malt: /);
+    expect(fake.requests).toEqual([]);
+  });
+
+  it("an unknown option points to the help", async () => {
+    const { code, stderr } = await sample(place, "http://localhost:1", ["--temprature", "1"]).ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain("Did you mean --temperature?");
+    expect(stderr).toContain("--help");
+  });
+});
+
+describe("under way", () => {
+  const html: Fault = { status: 200, type: "text/html", body: "<html><script>alert(1)</script>" };
+  it.each<[string, Fault]>([
+    ["an HTML page", html],
+    ["HTTP 500", { status: 500, body: '{"error":{"message":"out of memory"}}' }],
+    ["a prompt that is too long (HTTP 400)", { status: 400, body: '{"error":{"message":"context length"}}' }],
+    ["one broken connection", "cut"],
+  ])("%s for one state: the others go on, the failed are counted and asked by the next start", async (_, fault) => {
+    const hit = about("1 + 11?");
+    let broken = true;
+    const fake = await fakeServer({ before: (r) => (broken && hit(r) && r.ordinal > 0 ? fault : undefined) });
+    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--concurrency", "1"]).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([expect.stringMatching(/^malt: 1 of 26 requests failed, the first with: /)]);
+    expect(stdout).toContain("2 questions, 39 completions, 1 failed, 12 pending");
+    expect((await manifest(place)).counts).toMatchObject({ asked: 26, ok: 13, failed: 1, pending: 12 });
+    const first = fake.requests.length;
+    broken = false;
+    expect(await sample(place, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
+    expect(fake.requests.length - first).toBe(13);
+    expect((await manifest(place)).counts).toMatchObject({ asked: 26, ok: 26, failed: 0, pending: 0, completions: 78 });
+  });
+
+  it("a server that dies stops the run with one line, nothing lost; when it is back, the run goes on", async () => {
+    const [whole, cut] = [await workplace(4), await workplace(4)];
+    const reference = await fakeServer();
+    await sample(whole, reference.baseURL).ended;
+
+    const dying = await fakeServer({ before: ({ ordinal }) => (ordinal >= 9 ? "reset" : undefined) });
+    const { code, errors } = await sample(cut, dying.baseURL, ["--concurrency", "1"]).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([expect.stringMatching(/^malt: no answer from .*is the server running\?$/)]);
+    const { counts } = await manifest(cut);
+    expect(counts.ok).toBe(9);
+    expect(counts.ok + counts.failed + counts.pending).toBe(52);
+    expect(await journal(cut)).toHaveLength(27);
+
+    // Another port: where it is served may change.
+    const back = await fakeServer();
+    expect(await sample(cut, back.baseURL).ended).toMatchObject({ code: 0, errors: [] });
+    expect(back.requests).toHaveLength(43);
+    expect(await journal(cut)).toEqual(await journal(whole));
+    await Promise.all([whole.remove(), cut.remove()]);
+  });
+
+  it("429 with Retry-After is waited out and recorded as a retry", async () => {
+    const busy: Fault = { status: 429, headers: { "retry-after": "0" }, body: '{"error":{"message":"slow down"}}' };
+    const fake = await fakeServer({ before: ({ ordinal }) => (ordinal < 2 ? busy : undefined) });
+    const args = ["--max-retries", "5", "--concurrency", "1"];
+    expect(await sample(place, fake.baseURL, args).ended).toMatchObject({ code: 0, errors: [] });
+    expect((await manifest(place)).counts).toMatchObject({ ok: 26, retries: 2 });
+    expect((await journal(place)).map(({ retries }) => retries).filter(Boolean)).toEqual([2, 2, 2]);
+  });
+
+  it("empty and cut-off texts are results", async () => {
+    const reply = (_: unknown, seed: number) =>
+      seed % 2 === 0 ? { text: "" } : { text: "and so on", finish_reason: "length" };
+    const fake = await fakeServer({ reply });
+    const { code, stdout } = await sample(place, fake.baseURL).ended;
+    expect(code).toBe(0);
+    const cutOff = (await journal(place)).filter((entry) => entry.finish_reason === "length").length;
+    expect(stdout).toContain(`78 completions, 0 failed, 0 pending, ${cutOff} truncated`);
+    expect(fake.requests).toHaveLength(26);
+  });
+
+  it("the key is sent, and is in no file and no output", async () => {
+    const key = "sk-secret-0123456789abcdef";
+    place.env.OPENAI_API_KEY = key;
+    const fake = await fakeServer();
+    place.env.OPENAI_BASE_URL = fake.baseURL;
+    const args = ["sample", "--questions", place.questions, "--run", "r"];
+    const { code, stdout, stderr } = await malt(place, args).ended;
+    expect(code).toBe(0);
+    expect(fake.requests.every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(true);
+    for (const [path, content] of await files(place.outputs)) expect(content, path).not.toContain(key);
+    expect(stdout + stderr).not.toContain(key);
+  });
+});
