@@ -12,14 +12,17 @@ export interface Estimate {
   clusters: number;
 }
 
+/** 97.5 % point of the standard normal distribution. */
+const z = 1.959964;
+
 /**
- * Mean with a cluster-robust 95 % interval: the linearised variance of a ratio of totals over clusters, with the
- * small-sample factor k / (k − 1) (Cochran, Sampling Techniques, 1977, chapter 6). With one observation per cluster it is
- * the usual normal interval.
- * @param values observations; booleans count as 0 and 1
+ * Mean with a cluster-robust 95 % interval. The variance is the linearised one of a ratio of totals over clusters, with
+ * the small-sample factor k / (k − 1) (Cochran, Sampling Techniques, 1977, chapter 6). A mean gets the normal interval;
+ * a proportion Wilson's with the effective sample size p (1 − p) / variance, so that it stays inside [0, 1] and does
+ * not shrink to nothing when all observations agree: then each cluster counts as one observation.
+ * @param values observations; booleans count as 0 and 1, and if all values are 0 or 1 the mean is a proportion
  * @param clusters the cluster (question id) of each observation, same length
- * @returns bounds clipped to [0, 1] if all values are in it; the whole range of the values' scale is unknown with fewer
- *   than two clusters, then low and high are NaN; without observations mean is NaN too
+ * @returns low and high are NaN with fewer than two clusters; without observations mean is NaN too
  */
 export function clusterMean(values: readonly (number | boolean)[], clusters: readonly string[]): Estimate {
   const totals = new Map<string, { sum: number; n: number }>();
@@ -28,7 +31,7 @@ export function clusterMean(values: readonly (number | boolean)[], clusters: rea
   for (const [i, raw] of values.entries()) {
     const value = Number(raw);
     sum += value;
-    if (value < 0 || value > 1) proportion = false;
+    if (value !== 0 && value !== 1) proportion = false;
     const key = clusters[i] ?? "";
     const total = totals.get(key) ?? { sum: 0, n: 0 };
     total.sum += value;
@@ -41,7 +44,16 @@ export function clusterMean(values: readonly (number | boolean)[], clusters: rea
   if (k < 2) return { mean, low: Number.NaN, high: Number.NaN, n, clusters: k };
   let squares = 0;
   for (const total of totals.values()) squares += (total.sum - mean * total.n) ** 2;
-  const half = 1.959964 * Math.sqrt((squares * k) / (k - 1) / n ** 2);
-  const clip = (x: number) => (proportion ? Math.min(1, Math.max(0, x)) : x);
-  return { mean, low: clip(mean - half), high: clip(mean + half), n, clusters: k };
+  const variance = (squares * k) / (k - 1) / n ** 2;
+  const [low, high] = proportion
+    ? wilson(mean, variance > 0 ? Math.min(n, (mean * (1 - mean)) / variance) : k)
+    : [mean - z * Math.sqrt(variance), mean + z * Math.sqrt(variance)];
+  return { mean, low, high, n, clusters: k };
+}
+
+/** Wilson's score interval for a proportion p of n observations (Wilson 1927). */
+function wilson(p: number, n: number): [number, number] {
+  const centre = (p + z ** 2 / (2 * n)) / (1 + z ** 2 / n);
+  const half = (z / (1 + z ** 2 / n)) * Math.sqrt((p * (1 - p)) / n + z ** 2 / (4 * n ** 2));
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
 }

@@ -3,13 +3,25 @@ import { describe, expect, it } from "vitest";
 import { clusterMean } from "../src/stats.js";
 
 describe("clusterMean", () => {
-  it("is the usual normal interval when every observation is its own cluster", () => {
-    const { mean, low, high, n, clusters } = clusterMean([0, 1, 1, 1], ["a", "b", "c", "d"]);
-    // s² = 0.25, standard error = sqrt(0.25 / 4)
-    expect(mean).toBe(0.75);
-    expect(low).toBeCloseTo(0.75 - 1.959964 * 0.25, 10);
+  it("is Wilson's interval when every observation is its own cluster", () => {
+    // 8 of 10, each its own question: variance p(1−p)/(n−1) and so an effective size of 9.
+    const { mean, low, high, n, clusters } = clusterMean([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], [..."abcdefghij"]);
+    const z2 = 1.959964 ** 2;
+    const centre = (0.8 + z2 / 18) / (1 + z2 / 9);
+    const half = Math.sqrt((z2 * 0.16) / 9 + z2 ** 2 / 324) / (1 + z2 / 9);
+    expect(mean).toBeCloseTo(0.8, 12);
+    expect(low).toBeCloseTo(centre - half, 10);
+    expect(high).toBeCloseTo(centre + half, 10);
+    expect([n, clusters]).toEqual([10, 10]);
+  });
+
+  it("keeps a width when all observations agree: as many as there are questions, not nodes", () => {
+    const { low, high } = clusterMean(
+      Array(300).fill(true),
+      Array.from({ length: 300 }, (_, i) => `q${i % 10}`),
+    );
     expect(high).toBe(1);
-    expect([n, clusters]).toEqual([4, 4]);
+    expect(low).toBeCloseTo(10 / (10 + 1.959964 ** 2), 10);
   });
 
   it("widens when the observations of a question agree, and does not count copies as evidence", () => {

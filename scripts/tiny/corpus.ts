@@ -46,7 +46,7 @@ for (const split of ["train", "test"] as const) {
     seen.add(problem.question);
     const { question, template, answer } = problem;
     const id = `arithmetic-${split}-${rows.length}`;
-    rows.push(JSON.stringify({ id, question, answer: String(answer), split, template }));
+    rows.push(JSON.stringify({ id, benchmark: "arithmetic", question, answer: String(answer), split, template }));
   }
   writeFileSync(`data/arithmetic/${split}.jsonl`, `${rows.join("\n")}\n`);
 }
