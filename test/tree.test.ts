@@ -256,8 +256,11 @@ describe("a resume", () => {
     await sampleTrees(whole);
     const first = whole.journal.appended.find((e) => e.node_id === "g0")!;
     const journal = memory([{ ...first, text: "as it was" }]);
-    await sampleTrees(options({ questions: [question("a")], journal }));
+    const asked: CompletionRequest[] = [];
+    await sampleTrees(options({ questions: [question("a")], journal, complete: recording(asked) }));
     expect(journal.all().find((e) => e.node_id === "g0")!.text).toBe("as it was");
+    // And what grows on it was shown that text: one verifier state and three refiner states.
+    expect(asked.filter(({ messages }) => messages[0]!.content.includes("Solution:\nas it was"))).toHaveLength(4);
     expect(journal.all()).toHaveLength(39);
   });
 
