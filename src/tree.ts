@@ -4,6 +4,7 @@
  * come in as `complete` and `journal`.
  */
 import { createHash } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import PQueue from "p-queue";
 import { InputError, RefusedError, ServerError, UnreachableError } from "./errors.js";
 import type { Journal } from "./journal.js";
@@ -79,6 +80,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
   counts.pending = counts.asked;
   const queue = new PQueue({ concurrency: options.concurrency, autoStart: false });
   const stop = new AbortController();
+  // Every request in flight listens to it; Node takes more than ten listeners for a leak.
+  setMaxListeners(0, stop.signal);
   const row = { unreachable: 0, failed: 0 };
 
   const end = (state: State, completions: readonly Completion[]) => {

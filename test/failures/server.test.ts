@@ -145,11 +145,14 @@ describe("under way", () => {
   it("the key is sent, and is in no file and no output", async () => {
     const key = "sk-secret-0123456789abcdef";
     place.env.OPENAI_API_KEY = key;
-    const fake = await fakeServer();
+    const fake = await fakeServer({ before: () => new Promise((go) => setTimeout(go, 100)) });
     place.env.OPENAI_BASE_URL = fake.baseURL;
     const args = ["sample", "--questions", place.questions, "--run", "r"];
-    const { code, stdout, stderr } = await malt(place, args).ended;
+    const { code, stdout, stderr, errors } = await malt(place, args).ended;
     expect(code).toBe(0);
+    // Nor a warning of Node, at this profile's 64 requests in flight.
+    expect(errors).toEqual([]);
+    expect(fake.peak).toBeGreaterThan(10);
     expect(fake.requests.every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(true);
     for (const [path, content] of await files(place.outputs)) expect(content, path).not.toContain(key);
     expect(stdout + stderr).not.toContain(key);
