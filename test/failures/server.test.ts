@@ -145,7 +145,20 @@ describe("under way", () => {
   it("the key is sent, and is in no file and no output", async () => {
     const key = "sk-secret-0123456789abcdef";
     place.env.OPENAI_API_KEY = key;
-    const fake = await fakeServer({ before: () => new Promise((go) => setTimeout(go, 100)) });
+    // Refiners are kept waiting until eleven are in flight, which two questions have.
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let waiting = 0;
+    const fake = await fakeServer({
+      before: async (request) => {
+        if (!about("Critique:")(request)) return undefined;
+        if (++waiting === 11) open();
+        await gate;
+        return undefined;
+      },
+    });
     place.env.OPENAI_BASE_URL = fake.baseURL;
     const args = ["sample", "--questions", place.questions, "--run", "r"];
     const { code, stdout, stderr, errors } = await malt(place, args).ended;
