@@ -1,12 +1,13 @@
 // `npm run notebooks [-- FILE.ipynb …]`: executes notebooks through the real kernel and, where every cell passed, writes
 // the outputs into the notebook itself: this is how the committed outputs are made.
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { main, run } from "./progress.mjs";
 import { environment, root, setUp, venv } from "./setup.mjs";
 
 /** The project's notebooks, in reading order, as paths from the repo's folder. */
 export function notebooks() {
+  if (!existsSync(join(root, "notebooks"))) return [];
   return readdirSync(join(root, "notebooks"))
     .filter((name) => name.endsWith(".ipynb"))
     .sort()

@@ -66,7 +66,8 @@ main(import.meta.url, async () => {
   const malt = (...args) => mustRun(process.execPath, [join(root, "dist", "cli.js"), ...args], { env, quiet: true });
 
   const setup = plan();
-  const step = steps(setup.length + (options["no-notebooks"] ? 2 : 3));
+  const files = options["no-notebooks"] ? [] : notebooks();
+  const step = steps(setup.length + (files.length > 0 ? 3 : 2));
   if (setup.length === 0) console.log("Set-up is complete.");
   for (const [what, work] of setup) await step(what, work);
 
@@ -80,8 +81,7 @@ main(import.meta.url, async () => {
   await step("Score the trees and export the dataset", () => malt("export", "--run", name));
 
   const executed = join(outputs, "notebooks");
-  if (!options["no-notebooks"]) {
-    const files = notebooks();
+  if (files.length > 0) {
     await step(`Execute ${files.length} notebooks`, async () => {
       if ((await execute(files, ["--out", executed], { MALT_OUTPUTS: outputs, MALT_RUN: name })) !== 0) {
         throw new SetupError(`a notebook failed; the executed copies are in ${executed}`);
@@ -91,7 +91,7 @@ main(import.meta.url, async () => {
 
   console.log(`
 The run        ${join(runs, name)}  (README.md there explains each file)`);
-  if (!options["no-notebooks"]) console.log(`Notebooks      ${executed}  (executed copies)`);
+  if (files.length > 0) console.log(`Notebooks      ${executed}  (executed copies)`);
   console.log(`Open them      npm run lab
 Another model  npm start -- --base-url http://host:8000/v1 --model NAME`);
 });
