@@ -1,10 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { exportRun } from "../../src/dataset.js";
 import type { JournalEntry } from "../../src/types.js";
 import { type FakeServer, startFakeServer } from "../fake-server.js";
 import { folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";
+
+// Each test starts several processes; on a busy machine one takes seconds to load.
+vi.setConfig({ testTimeout: 180_000 });
 
 const cleanUp: (() => Promise<void>)[] = [];
 afterEach(async () => {

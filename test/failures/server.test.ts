@@ -1,7 +1,10 @@
 import { existsSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type FakeOptions, type FakeServer, type Fault, startFakeServer } from "../fake-server.js";
 import { files, folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";
+
+// Each test starts several processes; on a busy machine one takes seconds to load.
+vi.setConfig({ testTimeout: 180_000 });
 
 let place: Workplace;
 const servers: FakeServer[] = [];
