@@ -1,7 +1,7 @@
 """Pretrains malt-tiny from scratch on a CPU and writes it as safetensors and GGUF.
 
 Reads .cache/tiny/corpus.jsonl (see scripts/tiny/corpus.ts): one {"prompt": messages, "completion": text} per line.
-The loss is on the completion only: the prompts are random questions, which hold nothing to learn by heart.
+Dialogues are packed into rows of one length; the loss is mostly on the completions.
 """
 
 import argparse
@@ -29,6 +29,10 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CONTEXT = 1024
+# Tokens per training row; about two dialogues.
+ROW = 256
+# Prompts are mostly random, but copying numbers from question to solution is learned from them too.
+PROMPT_WEIGHT = 0.2
 
 
 def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
@@ -52,90 +56,83 @@ def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
     return fast
 
 
-def encode(rows, tokenizer):
-    """[(token ids, number of prompt tokens)]"""
-    prompts = ["".join(f"<|{m['role']}|>{m['content']}<|end|>" for m in r["prompt"]) + "<|assistant|>" for r in rows]
-    completions = [r["completion"] + "<|end|>" for r in rows]
+def encode(rows, tokenizer, generator: random.Random):
+    """Shuffles the dialogues and joins them to one long text: token ids, and the weight of each as a target."""
+    generator.shuffle(rows)
     encode_batch = tokenizer.backend_tokenizer.encode_batch
-    p = encode_batch(prompts, add_special_tokens=False)
-    c = encode_batch(completions, add_special_tokens=False)
-    return [(np.array(a.ids + b.ids, dtype=np.int16), len(a.ids)) for a, b in zip(p, c)]
+    ids, weights = [], []
+    for start in range(0, len(rows), 20000):
+        block = rows[start : start + 20000]
+        prompts = ["".join(f"<|{m['role']}|>{m['content']}<|end|>" for m in r["prompt"]) + "<|assistant|>" for r in block]
+        completions = [r["completion"] + "<|end|>" for r in block]
+        for prompt, completion in zip(encode_batch(prompts), encode_batch(completions)):
+            ids.append(np.array(prompt.ids + completion.ids, dtype=np.int16))
+            weights.append(np.repeat([PROMPT_WEIGHT, 1.0], [len(prompt.ids), len(completion.ids)]).astype(np.float16))
+    return np.concatenate(ids), np.concatenate(weights)
 
 
-def batches(data, tokens_per_batch: int, generator: random.Random):
-    """Endless batches of similar lengths, so that little is padded."""
+def batches(ids, weights, rows: int, generator: random.Random):
+    """Endless batches [rows, ROW] of consecutive tokens from random places: every batch has the same shape."""
     while True:
-        order = list(range(len(data)))
-        generator.shuffle(order)
-        for start in range(0, len(order), 4096):
-            block = sorted(order[start : start + 4096], key=lambda i: len(data[i][0]))
-            groups, group = [], []
-            for i in block:
-                if (len(group) + 1) * len(data[i][0]) > tokens_per_batch:
-                    groups.append(group)
-                    group = []
-                group.append(i)
-            generator.shuffle(groups)
-            yield from groups
+        starts = list(range(0, len(ids) - ROW - 1, ROW))
+        generator.shuffle(starts)
+        for i in range(0, len(starts) - rows, rows):
+            group = starts[i : i + rows]
+            x = np.stack([ids[j : j + ROW + 1] for j in group]).astype(np.int64)
+            w = np.stack([weights[j + 1 : j + ROW + 1] for j in group]).astype(np.float32)
+            yield torch.from_numpy(x), torch.from_numpy(w)
 
 
-def collate(data, group, pad: int):
-    width = max(len(data[i][0]) for i in group)
-    ids = np.full((len(group), width), pad, dtype=np.int64)
-    labels = np.full((len(group), width), -100, dtype=np.int64)
-    for row, i in enumerate(group):
-        tokens, prompt = data[i]
-        ids[row, : len(tokens)] = tokens
-        labels[row, prompt : len(tokens)] = tokens[prompt:]
-    return torch.from_numpy(ids), torch.from_numpy(labels)
+def train(model, stream, args, save) -> None:
+    def weighted_loss(x, w):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=x[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
+        own = w.flatten() == 1
+        return (loss * w.flatten()).sum() / w.sum(), (loss.detach() * own).sum() / own.sum()
 
-
-def completion_loss(model, ids, labels):
-    """Mean cross-entropy of the completion tokens. Logits are made for those positions only: most are prompt."""
-    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
-    targets = labels[:, 1:]
-    keep = targets != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[keep]).float(), targets[keep])
-
-
-def train(model, data, pad: int, args) -> None:
+    step_loss = torch.compile(weighted_loss) if args.compile else weighted_loss
     decay = [p for p in model.parameters() if p.dim() >= 2]
     rest = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW(
         [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
         lr=args.learning_rate,
         betas=(0.9, 0.97),
+        fused=True,
     )
-    stream = batches(data, args.batch_tokens, random.Random(args.seed))
-    start, seen, average, step, printed = time.time(), 0, None, 0, 0.0
+    start, seen, average, step, printed, saved = time.time(), 0, None, 0, 0.0, 0.0
     model.train()
     while True:
         elapsed = time.time() - start
-        share = max(elapsed / (60 * args.minutes), step / args.steps if args.steps else 0)
+        share = step / args.steps if args.steps else elapsed / (60 * args.minutes)
         if share >= 1:
             break
         warm = min(1.0, (step + 1) / 100)
         rate = args.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        ids, labels = collate(data, next(stream), pad)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = completion_loss(model, ids, labels)
+        x, w = next(stream)
+        loss, completion_loss = step_loss(x, w)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1
-        seen += ids.numel()
-        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        seen += w.numel()
+        average = completion_loss.item() if average is None else 0.98 * average + 0.02 * completion_loss.item()
         if elapsed - printed > 10:
             printed = elapsed
+            left = elapsed / max(share, 1e-9) - elapsed
             print(
-                f"step {step}  {seen / 1e6:.1f}M tokens  {seen / elapsed:.0f} tokens/s  loss {average:.4f}  "
-                f"{elapsed / 60:.1f} of {args.minutes:g} min",
+                f"step {step}  {seen / 1e6:.1f}M tokens  {seen / elapsed:.0f} tokens/s  "
+                f"completion loss {average:.4f}  {left / 60:.1f} min left",
                 flush=True,
             )
-    print(f"trained {step} steps on {seen / 1e6:.2f}M tokens in {(time.time() - start) / 60:.1f} min, loss {average:.4f}")
+        if elapsed - saved > 60 * args.save_every:
+            saved = elapsed
+            save()
+    minutes = (time.time() - start) / 60
+    print(f"trained {step} steps on {seen / 1e6:.2f}M tokens in {minutes:.1f} min, completion loss {average:.4f}")
 
 
 def write_gguf(model, tokenizer, path: Path, name: str) -> None:
@@ -207,7 +204,9 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=512)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--batch-tokens", type=int, default=6000)
+    parser.add_argument("--rows", type=int, default=8, help="rows of 256 tokens per step")
+    parser.add_argument("--save-every", type=float, default=10, help="minutes between snapshots in --out")
+    parser.add_argument("--compile", action="store_true", help="torch.compile: twice as fast, needs a C++ compiler")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -219,9 +218,11 @@ def main() -> None:
         rows = [json.loads(line) for line in file]
     texts = [r["completion"] + "\n" + r["prompt"][-1]["content"] for r in rows[:20000]]
     tokenizer = train_tokenizer(texts, args.vocabulary)
-    data = encode(rows, tokenizer)
+    generator = random.Random(args.seed)
+    count = len(rows)
+    ids, weights = encode(rows, tokenizer, generator)
     del rows, texts
-    print(f"{len(data)} dialogues, {sum(len(t) for t, _ in data) / 1e6:.1f}M tokens, vocabulary {len(tokenizer)}")
+    print(f"{count} dialogues, {len(ids) / 1e6:.1f}M tokens, vocabulary {len(tokenizer)}")
 
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=args.width, intermediate_size=args.width * 8 // 3 // 32 * 32,
@@ -233,13 +234,18 @@ def main() -> None:
     config._attn_implementation = "eager"
     model = LlamaForCausalLM(config)
     print(f"{model.num_parameters() / 1e6:.2f}M parameters", flush=True)
-    train(model, data, tokenizer.pad_token_id, args)
-
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    write_gguf(model.float(), tokenizer, out / "malt-tiny.gguf", "malt-tiny")
+
+    def save() -> None:
+        copy = LlamaForCausalLM(config)
+        copy.load_state_dict(model.state_dict())
+        write_gguf(copy, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
+        copy.half().save_pretrained(out)
+        tokenizer.save_pretrained(out)
+
+    train(model, batches(ids, weights, args.rows, generator), args, save)
+    save()
     for file in sorted(out.iterdir()):
         print(f"{file.stat().st_size / 1e6:7.2f} MB  {file}")
 

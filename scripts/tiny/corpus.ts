@@ -3,6 +3,7 @@
  * (.cache/tiny/corpus.jsonl, one {"prompt": messages, "completion": text} per line, in exactly the prompts the
  * sampler sends). Same seed, same bytes.
  */
+import { once } from "node:events";
 import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { finished } from "node:stream/promises";
 import { parseArgs } from "node:util";
@@ -66,7 +67,7 @@ for (let i = 0; i < Number(values.dialogues); i++) {
   if (!role) throw new Error(`no role ${name}`);
   const prompt = messages(set, role, asQuestion(problem, "", "train"), turns.slice(0, -1));
   const line = JSON.stringify({ prompt, completion: turns.at(-1)?.text });
-  if (!out.write(`${line}\n`)) await new Promise((resolve) => out.once("drain", resolve));
+  if (!out.write(`${line}\n`)) await once(out, "drain");
 }
 out.end();
 await finished(out);
