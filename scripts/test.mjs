@@ -34,8 +34,8 @@ async function vitest(name, ...args) {
   }
   const failed = result.testResults.flatMap((file) => {
     const tests = file.assertionResults.filter((test) => test.status === "failed").map((test) => test.fullName);
-    // A file that could not even be loaded has no tests to count.
-    return tests.length > 0 || file.status === "passed" ? tests : [`${file.name} (not loaded)`];
+    // Where loading a file or a beforeAll failed, no single test has.
+    return tests.length > 0 || file.status === "passed" ? tests : [`${file.name} (as a whole)`];
   });
   // An error outside every test, such as an unhandled rejection.
   if (code !== 0 && failed.length === 0) failed.push(`${name} (vitest ended with exit code ${code})`);

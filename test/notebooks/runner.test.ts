@@ -95,7 +95,7 @@ describe("the failing twin of each notebook is red", () => {
     twin.cells.splice(place, 0, code(source, "failing-twin"));
     const path = join(folder, `twin-${basename(name)}`);
     writeFileSync(path, JSON.stringify(twin));
-    const { green, said } = await runNotebook(path);
+    const { green, said } = await runNotebook(path, "--cwd", "notebooks");
     expect(green).toBe(false);
     expect(said).toContain(`cell ${place + 1} of ${twin.cells.length}: `);
     expect(said).toContain("AssertionError");
