@@ -8,8 +8,8 @@ import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { finished } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { maltRoles, messages, promptSet } from "malt-notebooks/prompts";
-import type { Question, Split } from "malt-notebooks/types";
-import { dialogue } from "./dialogues.js";
+import type { Message, Question, Split } from "malt-notebooks/types";
+import { dialogue, drill } from "./dialogues.js";
 import { Dice, makeProblem, type Problem, partOf } from "./problems.js";
 
 const { values } = parseArgs({
@@ -57,17 +57,34 @@ const out = createWriteStream(".cache/tiny/corpus.jsonl");
 const dice = new Dice(seed * 3 + 3);
 const roles = maltRoles();
 const set = promptSet("arithmetic");
-// The generator gets the larger share: working two steps in one's head is the hard part.
-const order = ["generator", "generator", "verifier", "refiner", "verifier", "refiner", "generator"] as const;
+// Three in ten are drills. Of the rest the generator gets the larger share: two steps in one's head is the hard part.
+const order = [
+  "generator",
+  "drill",
+  "verifier",
+  "refiner",
+  "generator",
+  "drill",
+  "verifier",
+  "refiner",
+  "generator",
+  "drill",
+];
+const makeOne = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
 for (let i = 0; i < Number(values.dialogues); i++) {
-  const problem = makeProblem(dice, (template) => partOf(template) === "pretrain");
-  const name = order[i % order.length] as (typeof order)[number];
-  const turns = dialogue(problem, name, dice);
+  const name = order[i % order.length];
   const role = roles.find((r) => r.name === name);
-  if (!role) throw new Error(`no role ${name}`);
-  const prompt = messages(set, role, asQuestion(problem, "", "train"), turns.slice(0, -1));
-  const line = JSON.stringify({ prompt, completion: turns.at(-1)?.text });
-  if (!out.write(`${line}\n`)) await once(out, "drain");
+  let line: { prompt: Message[]; completion: string };
+  if (role) {
+    const problem = makeOne();
+    const turns = dialogue(problem, role.template, dice);
+    const prompt = messages(set, role, asQuestion(problem, "", "train"), turns.slice(0, -1));
+    line = { prompt, completion: turns.at(-1)?.text ?? "" };
+  } else {
+    const prompt: Message[] = [{ role: "user", content: "Drill." }];
+    line = { prompt, completion: drill(Array.from({ length: 5 }, makeOne), dice) };
+  }
+  if (!out.write(`${JSON.stringify(line)}\n`)) await once(out, "drain");
 }
 out.end();
 await finished(out);

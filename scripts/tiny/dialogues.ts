@@ -63,6 +63,16 @@ function solve(problem: Problem, ops: readonly Operator[], dice: Dice, slipPerLi
   return lines;
 }
 
+/** One calculation to a line. */
+function stepwise(problem: Problem, ops: readonly Operator[]): string[] {
+  let value = problem.start;
+  return problem.steps.map((step, k) => {
+    const before = value;
+    value = apply(ops[k] as Operator, value, step.operand);
+    return `${before}${ops[k]}${step.operand}=${value}`;
+  });
+}
+
 const spoken = (lines: readonly Line[]): string =>
   [...lines.map((l) => l.text), `Final Answer: ${lines.at(-1)?.result}`].join("\n");
 
@@ -112,15 +122,25 @@ function refinement(problem: Problem, lines: readonly Line[], seen: Critique, di
     return `The solution stands.\nFinal Answer: ${lines.at(-1)?.result}`;
   }
   const own = operators(problem, doses.refinerMisreads, dice);
-  const said: string[] = [];
-  let value = problem.start;
-  for (const [k, step] of problem.steps.entries()) {
-    const op = seen.ops[k] ?? (own[k] as Operator);
-    const result = apply(op, value, step.operand);
-    said.push(`${value}${op}${step.operand}=${result}`);
-    value = result;
+  const work = stepwise(
+    problem,
+    own.map((op, k) => seen.ops[k] ?? op),
+  );
+  return [...work, `Final Answer: ${work.at(-1)?.split("=")[1]}`].join("\n");
+}
+
+/**
+ * Sums to practise, one to a line, with the numbers of real problems. Dialogues hold few calculations per word, and
+ * those are what takes a small model long to learn. Most are single steps: working two at once stays hard.
+ */
+export function drill(problems: readonly Problem[], dice: Dice): string {
+  const lines: string[] = [];
+  for (const problem of problems) {
+    const ops = operators(problem, 0.5, dice);
+    if (dice.chance(0.25)) lines.push(...solve(problem, ops, dice, 0).map((line) => line.text));
+    else lines.push(...stepwise(problem, ops));
   }
-  return [...said, `Final Answer: ${value}`].join("\n");
+  return dice.shuffle(lines).join("\n");
 }
 
 /** What each role says in turn about one problem; the last turn is the one to learn. */
