@@ -79,6 +79,7 @@ main(import.meta.url, async () => {
     malt("sample", ...input, ...server),
   );
   await step("Score the trees and export the dataset", () => malt("export", "--run", name));
+  await step("Report", () => malt("report", "--run", name));
 
   const executed = join(outputs, "notebooks");
   if (files.length > 0) {

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { register as exportRun } from "./cli/export.js";
 import { register as grade } from "./cli/grade.js";
+import { register as report } from "./cli/report.js";
 import { register as sample } from "./cli/sample.js";
 import { register as serve } from "./cli/serve.js";
 import { MaltError } from "./errors.js";
@@ -10,7 +11,7 @@ import { MaltError } from "./errors.js";
 const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, make datasets")
   .showHelpAfterError("(malt <command> --help shows the options)");
-for (const register of [serve, sample, exportRun, grade]) register(program);
+for (const register of [serve, sample, exportRun, report, grade]) register(program);
 
 try {
   await program.parseAsync();

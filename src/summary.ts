@@ -5,6 +5,9 @@
 import { clusterMean, type Estimate } from "./stats.js";
 import type { Node, PreferencePair, SftExample } from "./types.js";
 
+/** What counting pairs needs to know of one. */
+export type PairKey = Pick<PreferencePair, "question_id" | "role">;
+
 /** Accuracy of the answers a role states; a node that states none counts as wrong. */
 export interface RoleSummary {
   role: string;
@@ -33,8 +36,8 @@ export interface CritiqueSummary {
 /** Summaries in the order the roles appear in `nodes`. */
 export function summariseRoles(
   nodes: readonly Node[],
-  sft: readonly SftExample[] = [],
-  pairs: readonly PreferencePair[] = [],
+  sft: readonly Pick<SftExample, "role">[] = [],
+  pairs: readonly PairKey[] = [],
 ): RoleSummary[] {
   const questions = new Set(nodes.map((n) => n.question_id)).size;
   return [...new Set(nodes.map((n) => n.role))].map((name) => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { report } from "../src/cli/report.js";
 import { critiqueValue, summariseRoles } from "../src/summary.js";
 import type { Node } from "../src/types.js";
 
@@ -66,5 +67,29 @@ describe("critiqueValue", () => {
       [true, false, Number.NaN, 0],
       [true, true, 1, 1],
     ]);
+  });
+});
+
+describe("malt report", () => {
+  it("prints both tables, aligned, and a dash where there is nothing to say", () => {
+    expect(report(nodes, [{ role: "refiner" }], []).split("\n")).toEqual([
+      "role       nodes  accuracy      interval  answered  cut off  tokens  SFT  pairs  with pairs",
+      // One of two questions right: variance 1/4, effective size 1, Wilson's 0.5 ± 0.445.
+      "generator      2    50.0 %   5.5 to 94.5   100.0 %    0.0 %     4.0    0      0       0.0 %",
+      "verifier       3    66.7 %  20.8 to 93.9   100.0 %    0.0 %     4.0    0      0       0.0 %",
+      "refiner        5    60.0 %  23.1 to 88.2    80.0 %   20.0 %     4.0    1      0       0.0 %",
+      "",
+      "answer, critique              refinements    right  interval",
+      "wrong answer, wrong critique            2    0.0 %         –",
+      "wrong answer, right critique            2  100.0 %         –",
+      "right answer, wrong critique            0        –         –",
+      "right answer, right critique            1  100.0 %         –",
+      "",
+      "Intervals are 95 %, over 2 questions.",
+    ]);
+  });
+
+  it("has no table of critiques for a lone generator", () => {
+    expect(report(nodes.slice(0, 1), [], [])).not.toContain("critique");
   });
 });

@@ -5,6 +5,7 @@ import { InputError } from "../errors.js";
 import { pairings } from "../pairs.js";
 import { runDir } from "../run.js";
 import { incompletes, poolings } from "../values.js";
+import { alignedTable } from "./table.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -39,12 +40,9 @@ export function register(program: Command): void {
 /** The counts as an aligned table, with a line about the trees they come from. */
 export function report({ trees, roles, options }: ExportSummary): string {
   const head = ["role", "nodes", "valued", `value > ${options.threshold}`, "SFT", "pairs"];
-  const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs].map(String));
-  const width = head.map((title, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length), title.length));
-  const line = (row: string[]) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(width[i]!) : cell.padStart(width[i]!))).join("  ");
+  const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs]);
   const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;
-  return [`${trees.complete} complete trees${partial}`, "", ...[head, ...rows].map(line)].join("\n");
+  return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}`;
 }
 
 const rule = {

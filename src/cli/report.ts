@@ -1,0 +1,76 @@
+/** `malt report`: what a sampled run shows, in numbers with intervals. */
+import type { Command } from "commander";
+import { openDataset } from "../dataset.js";
+import { readManifest, runDir } from "../run.js";
+import type { Estimate } from "../stats.js";
+import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../summary.js";
+import type { Node } from "../types.js";
+import { alignedTable } from "./table.js";
+
+/** Adds the command to the command line. */
+export function register(program: Command): void {
+  program
+    .command("report")
+    .description("accuracy by role, what a right critique is worth, and how many questions yield pairs")
+    .requiredOption("--run <name>", "name of an exported run, the folder outputs/runs/<name>")
+    .action(async ({ run }: { run: string }) => {
+      const dir = runDir(run);
+      const { config } = await readManifest(dir);
+      const data = await openDataset(dir);
+      try {
+        const nodes = await data.nodes();
+        const sft = await data.query<{ role: string }>("SELECT role FROM sft");
+        const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
+        const { policy, sampling, seed } = config;
+        const about = `model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`;
+        process.stdout.write(`${about}\n\n${report(nodes, sft, pairs)}\n`);
+      } finally {
+        data.close();
+      }
+    });
+}
+
+/** The summaries as aligned tables; that of critiques only where the team has a verifier. */
+export function report(nodes: readonly Node[], sft: readonly { role: string }[], pairs: readonly PairKey[]): string {
+  const questions = new Set(nodes.map((n) => n.question_id)).size;
+  const critiques = critiqueValue(nodes);
+  return [
+    roleTable(summariseRoles(nodes, sft, pairs)),
+    ...(critiques.some((row) => row.refinement.n > 0) ? [critiqueTable(critiques)] : []),
+    `Intervals are 95 %, over ${questions} questions.`,
+  ].join("\n\n");
+}
+
+const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
+const interval = ({ low, high }: Estimate) =>
+  Number.isNaN(low) ? "–" : `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)}`;
+
+function roleTable(roles: readonly RoleSummary[]): string {
+  const head = ["role", "nodes", "accuracy", "interval", "answered", "cut off", "tokens", "SFT", "pairs", "with pairs"];
+  const rows = roles.map((r) => [
+    r.role,
+    r.accuracy.n,
+    percent(r.accuracy.mean),
+    interval(r.accuracy),
+    percent(r.answered),
+    percent(r.truncated),
+    r.meanTokens?.toFixed(1) ?? "–",
+    r.sftExamples,
+    r.pairs,
+    percent(r.questionsWithPairs),
+  ]);
+  return alignedTable(head, rows);
+}
+
+function critiqueTable(rows: ReturnType<typeof critiqueValue>): string {
+  const word = (right: boolean) => (right ? "right" : "wrong");
+  return alignedTable(
+    ["answer, critique", "refinements", "right", "interval"],
+    rows.map((r) => [
+      `${word(r.answerRight)} answer, ${word(r.critiqueRight)} critique`,
+      r.refinement.n,
+      percent(r.refinement.mean),
+      interval(r.refinement),
+    ]),
+  );
+}
