@@ -36,7 +36,7 @@ def main() -> int:
     try:
         import xllamacpp
     except ImportError as error:
-        say({"error": f"Python package xllamacpp cannot be loaded ({error})"})
+        say({"error": f"Python package xllamacpp cannot be loaded ({error}); run `npm run setup -- --force`"})
         return 1
 
     params = xllamacpp.CommonParams()
