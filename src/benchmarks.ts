@@ -9,12 +9,12 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { download } from "./download.js";
+import { download } from "./benchmarks/download.js";
+import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type Row } from "./benchmarks/forms.js";
 import { InputError } from "./errors.js";
-import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type Row } from "./forms.js";
 import type { Question, Split } from "./types.js";
 
-export { fileSha256 } from "./download.js";
+export { fileSha256 } from "./benchmarks/download.js";
 
 /** Options of {@link loadQuestions}. */
 export interface LoadOptions {

@@ -6,10 +6,19 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { card } from "./card.js";
+import { card } from "./dataset/card.js";
+import {
+  lineFile,
+  pathLiteral,
+  type TableName,
+  tableNames,
+  writeArrow,
+  writeParquet,
+  writeViews,
+} from "./dataset/tables.js";
 import { InputError, RunError } from "./errors.js";
+import { lock } from "./journal/lock.js";
 import { readJournal } from "./journal.js";
-import { lock } from "./lock.js";
 import {
   checkPairOptions,
   type PairOptions,
@@ -21,7 +30,6 @@ import {
 import { type PromptSet, promptSet } from "./prompts.js";
 import { readManifest, readQuestions, writeManifest } from "./run.js";
 import { type Grade, type ScoredTrees, scoreTrees } from "./score.js";
-import { lineFile, pathLiteral, type TableName, tableNames, writeArrow, writeParquet, writeViews } from "./tables.js";
 import type { JournalEntry, Node, Question } from "./types.js";
 import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "./values.js";
 

@@ -7,7 +7,7 @@ import { type FileHandle, mkdir, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { RunError } from "./errors.js";
-import { lock } from "./lock.js";
+import { lock } from "./journal/lock.js";
 import type { JournalEntry } from "./types.js";
 
 /** A run's journal, opened for writing by one process. */

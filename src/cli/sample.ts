@@ -1,9 +1,9 @@
 /** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { download } from "../benchmarks/download.js";
 import { fileSha256, loadQuestions } from "../benchmarks.js";
 import { environment, profile } from "../config.js";
-import { download } from "../download.js";
 import { InputError, RunError, ServerError } from "../errors.js";
 import { neutralExtra, openaiPolicy } from "../policy.js";
 import { progressLine } from "../progress.js";

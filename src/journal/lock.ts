@@ -4,7 +4,7 @@
  */
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { RunError } from "./errors.js";
+import { RunError } from "../errors.js";
 
 interface Holder {
   pid: number;

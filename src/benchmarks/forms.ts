@@ -3,8 +3,8 @@
  * names are those of the authors' repositories and of the Hugging Face exports. Pure.
  */
 import { z } from "zod";
-import { formatNumber, lastBox, parseQuantity } from "./answers/index.js";
-import type { Split } from "./types.js";
+import { formatNumber, lastBox, parseQuantity } from "../answers/index.js";
+import type { Split } from "../types.js";
 
 /** A row as it stands in a file: any JSON object. */
 export type Row = Readonly<Record<string, unknown>>;

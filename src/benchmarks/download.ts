@@ -9,7 +9,7 @@ import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
-import { InputError } from "./errors.js";
+import { InputError } from "../errors.js";
 
 /** Where downloads are kept: inside the project, ignored by git. */
 export const defaultCache = fileURLToPath(new URL("../.cache/benchmarks/", import.meta.url));
