@@ -165,7 +165,7 @@ export async function setUp(settings) {
 }
 
 /** Adds an optional group of Python packages of pyproject.toml, such as `smollm2` or `train`. */
-function installExtra(name) {
+export function installExtra(name) {
   if (!name) throw new SetupError("--extra needs a name: smollm2 or train");
   if (!existsSync(venv("uv"))) throw new SetupError("there is no .venv yet: run `npm run setup` first");
   return mustRun(venv("uv"), ["sync", "--locked", "--inexact", "--extra", name], options);
