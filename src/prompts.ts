@@ -46,8 +46,7 @@ export const promptSets: Readonly<Record<string, PromptSet>> = {
     name: "arithmetic",
     system: "",
     generator: "Solve the problem step by step. End with Final Answer: X.\nProblem: {question}",
-    verifier:
-      "Check the solution step by step. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}",
+    verifier: "Check the solution step by step. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}",
     refiner:
       "Improve the solution with the critique. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}\n" +
       "Critique:\n{critique}",
@@ -102,7 +101,9 @@ export function promptSet(name: string): PromptSet {
 
 /** SHA-256 of every word of a prompt set, recorded in run.json so that a changed prompt is seen as a new run. */
 export function promptSetHash(set: PromptSet): string {
-  return createHash("sha256").update(JSON.stringify(set, Object.keys(set).sort())).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify(set, Object.keys(set).sort()))
+    .digest("hex");
 }
 
 /** The question as a role reads it: its text, and its options as "A) …" lines where it has any. */
