@@ -9,6 +9,8 @@ export interface Environment {
   apiKey: string | null;
   /** MALT_OUTPUTS: where runs are written, `outputs` by default. */
   outputs: string;
+  /** MALT_RUN: the run that notebooks show, by name or folder; null for the recorded one. */
+  run: string | null;
 }
 
 /** Reads the environment; an empty variable counts as unset. */
@@ -17,6 +19,7 @@ export function environment(env: NodeJS.ProcessEnv = process.env): Environment {
     baseURL: env.OPENAI_BASE_URL || null,
     apiKey: env.OPENAI_API_KEY || null,
     outputs: env.MALT_OUTPUTS || "outputs",
+    run: env.MALT_RUN || null,
   };
 }
 

@@ -29,6 +29,7 @@ export {
   type ServerInfo,
 } from "./policy.js";
 export * from "./prompts.js";
+export * from "./recorded.js";
 export { differences, type Manifest, readManifest, readQuestions, runDir } from "./run.js";
 export { defaultSampling, promptSetFor, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
 export * from "./score.js";

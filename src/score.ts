@@ -91,6 +91,45 @@ export function scoreTrees(
   return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(present, (n) => Number(n === full)) };
 }
 
+/** Nodes in columns, for thresholds.ts and other estimators. Entry i of every array belongs to node i. */
+export interface Columns {
+  forest: Forest & { expected: Int32Array };
+  /** Per node the index of its question, in order of first appearance. */
+  tree: Int32Array;
+  /** Per node a number that byte-identical texts share. */
+  text: Int32Array;
+}
+
+/**
+ * The columns of rows that were read back from nodes.parquet. Rewards are read off `correct`; values are not looked at.
+ * @param nodes in the dataset's order, so parents before children
+ * @param roles the team; a node at the depth of its last role is a leaf
+ * @throws RunError if a node's parent does not come before it
+ */
+export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns {
+  const size = nodes.length;
+  const forest = { parent: new Int32Array(size), reward: new Float64Array(size), expected: new Int32Array(size) };
+  const [tree, text] = [new Int32Array(size), new Int32Array(size)];
+  const [index, questions, texts] = [new Map<string, number>(), new Map<string, number>(), new Map<string, number>()];
+  const number = (numbers: Map<string, number>, key: string): number => {
+    const known = numbers.get(key) ?? numbers.size;
+    numbers.set(key, known);
+    return known;
+  };
+  nodes.forEach((node, i) => {
+    const parent = node.parent_id === null ? -1 : index.get(`${node.question_id}\n${node.parent_id}`);
+    if (parent === undefined)
+      throw new RunError(`the rows lack the parent of ${where(node)}; keep the dataset's order`);
+    index.set(`${node.question_id}\n${node.node_id}`, i);
+    forest.parent[i] = parent;
+    forest.reward[i] = Number(node.correct === true);
+    forest.expected[i] = roles[node.depth + 1]?.branching ?? 0;
+    tree[i] = number(questions, node.question_id);
+    text[i] = number(texts, node.text);
+  });
+  return { forest, tree, text };
+}
+
 /** Completions of one complete tree: n + n² + n³ for three roles that branch n times. */
 export function treeSize(roles: readonly Role[]): number {
   return roles.reduce(
@@ -106,7 +145,7 @@ interface Place {
   path: number[];
 }
 
-const where = ({ question_id, node_id }: JournalEntry): string =>
+const where = ({ question_id, node_id }: Pick<Node, "question_id" | "node_id">): string =>
   `node ${JSON.stringify(node_id)} of question ${JSON.stringify(question_id)}`;
 
 /** Branches along a path such as `g0.v2.r1`: [0, 2, 1]. @throws RunError if the roles allow no such path */
