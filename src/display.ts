@@ -134,7 +134,9 @@ export function table(rows: readonly object[], options: TableOptions = {}): void
 /** A transcript as HTML: monospace, long lines wrapped, nothing in it interpreted. */
 export function textHtml(content: string, title = ""): string {
   const heading = title && `<div><strong>${escapeHtml(title)}</strong></div>`;
-  return `${heading}<pre style="white-space:pre-wrap;overflow-wrap:anywhere">${escapeHtml(content)}</pre>`;
+  // JupyterLab's own style breaks lines of an output in the middle of words.
+  const style = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere";
+  return `${heading}<pre style="${style}">${escapeHtml(content)}</pre>`;
 }
 
 /** Shows a transcript: a prompt, a completion, a file. @throws MaltError outside a tslab kernel */
@@ -211,11 +213,29 @@ export function progress(
   };
 }
 
-/** Nested objects as dotted names, so that a manifest of any shape is a two-column table. */
-function flatten(value: unknown, name = ""): { name: string; value: unknown }[] {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return [{ name, value }];
-  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, name === "" ? key : `${name}.${key}`));
+/** One row per object of a nested value, named by its dotted path: its plain fields as "name value, …". */
+function sections(value: object, path: string): { name: string; value: string }[] {
+  const nested = (inner: unknown): inner is object => typeof inner === "object" && inner !== null;
+  const entries = Object.entries(value);
+  const own = entries.filter(([, inner]) => !nested(inner)).map(([key, inner]) => `${key} ${plainField(inner)}`);
+  const below = entries.flatMap(([key, inner]) => {
+    if (!nested(inner)) return [];
+    const name = path === "" ? key : `${path}.${key}`;
+    return Array.isArray(inner) ? [{ name, value: inner.map(item).join("; ") }] : sections(inner, name);
+  });
+  return own.length > 0 ? [{ name: path || "run.json", value: own.join(", ") }, ...below] : below;
 }
+
+/** An element of a list in one line: "generator: branching 3" for an object that has a name or role. */
+function item(value: unknown): string {
+  if (typeof value !== "object" || value === null) return plainField(value);
+  const [[, first] = [], ...rest] = Object.entries(value);
+  return `${plainField(first)}: ${rest.map(([key, inner]) => `${key} ${plainField(inner)}`).join(", ")}`;
+}
+
+/** A field's value; of a long hash only the first characters, which are enough to tell two runs apart. */
+const plainField = (value: unknown): string =>
+  typeof value === "string" && /^[0-9a-f]{40,}$/.test(value) ? `${value.slice(0, 12)}…` : cell(value, 200);
 
 /** Versions that decide what a notebook shows: Node, this package and its pinned dependencies. */
 export function versions(): Record<string, string> {
@@ -224,25 +244,27 @@ export function versions(): Record<string, string> {
     version: string;
     dependencies: Record<string, string>;
   };
-  return { node: process.version, "malt-notebooks": version, ...dependencies };
+  return { ...dependencies, node: process.version, "malt-notebooks": version };
 }
 
 /**
- * A notebook's first table: versions, then the run's manifest (`run.json`), nested fields as dotted names.
+ * A notebook's first table: versions, then the run's manifest (`run.json`), one row per section.
  * @param run.name the run's name
  * @param run.manifest default none: versions only
  * @throws MaltError outside a tslab kernel
  */
 export function manifestTable(run: { name?: string; manifest?: object } = {}): void {
   const { node, "malt-notebooks": malt, ...packages } = versions();
-  const list = Object.entries(packages).flatMap(([name, v]) => (v.startsWith("file:") ? [] : [`${name} ${v}`]));
   const rows = [
-    { name: "node", value: node },
-    { name: "malt-notebooks", value: malt },
-    { name: "packages", value: list.join(", ") },
+    { name: "versions", value: `malt-notebooks ${malt}, node ${node}` },
+    {
+      name: "packages",
+      value: Object.entries(packages)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", "),
+    },
     ...(run.name === undefined ? [] : [{ name: "run", value: run.name }]),
-    ...flatten(run.manifest ?? {}),
+    ...sections(run.manifest ?? {}, ""),
   ];
-  const named = rows.filter((row) => row.name !== "").map((row) => ({ ...row, value: cell(row.value, 400) }));
-  table(named, { maxRows: 100, maxLength: 400 });
+  table(rows, { maxRows: 100, maxLength: 400 });
 }

@@ -3,7 +3,7 @@
  * DOM, no files; `display.ts` draws them, and Plot itself draws them in a browser.
  */
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./figures/outputs.js";
-export { agreementFigure, difficultyFigure } from "./figures/questions.js";
+export { agreementFigure, difficultyFigure, type PairCount, pairCountFigure } from "./figures/questions.js";
 export { percent, roleColors } from "./figures/style.js";
 export { treeFigure } from "./figures/tree.js";
 export { type ThresholdMeasure, thresholdFigure, valueFigure } from "./figures/values.js";

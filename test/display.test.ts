@@ -205,18 +205,19 @@ describe("in a kernel", () => {
     expect(write.mock.calls[2]![0].data["text/plain"]).toContain("1,000 / 1,000");
   });
 
-  it("shows versions and the manifest, nested fields by dotted names", () => {
-    manifestTable({ name: "demo", manifest: { model: "malt-tiny", counts: { asked: 39, ok: 39 }, roles: [{ n: 3 }] } });
+  it("shows versions and the manifest, a row per section", () => {
+    const sha256 = "ab".repeat(32);
+    const counts = { asked: 39, ok: 39 };
+    const roles = [{ name: "generator", critique: null, branching: 3 }];
+    manifestTable({ name: "demo", manifest: { model: "malt-tiny", sha256, counts, config: { roles } } });
     const cells = [...html(write.mock.calls[0]![0].data["text/html"]).querySelectorAll("td")].map((c) => c.textContent);
     const value = (name: string) => cells[cells.indexOf(name) + 1];
-    expect(value("node")).toBe(process.version);
-    expect(value("malt-notebooks")).toBe(versions()["malt-notebooks"]);
+    expect(value("versions")).toBe(`malt-notebooks ${versions()["malt-notebooks"]}, node ${process.version}`);
+    expect(versions()["malt-notebooks"]).toMatch(/^\d+\.\d+\.\d+/);
     expect(value("packages")).toContain("@observablehq/plot 0.6");
-    expect([value("run"), value("model"), value("counts.ok"), value("roles")]).toEqual([
-      "demo",
-      "malt-tiny",
-      "39",
-      '[{"n":3}]',
-    ]);
+    expect(value("run")).toBe("demo");
+    expect(value("run.json")).toBe("model malt-tiny, sha256 abababababab…");
+    expect(value("counts")).toBe("asked 39, ok 39");
+    expect(value("config.roles")).toBe("generator: critique –, branching 3");
   });
 });

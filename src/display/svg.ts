@@ -67,7 +67,7 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
   const name = (label: unknown) => {
     if (typeof label !== "string") return;
     marks.push(put(label, 12, "#6b6b6b"));
-    x += 8;
+    x += 12;
   };
   const keys = (
     label: unknown,
@@ -174,7 +174,9 @@ export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
   const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": alt };
   const font = { "font-family": `${family}, system-ui, sans-serif`, color: "#222222", fill: "#222222" };
   const background = element("rect", { width, height, fill: "white" });
-  const svg = element("svg", { ...attributes, ...font, style: "white-space: pre" }, background, ...parts);
+  // Where the font is not installed a wider one may take its place: lines may then stick out, but are not cut off.
+  const style = "white-space: pre; overflow: visible";
+  const svg = element("svg", { ...attributes, ...font, style }, background, ...parts);
   const forbidden = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
   return new XMLSerializer().serializeToString(svg).replace(forbidden, "\u{FFFD}");
 }

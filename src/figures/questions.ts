@@ -1,7 +1,20 @@
 /** Figures over a run's questions: how hard they are, and how far the siblings of a state agree. */
 import * as Plot from "@observablehq/plot";
 import type { Node } from "../types.js";
-import { count, empty, figure, palette, percent, plural, questionCount, rolesOf, xAxis, yAxis } from "./style.js";
+import {
+  count,
+  empty,
+  figure,
+  palette,
+  panelNote,
+  percent,
+  plural,
+  questionCount,
+  roleColors,
+  rolesOf,
+  xAxis,
+  yAxis,
+} from "./style.js";
 
 /**
  * How many questions have which share of right final answers, so of right leaves. A question at 0 or 100 % gives no
@@ -106,6 +119,57 @@ export function agreementFigure(nodes: readonly Node[]): Plot.PlotOptions {
         x: ({ from, to }) => (from + to) / 2,
         text: ({ share }) => percent(share),
         fill: ({ kind }) => (Number(kind) === most && most > 1 ? "white" : palette.ink),
+      }),
+    ],
+  });
+}
+
+/** How many questions have so many preference pairs for a role. */
+export interface PairCount {
+  role: string;
+  /** Pairs of one question. */
+  pairs: number;
+  questions: number;
+}
+
+/**
+ * Distribution of the preference pairs over the questions, a panel per role. The bar at zero, in grey, counts the
+ * questions without a pair.
+ * @param rows one for each role and number of pairs that occurs
+ * @param roles names in the order of the panels
+ */
+export function pairCountFigure(rows: readonly PairCount[], roles: readonly string[]): Plot.PlotOptions {
+  const title = "Preference pairs per question";
+  if (rows.length === 0) return empty(title, "no questions");
+  const panels = roles.map((role) => {
+    const own = rows.filter((row) => row.role === role);
+    const questions = own.reduce((sum, row) => sum + row.questions, 0);
+    const without = own.find((row) => row.pairs === 0)?.questions ?? 0;
+    return { role, questions, without, pairs: own.reduce((sum, row) => sum + row.pairs * row.questions, 0) };
+  });
+  return figure({
+    title,
+    subtitle: `${plural(Math.max(...panels.map(({ questions }) => questions)), "question")}; grey: questions without a pair`,
+    height: 90 + 110 * roles.length,
+    marginRight: 190,
+    x: { ...xAxis("pairs of one question (count)"), inset: 14 },
+    y: { ...yAxis("questions (count)"), ticks: 4, nice: true },
+    fy: { domain: [...roles], axis: null, padding: 0.18 },
+    color: { ...roleColors(roles), unknown: palette.faint },
+    marks: [
+      Plot.ruleX(rows, {
+        x: "pairs",
+        y1: 0,
+        y2: "questions",
+        fy: "role",
+        stroke: (row: PairCount) => (row.pairs === 0 ? null : row.role),
+        strokeWidth: Math.max(2, Math.min(14, 300 / Math.max(1, ...rows.map((row) => row.pairs)))),
+      }),
+      Plot.ruleY([0], { stroke: palette.ink }),
+      Plot.text(panels, {
+        ...panelNote,
+        text: (p: (typeof panels)[number]) =>
+          `${p.role}\n${plural(p.pairs, "pair")}\nnone: ${percent(p.without / p.questions)}\nof the questions`,
       }),
     ],
   });
