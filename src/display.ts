@@ -256,7 +256,7 @@ export function versions(): Record<string, string> {
 export function manifestTable(run: { name?: string; manifest?: object } = {}): void {
   const { node, "malt-notebooks": malt, ...packages } = versions();
   const rows = [
-    { name: "versions", value: `malt-notebooks ${malt}, node ${node}` },
+    { name: "this notebook", value: `malt-notebooks ${malt}, node ${node}` },
     {
       name: "packages",
       value: Object.entries(packages)

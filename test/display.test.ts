@@ -212,7 +212,7 @@ describe("in a kernel", () => {
     manifestTable({ name: "demo", manifest: { model: "malt-tiny", sha256, counts, config: { roles } } });
     const cells = [...html(write.mock.calls[0]![0].data["text/html"]).querySelectorAll("td")].map((c) => c.textContent);
     const value = (name: string) => cells[cells.indexOf(name) + 1];
-    expect(value("versions")).toBe(`malt-notebooks ${versions()["malt-notebooks"]}, node ${process.version}`);
+    expect(value("this notebook")).toBe(`malt-notebooks ${versions()["malt-notebooks"]}, node ${process.version}`);
     expect(versions()["malt-notebooks"]).toMatch(/^\d+\.\d+\.\d+/);
     expect(value("packages")).toContain("@observablehq/plot 0.6");
     expect(value("run")).toBe("demo");

@@ -1,0 +1,52 @@
+/** The exercises: unanswered as committed, and answered rightly by the solution that stands below each of them. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { type Cell, type Notebook, readNotebook, root, runNotebook } from "./notebook.js";
+
+const folder = mkdtempSync(join(tmpdir(), "malt-solutions-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const textOf = (cell: Cell): string => (Array.isArray(cell.source) ? cell.source.join("") : cell.source);
+const printed = (notebook: Notebook): string =>
+  notebook.cells.flatMap((cell) => (cell.outputs ?? []).map((output) => output.text?.join("") ?? "")).join("\n");
+const title = /^\/\/ (Exercise \d+)$/m;
+
+/** Code of the solutions by exercise: the fenced blocks of the notebook's text that begin with its name. */
+function solutionsOf(notebook: Notebook): Map<string, string> {
+  const blocks = notebook.cells
+    .filter((cell) => cell.cell_type === "markdown")
+    .flatMap((cell) => [...textOf(cell).matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map((match) => match[1]!));
+  return new Map(blocks.flatMap((block) => (title.exec(block) ? [[title.exec(block)![1]!, block]] : [])));
+}
+
+const names = readdirSync(join(root, "notebooks")).filter((name) => name.endsWith(".ipynb"));
+
+describe.each(names)("%s", (name) => {
+  const notebook = readNotebook(join(root, "notebooks", name));
+  const exercises = notebook.cells.filter((cell) => cell.cell_type === "code" && title.test(textOf(cell)));
+  const solutions = solutionsOf(notebook);
+
+  it("has two or three exercises, each with a solution, and none answered in the committed outputs", () => {
+    const labels = exercises.map((cell) => title.exec(textOf(cell))![1]!);
+    expect([2, 3]).toContain(labels.length);
+    expect([...solutions.keys()]).toEqual(labels);
+    for (const label of labels) expect(printed(notebook)).toContain(`${label}: not answered yet`);
+  });
+
+  it("takes its solutions as right", async () => {
+    const solved = structuredClone(notebook);
+    for (const cell of solved.cells) {
+      const label = cell.cell_type === "code" && title.exec(textOf(cell))?.[1];
+      if (label) cell.source = solutions.get(label)!;
+    }
+    const path = join(folder, name);
+    writeFileSync(path, JSON.stringify(solved));
+    const { green, said } = await runNotebook(path, "--out", join(folder, "out"));
+    expect(said).toContain("passed");
+    expect(green).toBe(true);
+    const output = printed(readNotebook(join(folder, "out", name)));
+    for (const label of solutions.keys()) expect(output).toContain(`${label}: right`);
+  });
+});
