@@ -199,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default=".cache/tiny/corpus.jsonl")
     parser.add_argument("--out", default="data/malt-tiny")
+    parser.add_argument("--start", help="go on from the model in this folder instead of from scratch")
     parser.add_argument("--minutes", type=float, default=45, help="training time; the learning rate follows it")
     parser.add_argument("--steps", type=int, default=0, help="stop after this many steps instead, whatever the time")
     parser.add_argument("--vocabulary", type=int, default=512)
@@ -217,7 +218,10 @@ def main() -> None:
     with open(args.corpus) as file:
         rows = [json.loads(line) for line in file]
     texts = [r["completion"] + "\n" + r["prompt"][-1]["content"] for r in rows[:20000]]
-    tokenizer = train_tokenizer(texts, args.vocabulary)
+    if args.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.start)
+    else:
+        tokenizer = train_tokenizer(texts, args.vocabulary)
     generator = random.Random(args.seed)
     count = len(rows)
     ids, weights = encode(rows, tokenizer, generator)
@@ -233,6 +237,8 @@ def main() -> None:
     # On sequences this short the fused kernel's backward pass costs more than all matrix products together.
     config._attn_implementation = "eager"
     model = LlamaForCausalLM(config)
+    if args.start:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
     print(f"{model.num_parameters() / 1e6:.2f}M parameters", flush=True)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)

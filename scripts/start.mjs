@@ -40,7 +40,7 @@ function settle(given) {
   if (!/^[1-9]\d*$/.test(questions)) {
     throw new SetupError(`--questions must be a whole number of at least 1; got "${questions}"`);
   }
-  const file = given.file ?? join(root, own);
+  const file = given.file ?? own;
   const subject = given.file ? `-${basename(given.file).replace(/\.[^.]*$/, "")}` : "";
   const name = given.run ?? `${profile}${subject}-${questions}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
   return { ...given, profile, questions, file, name };
@@ -63,7 +63,7 @@ main(import.meta.url, async () => {
   const runs = join(outputs, "runs");
   const name = options.fresh ? freshName(runs, options.name) : options.name;
   const env = { ...environment, MALT_OUTPUTS: outputs };
-  const malt = (...args) => mustRun(process.execPath, [join(root, "dist", "cli.js"), ...args], { env, quiet: true });
+  const malt = (...args) => mustRun(process.execPath, [join(root, "dist", "cli.js"), ...args], { cwd: root, env, quiet: true });
 
   const setup = plan();
   const files = options["no-notebooks"] ? [] : notebooks();

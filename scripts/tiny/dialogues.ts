@@ -3,7 +3,7 @@
  * dose of mistakes of named kinds. The doses are probabilities of a coin that the text itself decides (which operator,
  * which first word), near one half, so that they survive sampling at a low temperature.
  *
- * The generator works two steps at a time in its head, which a model of this size cannot always do: those mistakes are
+ * The generator does two sums at a time in its head, which a model of this size cannot always do: those mistakes are
  * its own, nobody puts them in. The verifier and the refiner can work one step at a time, when they take the trouble.
  */
 import type { Turn } from "malt-notebooks/types";
@@ -18,9 +18,9 @@ export const doses = {
   /** The verifier approves without checking anything. */
   glance: 0.54,
   /** The refiner repeats the generator's answer though the critique objects … */
-  stubborn: 0.43,
+  stubborn: 0.4,
   /** … or when it does not. */
-  content: 0.62,
+  content: 0.58,
   /** Slips put into the text that a verifier or refiner reads (never into what a generator learns to say). */
   slipPerLine: 0.35,
   slipInCritique: 0.4,
@@ -41,24 +41,19 @@ function slip(result: number, dice: Dice): number {
   return wrong > 0 ? wrong : result + 1;
 }
 
-/** The generator's lines: two steps in one calculation. */
+/** The generator's lines: two sums or differences in one calculation, other steps on a line of their own. */
 function solve(problem: Problem, ops: readonly Operator[], dice: Dice, slipPerLine: number): Line[] {
   const lines: Line[] = [];
   let value = problem.start;
-  for (let i = 0; i < problem.steps.length; i += 2) {
-    const steps = problem.steps.slice(i, i + 2);
-    const [op, next] = [ops[i] as Operator, ops[i + 1]];
-    const first = `${value}${op}${steps[0]?.operand}`;
-    let result = apply(op, value, steps[0]?.operand as number);
-    let text = first;
-    if (next !== undefined && steps[1] !== undefined) {
-      const binds = (next === "*" || next === "/") && (op === "+" || op === "-");
-      text = `${binds ? `(${first})` : first}${next}${steps[1].operand}`;
-      result = apply(next, result, steps[1].operand);
-    }
+  for (let i = 0; i < problem.steps.length; ) {
+    const both = [ops[i], ops[i + 1]].every((op) => op === "+" || op === "-");
+    const steps = problem.steps.slice(i, i + (both ? 2 : 1));
+    const text = steps.map((step, k) => `${ops[i + k]}${step.operand}`).join("");
+    let result = steps.reduce((x, step, k) => apply(ops[i + k] as Operator, x, step.operand), value);
     if (dice.chance(slipPerLine)) result = slip(result, dice);
-    lines.push({ steps, text: `${text}=${result}`, result });
+    lines.push({ steps, text: `${value}${text}=${result}`, result });
     value = result;
+    i += steps.length;
   }
   return lines;
 }
@@ -137,7 +132,7 @@ export function drill(problems: readonly Problem[], dice: Dice): string {
   const lines: string[] = [];
   for (const problem of problems) {
     const ops = operators(problem, 0.5, dice);
-    if (dice.chance(0.25)) lines.push(...solve(problem, ops, dice, 0).map((line) => line.text));
+    if (dice.chance(0.35)) lines.push(...solve(problem, ops, dice, 0).map((line) => line.text));
     else lines.push(...stepwise(problem, ops));
   }
   return dice.shuffle(lines).join("\n");
