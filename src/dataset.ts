@@ -1,5 +1,5 @@
 /**
- * A run's dataset: everything in DESIGN's formats, made from the run folder alone (manifest, questions, journal), and
+ * A run's dataset: every file but the journal, made from the run folder alone (manifest, questions, journal), and
  * read back for notebooks. Exporting again under another threshold or grader never samples again.
  */
 import { existsSync } from "node:fs";
@@ -7,6 +7,7 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { card } from "./dataset/card.js";
+import { checkOptions, type ExportOptions, type ExportSummary, type RoleCounts, snakeCase } from "./dataset/rules.js";
 import {
   lineFile,
   pathLiteral,
@@ -19,48 +20,12 @@ import {
 import { InputError, RunError } from "./errors.js";
 import { lock } from "./journal/lock.js";
 import { readJournal } from "./journal.js";
-import {
-  checkPairOptions,
-  type PairOptions,
-  preferencePairs,
-  type SplitOptions,
-  sftExamples,
-  splitOf,
-} from "./pairs.js";
+import { preferencePairs, sftExamples, splitOf } from "./pairs.js";
 import { type PromptSet, promptSet } from "./prompts.js";
 import { readManifest, readQuestions, writeManifest } from "./run.js";
 import { type Grade, type ScoredTrees, scoreTrees } from "./score.js";
 import type { JournalEntry, Node, Question } from "./types.js";
-import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "./values.js";
-
-/** Options of {@link exportRun}; `dedupe` holds for examples and pairs alike. */
-export interface ExportOptions extends ValueOptions, PairOptions, SplitOptions {
-  /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
-  openai?: boolean;
-  grade?: Grade;
-}
-
-/** What an export holds; also the `export` section of run.json, with the options' names in snake_case. */
-export interface ExportSummary {
-  /** Every rule in force, defaults included. */
-  options: Required<Omit<ExportOptions, "grade">>;
-  /** Questions by the state of their trees. Incomplete ones give no examples unless `incomplete` is "available". */
-  trees: { complete: number; incomplete: number };
-  nodes: number;
-  roles: RoleCounts[];
-}
-
-/** Rows of one role. */
-export interface RoleCounts {
-  role: string;
-  nodes: number;
-  /** Nodes with a value. */
-  valued: number;
-  /** Nodes with value > θ. */
-  positive: number;
-  sft: number;
-  pairs: number;
-}
+import type { ValueOptions } from "./values.js";
 
 /**
  * Writes questions, nodes, sft and dpo as Parquet, run.duckdb, trees.arrow, the trainer's JSONL files and the card, and
@@ -116,34 +81,6 @@ export async function scoreRun(runDir: string, options: ValueOptions & { grade?:
   const entries: JournalEntry[] = [];
   for await (const entry of readJournal(runDir)) entries.push(entry);
   return scoreTrees(await readQuestions(runDir), config.roles, entries, options);
-}
-
-/** Fills in the defaults and checks what the pure functions would find only in mid-export. */
-function checkOptions(options: ExportOptions): ExportSummary["options"] {
-  const rules: ExportSummary["options"] = {
-    threshold: options.threshold ?? 0.5,
-    pooling: options.pooling ?? "mean",
-    incomplete: options.incomplete ?? "skip",
-    pairing: options.pairing ?? "all",
-    minGap: options.minGap ?? 0,
-    identical: options.identical ?? "drop",
-    dedupe: options.dedupe ?? false,
-    evalFraction: options.evalFraction ?? 0,
-    splitSeed: options.splitSeed ?? 0,
-    openai: options.openai ?? false,
-  };
-  checkThreshold(rules.threshold);
-  checkOneOf("pooling", rules.pooling, poolings);
-  checkOneOf("incomplete", rules.incomplete, incompletes);
-  checkPairOptions(rules);
-  splitOf("", rules);
-  return rules;
-}
-
-/** Options under the names of files and flags: `eval_fraction` for `evalFraction`. */
-function snakeCase(options: object): Record<string, unknown> {
-  const name = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  return Object.fromEntries(Object.entries(options).map(([key, value]) => [name(key), value]));
 }
 
 /** Role names become file names, so they are held to what is safe in one. */

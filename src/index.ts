@@ -5,16 +5,8 @@
 export * from "./answers/index.js";
 export { type LoadOptions, loadQuestions } from "./benchmarks.js";
 export { type Environment, environment, type Profile, profile, profiles } from "./config.js";
-export {
-  type Dataset,
-  type ExportOptions,
-  type ExportSummary,
-  exportRun,
-  openDataset,
-  type RoleCounts,
-  type Row,
-  scoreRun,
-} from "./dataset.js";
+export type { ExportOptions, ExportSummary, RoleCounts } from "./dataset/rules.js";
+export { type Dataset, exportRun, openDataset, type Row, scoreRun } from "./dataset.js";
 export * from "./display.js";
 export * from "./errors.js";
 export * from "./figures.js";

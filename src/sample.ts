@@ -20,7 +20,7 @@ import {
   writeManifest,
   writeQuestions,
 } from "./run.js";
-import { type Counts, type SampleTreesOptions, sampleTrees, statesPerTree } from "./tree.js";
+import { type Counts, noCounts, type SampleTreesOptions, sampleTrees, statesPerTree } from "./tree.js";
 import type { PolicyId, Question, Role, Sampling } from "./types.js";
 
 /** The paper's temperature (Section 5) and an otherwise untouched distribution. */
@@ -91,7 +91,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     prompt_set_hash: promptSetHash(set),
     server: { owner: null, build: null },
     versions: await versions(),
-    counts: { ...nothing, asked: questions.length * statesPerTree(roles) },
+    counts: { ...noCounts, asked: questions.length * statesPerTree(roles) },
     wall_seconds: 0,
   };
   wanted.counts.pending = wanted.counts.asked;
@@ -170,17 +170,6 @@ function benchmarkName(questions: readonly Question[]): string {
   if (questions.length === 0) throw new InputError("there are no questions to sample; check the file and --limit");
   return [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
 }
-
-const nothing: Counts = {
-  asked: 0,
-  ok: 0,
-  failed: 0,
-  pending: 0,
-  completions: 0,
-  truncated: 0,
-  retries: 0,
-  completion_tokens: 0,
-};
 
 /** Version of this package, of Node, and the git commit where it runs from a checkout of its own. */
 async function versions(): Promise<Manifest["versions"]> {

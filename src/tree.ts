@@ -76,7 +76,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
   checkRoles(roles, promptSet, questions[0]);
   if (!Number.isInteger(options.concurrency) || options.concurrency < 1)
     throw new InputError(`concurrency must be an integer ≥ 1, not ${options.concurrency}`);
-  const counts: Counts = { ...none, asked: questions.length * statesPerTree(roles) };
+  const counts: Counts = { ...noCounts, asked: questions.length * statesPerTree(roles) };
   counts.pending = counts.asked;
   const queue = new PQueue({ concurrency: options.concurrency, autoStart: false });
   const stop = new AbortController();
@@ -148,7 +148,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
   return counts;
 }
 
-const none: Counts = {
+/** The counts before anything was asked. */
+export const noCounts: Readonly<Counts> = {
   asked: 0,
   ok: 0,
   failed: 0,

@@ -1,6 +1,7 @@
 /** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
 import type { Command } from "commander";
-import { type ExportOptions, type ExportSummary, exportRun } from "../dataset.js";
+import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
+import { exportRun } from "../dataset.js";
 import { InputError } from "../errors.js";
 import { pairings } from "../pairs.js";
 import { runDir } from "../run.js";

@@ -1,8 +1,8 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
-import type { ExportSummary } from "../dataset.js";
 import type { Manifest } from "../run.js";
 import type { Question } from "../types.js";
+import type { ExportSummary } from "./rules.js";
 
 /**
  * Renders the card.

@@ -1,0 +1,61 @@
+/** The rules an export follows, and the account of what came out of it. Pure. */
+import { checkPairOptions, type PairOptions, type SplitOptions, splitOf } from "../pairs.js";
+import type { Grade } from "../score.js";
+import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "../values.js";
+
+/** Options of an export; `dedupe` holds for examples and pairs alike. */
+export interface ExportOptions extends ValueOptions, PairOptions, SplitOptions {
+  /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
+  openai?: boolean;
+  grade?: Grade;
+}
+
+/** What an export holds; also the `export` section of run.json, with the options' names in snake_case. */
+export interface ExportSummary {
+  /** Every rule in force, defaults included. */
+  options: Required<Omit<ExportOptions, "grade">>;
+  /** Questions by the state of their trees. Incomplete ones give no examples unless `incomplete` is "available". */
+  trees: { complete: number; incomplete: number };
+  nodes: number;
+  roles: RoleCounts[];
+}
+
+/** Rows of one role. */
+export interface RoleCounts {
+  role: string;
+  nodes: number;
+  /** Nodes with a value. */
+  valued: number;
+  /** Nodes with value > θ. */
+  positive: number;
+  sft: number;
+  pairs: number;
+}
+
+/** Fills in the defaults and checks what the pure functions would find only in mid-export. */
+export function checkOptions(options: ExportOptions): ExportSummary["options"] {
+  const rules: ExportSummary["options"] = {
+    threshold: options.threshold ?? 0.5,
+    pooling: options.pooling ?? "mean",
+    incomplete: options.incomplete ?? "skip",
+    pairing: options.pairing ?? "all",
+    minGap: options.minGap ?? 0,
+    identical: options.identical ?? "drop",
+    dedupe: options.dedupe ?? false,
+    evalFraction: options.evalFraction ?? 0,
+    splitSeed: options.splitSeed ?? 0,
+    openai: options.openai ?? false,
+  };
+  checkThreshold(rules.threshold);
+  checkOneOf("pooling", rules.pooling, poolings);
+  checkOneOf("incomplete", rules.incomplete, incompletes);
+  checkPairOptions(rules);
+  splitOf("", rules);
+  return rules;
+}
+
+/** Options under the names of files and flags: `eval_fraction` for `evalFraction`. */
+export function snakeCase(options: object): Record<string, unknown> {
+  const name = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [name(key), value]));
+}
