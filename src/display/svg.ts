@@ -143,7 +143,8 @@ export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
   const parts: Element[] = [];
   let y = 12;
   const write = (text: string, size: number, attributes: Record<string, string | number>) => {
-    for (const line of wrap(text, size, width - 2 * margin)) {
+    // Room for a wider font, which a reader without the bundled one sees in the SVG.
+    for (const line of wrap(text, size, 0.87 * (width - 2 * margin))) {
       y += size * 1.35;
       parts.push(element("text", { x: margin, y: round(y), "font-size": size, ...attributes }, line));
     }
@@ -174,9 +175,7 @@ export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
   const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": alt };
   const font = { "font-family": `${family}, system-ui, sans-serif`, color: "#222222", fill: "#222222" };
   const background = element("rect", { width, height, fill: "white" });
-  // Where the font is not installed a wider one may take its place: lines may then stick out, but are not cut off.
-  const style = "white-space: pre; overflow: visible";
-  const svg = element("svg", { ...attributes, ...font, style }, background, ...parts);
+  const svg = element("svg", { ...attributes, ...font, style: "white-space: pre" }, background, ...parts);
   const forbidden = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
   return new XMLSerializer().serializeToString(svg).replace(forbidden, "\u{FFFD}");
 }
