@@ -63,7 +63,8 @@ main(import.meta.url, async () => {
   const runs = join(outputs, "runs");
   const name = options.fresh ? freshName(runs, options.name) : options.name;
   const env = { ...environment, MALT_OUTPUTS: outputs };
-  const malt = (...args) => mustRun(process.execPath, [join(root, "dist", "cli.js"), ...args], { cwd: root, env, quiet: true });
+  const malt = (...args) =>
+    mustRun(process.execPath, [join(root, "dist", "cli.js"), ...args], { cwd: root, env, quiet: true });
 
   const setup = plan();
   const files = options["no-notebooks"] ? [] : notebooks();
