@@ -43,6 +43,8 @@ export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" 
   source: { path: string; sha256: string | null };
   server: Policy;
   baseURL: string;
+  /** Version of the server software, where it is known better than the server says. */
+  build?: string;
   model: PolicyId["model"];
   adapter?: PolicyId["adapter"];
   /** What differs from {@link defaultSampling}. */
@@ -109,7 +111,11 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     const old = await findManifest(dir);
     if (old) requireSame(old, wanted);
     else await writeQuestions(dir, questions);
-    const manifest = { ...wanted, created: old?.created ?? wanted.created, server: { owner, build } };
+    const manifest = {
+      ...wanted,
+      created: old?.created ?? wanted.created,
+      server: { owner, build: options.build ?? build },
+    };
     const earlier = old?.wall_seconds ?? 0;
     const began = performance.now();
     let first: Counts | null = null;

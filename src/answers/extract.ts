@@ -160,7 +160,8 @@ function closingBrace(text: string, from: number): number {
 /** A completion without any marker counts only if it is as a whole an answer. */
 function isBare(text: string, kind: AnswerKind): boolean {
   if (text.length > limits.characters || text.includes("\n")) return false;
-  if (kind === "number") return parseQuantity(text) !== null;
+  // "12 + 7 = 19" is a line of working, as a completion that was cut off may end with; "x = 19" is an answer.
+  if (kind === "number") return parseQuantity(text) !== null && !/\d[^=]*=/.test(text);
   if (kind === "choice") return /^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(text));
   return parseQuantity(text) !== null || /^(?:\$[^$]+\$|\\\(.+\\\))[.]?$/.test(text);
 }

@@ -90,6 +90,7 @@ async function sample(flags: Flags): Promise<void> {
       source: { path: flags.questions, sha256: await fileSha256(await localPath(flags.questions)) },
       server,
       baseURL,
+      build: embedded?.build,
       model: flags.model ?? embedded?.model ?? (await onlyModel(await server.models(), baseURL)),
       sampling: {
         temperature: flags.temperature,

@@ -41,6 +41,7 @@ describe("extract a number", () => {
     ["Final Answer: between 5 and 6", "a range"],
     ["Final Answer: 3\\sqrt{2}", "an expression"],
     ["Final Answer: 1 hour and 30 minutes", "two numbers"],
+    ["12 + 7 = 19.", "a line of working that was cut off"],
     ["Final Answer: unknown", "no number"],
     ["", "nothing"],
   ])("%j gives none: %s", (text) => {
