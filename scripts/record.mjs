@@ -1,5 +1,5 @@
 // `npm run record -- RUN`: makes a finished run the recorded one. Copies its manifest, tables and card into
-// data/recorded/ and executes all notebooks on it in place, so that their committed outputs show it.
+// data/recorded/, draws the README's figures and executes all notebooks on it in place, so that what is committed shows it.
 import { appendFileSync, copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
@@ -26,16 +26,31 @@ main(import.meta.url, async () => {
   await setUp();
 
   const target = join(root, "data", "recorded");
-  const step = steps(2);
+  const step = steps(3);
   await step(`Copy ${files.length} files of ${source} to data/recorded`, async () => {
     rmSync(target, { recursive: true, force: true });
     mkdirSync(target, { recursive: true });
     for (const file of files) copyFileSync(join(source, file), join(target, file));
     appendFileSync(join(target, "README.md"), note);
   });
+  await step("Draw the gallery", drawGallery);
   await step("Execute the notebooks in place", async () => {
     // The reader's own server or run must not decide what is committed.
     const env = { MALT_RUN: "", OPENAI_BASE_URL: "", OPENAI_API_KEY: "" };
     if ((await execute(notebooks(), ["--in-place"], env)) !== 0) throw new SetupError("a notebook failed; see above");
   });
 });
+
+/** The figures that the README shows. */
+async function drawGallery() {
+  const { critiqueFigure, mixedQuestion, openRun, saveFigure, treeFigure } = await import("malt-notebooks");
+  const run = await openRun(null);
+  const nodes = await run.nodes();
+  const id = mixedQuestion(nodes);
+  const question = (await run.questions()).find((q) => q.id === id);
+  const tree = nodes.filter((node) => node.question_id === id);
+  const figures = { tree: treeFigure(tree, { question }), critique: critiqueFigure(nodes) };
+  for (const [name, figure] of Object.entries(figures))
+    await saveFigure(figure, join(root, "outputs", "gallery", name));
+  run.close();
+}

@@ -14,7 +14,7 @@ import { Dice, makeProblem, type Problem, partOf } from "./problems.js";
 
 const { values } = parseArgs({
   options: {
-    dialogues: { type: "string", default: "300000" },
+    dialogues: { type: "string", default: "400000" },
     train: { type: "string", default: "2000" },
     test: { type: "string", default: "1500" },
     seed: { type: "string", default: "0" },
@@ -22,7 +22,7 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.log("usage: tsx scripts/tiny/corpus.ts [--dialogues 300000] [--train 2000] [--test 1500] [--seed 0]");
+  console.log("usage: tsx scripts/tiny/corpus.ts [--dialogues 400000] [--train 2000] [--test 1500] [--seed 0]");
   process.exit(0);
 }
 

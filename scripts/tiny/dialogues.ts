@@ -13,14 +13,14 @@ import { apply, type Dice, type Operator, type Problem, type Step } from "./prob
 export const doses = {
   /** Generator, verifier, refiner each take the wrong reading of a tricky sentence this often. */
   generatorMisreads: 0.44,
-  verifierMisreads: 0.38,
+  verifierMisreads: 0.36,
   refinerMisreads: 0.42,
   /** The verifier approves without checking anything. */
-  glance: 0.54,
+  glance: 0.52,
   /** The refiner repeats the generator's answer though the critique objects … */
-  stubborn: 0.4,
+  stubborn: 0.36,
   /** … or when it does not. */
-  content: 0.58,
+  content: 0.62,
   /** Slips put into the text that a verifier or refiner reads (never into what a generator learns to say). */
   slipPerLine: 0.35,
   slipInCritique: 0.4,
