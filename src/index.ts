@@ -22,6 +22,7 @@ export {
 } from "./policy.js";
 export * from "./prompts.js";
 export * from "./recorded.js";
+export * from "./reestimate.js";
 export { differences, type Manifest, readManifest, readQuestions, runDir } from "./run.js";
 export { defaultSampling, promptSetFor, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
 export * from "./score.js";
