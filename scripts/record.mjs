@@ -1,38 +1,46 @@
-// `npm run record -- RUN`: makes a finished run the recorded one. Copies its manifest, tables and card into
+// `npm run record -- RUN [WIDE]`: makes a finished run the recorded one. Copies its manifest, tables and card into
 // data/recorded/, draws the README's figures and executes all notebooks on it in place, so that what is committed shows it.
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+// WIDE, a run with more than three branches, becomes the one from which notebook 04 measures label noise.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
 import { main, SetupError, steps } from "./progress.mjs";
 import { root, setUp } from "./setup.mjs";
 
-const files = ["run.json", "questions.parquet", "nodes.parquet", "sft.parquet", "dpo.parquet", "README.md"];
-const note = `
-## This copy
-
+const recorded = {
+  folder: "recorded",
+  files: ["run.json", "questions.parquet", "nodes.parquet", "sft.parquet", "dpo.parquet"],
+  note: `
 The recorded run of the notebooks: the manifest, the tables and this card of a run that \`npm start\` makes. The journal, the
 trainer's files, \`run.duckdb\` and \`trees.arrow\` are left out; sampling the run again gives them. \`npm run record -- RUN\`
 puts another run in its place.
-`;
+`,
+};
+const wide = {
+  folder: "recorded-wide",
+  files: ["run.json", "questions.parquet", "nodes.parquet"],
+  note: `
+The wide run of notebook 04: more branches per state than the recorded run's three, so that its trees hold a tree of three
+branches below every answer and an independent second estimate of its values. Only manifest, questions, nodes and this
+card are kept. It is sampled with
+
+\`\`\`sh
+npx malt sample --questions data/arithmetic/train.jsonl --limit 20 --branching 10 --run wide
+npx malt export --run wide
+\`\`\`
+
+and \`npm run record -- RUN WIDE\` puts another one in its place.
+`,
+};
 
 main(import.meta.url, async () => {
-  const name = process.argv[2];
-  if (!name || name.startsWith("-")) throw new SetupError("name the run to record: npm run record -- RUN");
-  const outputs = resolve(root, process.env.MALT_OUTPUTS || "outputs");
-  const source = /[\\/]/.test(name) ? resolve(name) : join(outputs, "runs", name);
-  const missing = files.filter((file) => !existsSync(join(source, file)));
-  if (missing.length > 0)
-    throw new SetupError(`${source} lacks ${missing.join(", ")}: sample and export the run first`);
+  const [name, wideName] = process.argv.slice(2);
+  if (!name || name.startsWith("-")) throw new SetupError("name the run to record: npm run record -- RUN [WIDE]");
+  const copies = [locate(name, recorded), ...(wideName ? [locate(wideName, wide)] : [])];
   await setUp();
 
-  const target = join(root, "data", "recorded");
-  const step = steps(3);
-  await step(`Copy ${files.length} files of ${source} to data/recorded`, async () => {
-    rmSync(target, { recursive: true, force: true });
-    mkdirSync(target, { recursive: true });
-    for (const file of files) copyFileSync(join(source, file), join(target, file));
-    appendFileSync(join(target, "README.md"), note);
-  });
+  const step = steps(copies.length + 2);
+  for (const [source, kind] of copies) await step(`Copy ${source} to data/${kind.folder}`, () => copyRun(source, kind));
   await step("Draw the gallery", drawGallery);
   await step("Execute the notebooks in place", async () => {
     // The reader's own server or run must not decide what is committed.
@@ -40,6 +48,28 @@ main(import.meta.url, async () => {
     if ((await execute(notebooks(), ["--in-place"], env)) !== 0) throw new SetupError("a notebook failed; see above");
   });
 });
+
+/** The folder of a run, once it has everything that is recorded of it. */
+function locate(name, kind) {
+  const outputs = resolve(root, process.env.MALT_OUTPUTS || "outputs");
+  const source = /[\\/]/.test(name) ? resolve(name) : join(outputs, "runs", name);
+  const missing = [...kind.files, "README.md"].filter((file) => !existsSync(join(source, file)));
+  if (missing.length > 0)
+    throw new SetupError(`${source} lacks ${missing.join(", ")}: sample and export the run first`);
+  return [source, kind];
+}
+
+function copyRun(source, { folder, files, note }) {
+  const target = join(root, "data", folder);
+  // The card's header names the tables that can be loaded; those that are not copied must not stand there.
+  const table = / {2}- config_name: \w+\n {4}data_files: (\S+)\n(?: {4}default: true\n)?/g;
+  const card = readFileSync(join(source, "README.md"), "utf8");
+  const kept = card.replace(table, (entry, file) => (files.includes(file) ? entry : ""));
+  rmSync(target, { recursive: true, force: true });
+  mkdirSync(target, { recursive: true });
+  for (const file of files) copyFileSync(join(source, file), join(target, file));
+  writeFileSync(join(target, "README.md"), `${kept}\n## This copy\n${note}`);
+}
 
 /** The figures that the README shows. */
 async function drawGallery() {
