@@ -57,10 +57,8 @@ const out = createWriteStream(".cache/tiny/corpus.jsonl");
 const dice = new Dice(seed * 3 + 3);
 const roles = maltRoles();
 const set = promptSet("arithmetic");
-// Three in ten are drills. Of the rest the generator gets the larger share: two steps in one's head is the hard part.
+// Two in ten are drills. Of the rest the verifier and the refiner get the larger share: comparing and copying is harder.
 const order = [
-  "generator",
-  "drill",
   "verifier",
   "refiner",
   "generator",
@@ -69,6 +67,8 @@ const order = [
   "refiner",
   "generator",
   "drill",
+  "verifier",
+  "refiner",
 ];
 const makeOne = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
 for (let i = 0; i < Number(values.dialogues); i++) {

@@ -85,7 +85,8 @@ interface Critique {
 
 function critique(problem: Problem, lines: readonly Line[], dice: Dice, slips: number): Critique {
   const final = lines.at(-1)?.result as number;
-  if (dice.chance(doses.glance)) return { text: `It looks right.\nFinal Answer: ${final}`, objects: false, ops: [] };
+  if (dice.chance(doses.glance))
+    return { text: `The solution looks right.\nFinal Answer: ${final}`, objects: false, ops: [] };
   const ops = operators(problem, doses.verifierMisreads, dice);
   const said: string[] = [];
   let value = problem.start;
@@ -99,16 +100,16 @@ function critique(problem: Problem, lines: readonly Line[], dice: Dice, slips: n
       k++;
     }
     const right = value === line.result;
-    said.push(`Line ${number + 1}: ${work.join(", ")}. ${right ? "Right." : "Wrong."}`);
+    said.push(`Line ${number + 1}: ${work.join(", ")}, it says ${line.result}. ${right ? "Right." : "Wrong."}`);
     if (!right) {
       // The rest it does in its head, all at once.
       let rest = problem.steps.slice(k).reduce((x, s, i) => apply(ops[k + i] as Operator, x, s.operand), value);
       if (k < problem.steps.length && dice.chance(slips)) rest = slip(rest, dice);
-      said.push(`Final Answer: ${rest}`);
+      said.push("The solution is wrong.", `Final Answer: ${rest}`);
       return { text: said.join("\n"), objects: true, ops: ops.slice(0, k) };
     }
   }
-  said.push(`Final Answer: ${final}`);
+  said.push("The solution is right.", `Final Answer: ${final}`);
   return { text: said.join("\n"), objects: false, ops };
 }
 
