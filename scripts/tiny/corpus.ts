@@ -57,19 +57,8 @@ const out = createWriteStream(".cache/tiny/corpus.jsonl");
 const dice = new Dice(seed * 3 + 3);
 const roles = maltRoles();
 const set = promptSet("arithmetic");
-// Two in ten are drills. Of the rest the verifier and the refiner get the larger share: comparing and copying is harder.
-const order = [
-  "verifier",
-  "refiner",
-  "generator",
-  "drill",
-  "verifier",
-  "refiner",
-  "generator",
-  "drill",
-  "verifier",
-  "refiner",
-];
+// A third are drills. Of the rest the verifier and the refiner get the larger share: comparing and copying is harder.
+const order = ["verifier", "refiner", "generator", "drill", "verifier", "refiner", "drill", "generator", "drill"];
 const makeOne = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
 for (let i = 0; i < Number(values.dialogues); i++) {
   const name = order[i % order.length];

@@ -126,8 +126,8 @@ function refinement(problem: Problem, lines: readonly Line[], seen: Critique, di
 }
 
 /**
- * Sums to practise, one to a line, with the numbers of real problems. Dialogues hold few calculations per word, and
- * those are what takes a small model long to learn. Most are single steps: working two at once stays hard.
+ * Sums and comparisons to practise, one to a line, with the numbers of real problems. Dialogues hold few of them per
+ * word, and they are what takes a small model long to learn. Most are single steps: working two at once stays hard.
  */
 export function drill(problems: readonly Problem[], dice: Dice): string {
   const lines: string[] = [];
@@ -136,7 +136,15 @@ export function drill(problems: readonly Problem[], dice: Dice): string {
     if (dice.chance(0.35)) lines.push(...solve(problem, ops, dice, 0).map((line) => line.text));
     else lines.push(...stepwise(problem, ops));
   }
-  return dice.shuffle(lines).join("\n");
+  const check = (line: string) => {
+    const result = Number(line.split("=")[1]);
+    const says = dice.chance(0.5) ? result : slip(result, dice);
+    return `${line}, it says ${says}. ${says === result ? "Right." : "Wrong."}`;
+  };
+  return dice
+    .shuffle(lines)
+    .map((line) => (dice.chance(0.5) ? check(line) : line))
+    .join("\n");
 }
 
 /** What each role says in turn about one problem; the last turn is the one to learn. */
