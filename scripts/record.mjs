@@ -25,7 +25,7 @@ branches below every answer and an independent second estimate of its values. On
 card are kept. It is sampled with
 
 \`\`\`sh
-npx malt sample --questions data/arithmetic/train.jsonl --limit 20 --branching 10 --run wide
+npx malt sample --questions data/arithmetic/train.jsonl --limit 20 --branching 8 --run wide
 npx malt export --run wide
 \`\`\`
 

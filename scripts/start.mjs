@@ -68,7 +68,7 @@ main(import.meta.url, async () => {
 
   const setup = plan();
   const files = options["no-notebooks"] ? [] : notebooks();
-  const step = steps(setup.length + (files.length > 0 ? 3 : 2));
+  const step = steps(setup.length + (files.length > 0 ? 4 : 3));
   if (setup.length === 0) console.log("Set-up is complete.");
   for (const [what, work] of setup) await step(what, work);
 
