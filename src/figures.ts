@@ -4,6 +4,7 @@
  */
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./figures/outputs.js";
 export { agreementFigure, difficultyFigure, type PairCount, pairCountFigure } from "./figures/questions.js";
-export { percent, roleColors } from "./figures/style.js";
+export { roleColors } from "./figures/style.js";
 export { treeFigure } from "./figures/tree.js";
 export { type ThresholdMeasure, thresholdFigure, valueFigure } from "./figures/values.js";
+export { percent } from "./stats.js";

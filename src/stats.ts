@@ -57,3 +57,6 @@ function wilson(p: number, n: number): [number, number] {
   const half = (z / (1 + z ** 2 / n)) * Math.sqrt((p * (1 - p)) / n + z ** 2 / (4 * n ** 2));
   return [Math.max(0, centre - half), Math.min(1, centre + half)];
 }
+
+/** A share as text; a dash for NaN, the share of nothing. */
+export const percent = (share: number): string => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);

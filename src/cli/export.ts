@@ -2,10 +2,10 @@
 import type { Command } from "commander";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { exportRun } from "../dataset.js";
-import { InputError } from "../errors.js";
 import { pairings } from "../pairs.js";
 import { runDir } from "../run.js";
 import { incompletes, poolings } from "../values.js";
+import { number } from "./options.js";
 import { alignedTable } from "./table.js";
 
 /** Adds the command to the command line. */
@@ -14,17 +14,27 @@ export function register(program: Command): void {
     .command("export")
     .description("score a run and write its dataset: Parquet, DuckDB, Arrow, files for the trainer, a card")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option("--threshold <θ>", "a node is good if its value is above this, 0 to 1", number("--threshold"), 0.5)
+    .option(
+      "--threshold <θ>",
+      "a node is good if its value is above this, 0 to 1",
+      number("--threshold", { min: 0, max: 1 }),
+      0.5,
+    )
     .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
     .option("--pairing <rule>", `which siblings are paired: ${pairings.join(", ")}`, "all")
-    .option("--min-gap <gap>", "least difference of values in a pair, 0 to 1", number("--min-gap"), 0)
+    .option(
+      "--min-gap <gap>",
+      "least difference of values in a pair, 0 to 1",
+      number("--min-gap", { min: 0, max: 1 }),
+      0,
+    )
     .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
     .option("--dedupe", "keep repeated examples and pairs of one state once", false)
     .option("--incomplete <rule>", `partly sampled trees: ${incompletes.join(", ")}`, "skip")
     .option(
       "--eval-fraction <share>",
       "share of the questions held out in train/*-eval.jsonl",
-      number("--eval-fraction"),
+      number("--eval-fraction", { min: 0, max: 1 }),
       0,
     )
     .option("--split-seed <n>", "seed of that split", number("--split-seed"), 0)
@@ -50,11 +60,3 @@ const rule = {
   skip: "in no example or pair",
   available: "values are means over what is there",
 };
-
-function number(flag: string): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (!Number.isFinite(value)) throw new InputError(`${flag} is "${text}"; give a number`);
-    return value;
-  };
-}

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { openDataset } from "../dataset.js";
 import { readManifest, runDir } from "../run.js";
-import type { Estimate } from "../stats.js";
+import { type Estimate, percent } from "../stats.js";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../summary.js";
 import type { Node } from "../types.js";
 import { alignedTable } from "./table.js";
@@ -41,7 +41,6 @@ export function report(nodes: readonly Node[], sft: readonly { role: string }[],
   ].join("\n\n");
 }
 
-const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 const interval = ({ low, high }: Estimate) =>
   Number.isNaN(low) ? "–" : `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)}`;
 

@@ -10,6 +10,7 @@ import { progressLine } from "../progress.js";
 import { maltRoles, promptSet } from "../prompts.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
 import type { Split } from "../types.js";
+import { number, oneOf } from "./options.js";
 
 interface Flags {
   questions: string;
@@ -161,24 +162,6 @@ function summary({ dir, manifest, wasComplete, session }: SampledRun): string {
 }
 
 const splits = ["train", "validation", "test"] as const;
-
-function oneOf<T extends string>(flag: string, allowed: readonly T[]) {
-  return (text: string): T => {
-    const found = allowed.find((name) => name === text);
-    if (!found) throw new InputError(`${flag} must be one of ${allowed.join(", ")}, not "${text}"`);
-    return found;
-  };
-}
-
-function number(flag: string, rule: { min: number; max?: number; integer?: boolean }) {
-  const { min, max = Number.MAX_SAFE_INTEGER, integer = false } = rule;
-  return (text: string): number => {
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (Number.isFinite(value) && value >= min && value <= max && (!integer || Number.isInteger(value))) return value;
-    const bounds = rule.max === undefined ? `≥ ${min}` : `in ${min} … ${max}`;
-    throw new InputError(`${flag} must be ${integer ? "an integer" : "a number"} ${bounds}, not "${text}"`);
-  };
-}
 
 function json(text: string): Record<string, unknown> {
   try {

@@ -1,6 +1,6 @@
 /** Figures of the outputs themselves: how often they are right, what a critique changes, how long they are. */
 import * as Plot from "@observablehq/plot";
-import type { Estimate } from "../stats.js";
+import { type Estimate, percent } from "../stats.js";
 import { critiqueValue, summariseRoles } from "../summary.js";
 import type { Node } from "../types.js";
 import {
@@ -9,7 +9,6 @@ import {
   figure,
   palette,
   panelNote,
-  percent,
   plural,
   questionCount,
   roleColors,

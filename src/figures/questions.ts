@@ -1,5 +1,6 @@
 /** Figures over a run's questions: how hard they are, and how far the siblings of a state agree. */
 import * as Plot from "@observablehq/plot";
+import { percent } from "../stats.js";
 import type { Node } from "../types.js";
 import {
   count,
@@ -7,7 +8,6 @@ import {
   figure,
   palette,
   panelNote,
-  percent,
   plural,
   questionCount,
   roleColors,

@@ -85,8 +85,6 @@ export function thetaRule(theta: number, facet: Plot.TextOptions = {}): Plot.Mar
 
 export const count = new Intl.NumberFormat("en-US").format;
 export const plural = (n: number, noun: string): string => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
-/** A share as text; a dash for NaN, the share of nothing. */
-export const percent = (share: number): string => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 export const shorten = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1).trimEnd()}…` : text;
 
