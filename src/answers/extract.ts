@@ -4,9 +4,9 @@
  * and a completion that is nothing but an answer. Within a rule the last one counts, because a model may correct itself,
  * and there is no way back: where the last one cannot be read, there is no answer. Linear in the length. Pure.
  */
-import { parseChoice } from "./choice.js";
+import { canonical } from "./canonical.js";
 import { formatNumber, limits, parseQuantity, readNumber } from "./number.js";
-import { normalizeText, undress } from "./undress.js";
+import { undress } from "./undress.js";
 
 /** How answers of a question are read and compared. */
 export type AnswerKind = "number" | "choice" | "math";
@@ -25,20 +25,6 @@ export interface Extraction {
 
 /** Text beyond this many characters is not searched. */
 const MAX_TEXT = 1_000_000;
-
-/**
- * Canonical form of a bare answer: see `formatNumber` for numbers, an upper-case letter for choices, for "math" a number
- * (with its unit, if it has one) or normalised LaTeX.
- * @returns null where the text is no answer of this kind
- */
-export function canonical(answer: string, kind: AnswerKind, choices: readonly string[] | null = null): string | null {
-  if (answer.length > MAX_TEXT) return null;
-  if (kind === "choice") return parseChoice(answer, choices);
-  const quantity = parseQuantity(answer) ?? (kind === "math" ? parseQuantity(normalizeText(answer)) : null);
-  if (!quantity) return kind === "number" ? null : normalizeText(answer) || null;
-  const number = formatNumber(quantity.value);
-  return kind === "number" || quantity.unit === null ? number : `${number} ${quantity.unit}`;
-}
 
 /**
  * Finds the answer a completion states.

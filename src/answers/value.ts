@@ -1,0 +1,362 @@
+/**
+ * From notation to what an answer states: a number with its unit, a tuple, a set, a region of the number line, a matrix,
+ * an equation, an assignment such as `x = 5`, or text. Pure; work is bounded by the budget.
+ */
+import { cleared, hasVariables, type Scalar } from "./equality.js";
+import { normal } from "./normal.js";
+import { evaluate } from "./numeric.js";
+import { parse } from "./parse.js";
+import { add, type Budget, constant, multiply, type Polynomial, scale, subtract } from "./polynomial.js";
+import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "./rational.js";
+import { isName, type Tree } from "./tree.js";
+
+/** A stretch of the number line; null for an end at infinity. */
+export interface Interval {
+  low: Scalar | null;
+  high: Scalar | null;
+  lowOpen: boolean;
+  highOpen: boolean;
+}
+
+export type Value =
+  /** `also`: the decimal behind ≈, an answer as good as the exact one. */
+  | { type: "scalar"; scalar: Scalar; unit: string; also: Scalar | null }
+  | { type: "text"; words: string }
+  | { type: "based"; digits: string; base: number }
+  /** Ordered, in brackets; two items may be an interval. */
+  | { type: "tuple"; open: string; close: string; items: Value[] }
+  /** `braces`: written as a set, so never a tuple. */
+  | { type: "list"; items: Value[]; braces: boolean }
+  /** `subject`: what lies in it, where that was said. */
+  | { type: "region"; parts: Interval[]; subject: string | null }
+  | { type: "matrix"; rows: Scalar[][] }
+  | { type: "ratio"; items: Scalar[] }
+  /** `head` is the name without arguments; `parts` the names on the left of (x, y) = …; `equation` left minus right. */
+  | { type: "named"; name: string; head: string; parts: string[] | null; value: Value; equation: Polynomial | null }
+  | { type: "equation"; difference: Polynomial }
+  /** Each link says that a difference is positive, or not negative; for ≠ that it is not zero. */
+  | { type: "inequality"; links: { difference: Polynomial; sign: "<" | "<=" | "!=" }[] };
+
+/**
+ * Reads what an answer states.
+ * @throws Unreadable where it states nothing that is known here; Overrun beyond the caps
+ */
+export function readValue(text: string, budget: Budget): Value {
+  return build(parse(text), budget);
+}
+
+function build(tree: Tree, budget: Budget): Value {
+  switch (tree.type) {
+    case "text":
+      return { type: "text", words: plainWords(tree.words) };
+    case "based":
+      return { type: "based", digits: tree.digits, base: tree.base };
+    case "reals":
+      return wholeLine;
+    case "list":
+      return list(tree, budget);
+    case "relation":
+      return relation(tree, budget);
+    case "union":
+      return { type: "region", subject: null, parts: tree.parts.flatMap((part) => partsOf(build(part, budget))) };
+    case "difference":
+      return without(build(tree.from, budget), build(tree.without, budget));
+    case "ratio":
+      if (tree.parts.length > 2) return { type: "ratio", items: tree.parts.map((part) => scalar(part, budget)) };
+      return ofScalar(scalar(tree, budget));
+    case "quantity": {
+      const value = build(tree.value, budget);
+      if (value.type !== "scalar") throw new Unreadable("a unit behind something that is no number");
+      return { ...value, unit: tree.unit };
+    }
+    default: {
+      const rows = matrix(tree, budget);
+      return rows ? { type: "matrix", rows } : ofScalar(scalar(tree, budget));
+    }
+  }
+}
+
+const wholeLine: Value = {
+  type: "region",
+  subject: null,
+  parts: [{ low: null, high: null, lowOpen: true, highOpen: true }],
+};
+const ofScalar = (value: Scalar): Value => ({ type: "scalar", scalar: value, unit: "", also: null });
+
+/** Lower case, without punctuation: `Monday.` and `monday` say the same. */
+export const plainWords = (words: string): string =>
+  words
+    .toLowerCase()
+    .replace(/[$\\{}"'`*_.,;!?]/g, " ")
+    .replace(/\s+/g, " ")
+    .trim();
+
+function scalar(tree: Tree, budget: Budget): Scalar {
+  return { value: normal(tree, budget), places: tree.type === "number" ? tree.places : null };
+}
+
+/** The cells of a matrix, a sum of matrices or a multiple of one; null for what is none. */
+function matrix(tree: Tree, budget: Budget): Scalar[][] | null {
+  if (tree.type === "matrix") return tree.rows.map((row) => row.map((cell) => scalar(cell, budget)));
+  if (tree.type === "sum") {
+    const terms = tree.terms.map((term) => matrix(term, budget));
+    if (!terms.some((term) => term !== null)) return null;
+    return (terms as (Scalar[][] | null)[]).reduce((sum, term) => {
+      if (!sum || !term || sum.length !== term.length || sum[0]!.length !== term[0]!.length) {
+        throw new Unreadable("a sum of matrices of different size");
+      }
+      return sum.map((row, i) => row.map((cell, j) => exact(add(cell.value, term[i]![j]!.value))));
+    });
+  }
+  if (tree.type !== "product") return null;
+  const at = tree.factors.findIndex(({ type }) => type === "matrix");
+  if (at < 0) return null;
+  const by = normal({ type: "product", factors: tree.factors.filter((_, i) => i !== at) }, budget);
+  const rows = matrix(tree.factors[at]!, budget)!;
+  return rows.map((row) => row.map((cell) => exact(multiply(cell.value, by, budget))));
+}
+
+const exact = (value: Polynomial): Scalar => ({ value, places: null });
+
+function list(tree: Tree & { type: "list" }, budget: Budget): Value {
+  const items = tree.items.map((item) => build(item, budget));
+  if (tree.open === "<") return { type: "tuple", open: "(", close: ")", items };
+  if (tree.open === "(" || tree.open === "[") return { type: "tuple", open: tree.open, close: tree.close, items };
+  const braces = tree.open === "{";
+  if (tree.joint === "or" && !braces && items.every(({ type }) => type === "region")) return joined(items);
+  const [first] = items;
+  if (first?.type === "named" && !braces) {
+    // "n = 2, 3, 4" and "p = −1 and p = 2" list the values of one name.
+    const rest = items.slice(1);
+    const sameName = rest.every((item) => item.type === "named" && item.name === first.name);
+    const unnamed = rest.every(
+      ({ type }) => type !== "named" && type !== "equation" && type !== "inequality" && type !== "region",
+    );
+    if (sameName || unnamed) {
+      const values = [first.value, ...rest.map((item) => (item.type === "named" ? item.value : item))];
+      return { ...first, equation: null, value: { type: "list", items: values, braces: false } };
+    }
+  }
+  return { type: "list", items, braces };
+}
+
+/** Regions of one subject, joined by "or". */
+function joined(items: Value[]): Value {
+  const regions = items as (Value & { type: "region" })[];
+  const subjects = new Set(regions.map(({ subject }) => subject).filter((s) => s !== null));
+  if (subjects.size > 1) throw new Unreadable("regions of different subjects");
+  return { type: "region", subject: [...subjects][0] ?? null, parts: regions.flatMap(({ parts }) => parts) };
+}
+
+/** A value as parts of the number line. @throws Unreadable if it is none */
+export function partsOf(value: Value): Interval[] {
+  const parts = asParts(value);
+  if (!parts) throw new Unreadable("a union of what is no interval");
+  return parts;
+}
+
+/** A region, an interval written as a pair, or a set of numbers; null for anything else. */
+export function asParts(value: Value): Interval[] | null {
+  if (value.type === "region") return value.parts;
+  if (value.type === "tuple" && value.items.length === 2 && value.items.every(({ type }) => type === "scalar")) {
+    const [low, high] = value.items.map((item) => endpoint((item as Value & { type: "scalar" }).scalar));
+    return [
+      {
+        low: low!,
+        high: high!,
+        lowOpen: value.open === "(" || low === null,
+        highOpen: value.close === ")" || high === null,
+      },
+    ];
+  }
+  if (value.type === "list" && value.braces && value.items.every(({ type }) => type === "scalar")) {
+    return value.items.map((item) => {
+      const { scalar: point } = item as Value & { type: "scalar" };
+      return { low: point, high: point, lowOpen: false, highOpen: false };
+    });
+  }
+  return null;
+}
+
+const endpoint = (s: Scalar): Scalar | null => (/^-?\d*\*?∞$/.test(s.value.key) ? null : s);
+
+/** The number line without some points. */
+function without(from: Value, points: Value): Value {
+  const parts = asParts(from);
+  const removed = points.type === "list" ? asParts({ ...points, braces: true }) : null;
+  const [line] = parts ?? [];
+  if (!removed || parts?.length !== 1 || line!.low !== null || line!.high !== null)
+    throw new Unreadable("a difference of sets");
+  return { type: "region", subject: null, parts: between(removed.map(({ low }) => low!)) };
+}
+
+/** The number line between points. @throws Unreadable where their order is not known */
+function between(points: Scalar[]): Interval[] {
+  const located = points.map((point) => ({ point, at: evaluate(point.value, null)?.[0] }));
+  if (located.some(({ at }) => at === undefined)) throw new Unreadable("points without a place on the number line");
+  located.sort((a, b) => a.at! - b.at!);
+  const ends: (Scalar | null)[] = [null, ...located.map(({ point }) => point), null];
+  return ends.slice(1).map((high, i) => ({ low: ends[i]!, high, lowOpen: true, highOpen: true }));
+}
+
+function relation(tree: Tree & { type: "relation" }, budget: Budget): Value {
+  const { sides, signs } = tree;
+  if (signs.every((s) => s === "=" || s === "~")) return equality(sides, signs, budget);
+  if (signs.length === 1 && signs[0] === "in") {
+    const value = build(sides[1]!, budget);
+    const parts = value.type === "tuple" ? asParts(value) : null;
+    if (parts) return { type: "region", parts, subject: null };
+    return value;
+  }
+  return inequality(sides, signs, budget);
+}
+
+/** `x = 5`, `x = 1 + 1 = 2`, `AB = 4`, `2x + y = 3`, `x ≈ 1.41`. */
+function equality(sides: Tree[], signs: string[], budget: Budget): Value {
+  const last = sides.at(-1)!;
+  const named = sides.find((side, i) => i < sides.length - 1 && isName(side));
+  if (named && (sides.length > 2 || isName(sides[0]!))) return assignment(named, sides, signs, budget);
+  if (sides.length === 2 && isName(last) && signs[0] === "=") return assignment(last, [last, sides[0]!], signs, budget);
+  const value = build(last, budget);
+  const before = build(sides.at(-2)!, budget);
+  if (before.type !== "scalar" || value.type !== "scalar")
+    throw new Unreadable("an equation between what are no numbers");
+  if (hasVariables(before.scalar.value) || hasVariables(value.scalar.value)) {
+    if (sides.length > 2 || signs[0] !== "=") throw new Unreadable("a chain of equations");
+    return { type: "equation", difference: cleared(subtract(before.scalar.value, value.scalar.value), budget) };
+  }
+  // "5 + 4 = 9" states 9; "70/9 ≈ 7.78" states both.
+  return signs.at(-1) === "~" ? { ...before, also: value.scalar } : { ...value, unit: value.unit || before.unit };
+}
+
+function assignment(name: Tree, sides: Tree[], signs: string[], budget: Budget): Value {
+  const last = sides.at(-1)!;
+  const before = sides.at(-2)!;
+  let value = build(last, budget);
+  if (signs.at(-1) === "~" && before !== name && value.type === "scalar") {
+    const precise = build(before, budget);
+    if (precise.type === "scalar") value = { ...precise, also: value.scalar };
+  }
+  const text = nameOf(name);
+  let equation: Polynomial | null = null;
+  if (
+    value.type === "scalar" &&
+    value.unit === "" &&
+    (name.type === "symbol" || name.type === "call" || name.type === "product")
+  ) {
+    equation = cleared(subtract(normal(name, budget), value.scalar.value), budget);
+    // "x = x² − 2" does not say what x is.
+    if (name.type === "symbol" && mentions(value.scalar.value, name.name))
+      return { type: "equation", difference: equation };
+  }
+  const parts = name.type === "list" ? name.items.map(nameOf) : null;
+  return { type: "named", name: text, head: name.type === "call" ? name.name : text, parts, value, equation };
+}
+
+const mentions = (p: Polynomial, name: string): boolean =>
+  p.terms.some((t) => t.factors.some(({ atom }) => atom.key.split(/[^\p{L}\d_']+/u).includes(name)));
+
+function nameOf(tree: Tree): string {
+  switch (tree.type) {
+    case "symbol":
+      return tree.name;
+    case "text":
+      return plainWords(tree.words);
+    case "call":
+      return `${tree.name}(${tree.args.map(nameOf).join(",")})`;
+    case "product":
+      return tree.factors.map(nameOf).join("");
+    case "list":
+      return `(${tree.items.map(nameOf).join(",")})`;
+    case "ratio":
+      return tree.parts.map(nameOf).join(":");
+    case "quotient":
+      return `${nameOf(tree.above)}/${nameOf(tree.below)}`;
+    case "number":
+      return `${tree.value.numerator}/${tree.value.denominator}`;
+    default:
+      return "?";
+  }
+}
+
+/** `x > 2`, `1 ≤ |z| < 3`, `x ≠ 3` as regions; other inequalities as what is positive in them. */
+function inequality(sides: Tree[], signs: string[], budget: Budget): Value {
+  if (signs.length === 1 && signs[0] === "!=") return unequal(sides, budget);
+  const down = signs.every((s) => s === ">" || s === ">=");
+  if (!down && !signs.every((s) => s === "<" || s === "<=")) throw new Unreadable("a chain of mixed signs");
+  const scalars = sides.map((side) => scalar(side, budget));
+  if (down) scalars.reverse();
+  const open = signs.map((s) => s === "<" || s === ">");
+  if (down) open.reverse();
+  const region = regionOf(scalars, open, budget);
+  if (region) return region;
+  const links = open.map((strict, i) => ({
+    difference: subtract(scalars[i + 1]!.value, scalars[i]!.value),
+    sign: strict ? ("<" as const) : ("<=" as const),
+  }));
+  return { type: "inequality", links };
+}
+
+/** Ascending sides of which all but one are constants. */
+function regionOf(sides: Scalar[], open: boolean[], budget: Budget): Value | null {
+  const variable = sides.filter(({ value }) => hasVariables(value) || /^1\*\w+\(/.test(value.key));
+  const [subject] = variable;
+  if (!subject || variable.length > 1 || sides.length > 3) return null;
+  const at = sides.indexOf(subject);
+  if (sides.length === 3 && at !== 1) return null;
+  const low = at > 0 ? endpoint(sides[at - 1]!) : null;
+  const high = at < sides.length - 1 ? endpoint(sides[at + 1]!) : null;
+  const part = { low, high, lowOpen: low === null || open[at - 1]!, highOpen: high === null || open[at]! };
+  return solved(subject.value, part, budget);
+}
+
+/** Where c·x + d, or |x|, lies in an interval; null for other subjects. */
+function solved(p: Polynomial, part: Interval, budget: Budget): Value | null {
+  const moving = p.terms.filter((t) => t.factors.length > 0);
+  const [only] = moving;
+  const factor = only?.factors[0];
+  if (
+    !factor ||
+    moving.length > 1 ||
+    only!.factors.length > 1 ||
+    factor.exponent.numerator !== 1n ||
+    !isInteger(factor.exponent)
+  )
+    return null;
+  const { atom } = factor;
+  if (atom.kind !== "variable" && atom.kind !== "call") return null;
+  const offset = p.terms.find((t) => t.factors.length === 0)?.coefficient;
+  const move = (end: Scalar | null): Scalar | null => {
+    if (!end || (!offset && only!.coefficient.numerator === only!.coefficient.denominator)) return end;
+    const shifted = offset ? subtract(end.value, constant(offset)) : end.value;
+    return exact(scale(shifted, divide(one, only!.coefficient)));
+  };
+  const flipped = sign(only!.coefficient) < 0;
+  const moved: Interval = flipped
+    ? { low: move(part.high), high: move(part.low), lowOpen: part.highOpen, highOpen: part.lowOpen }
+    : { ...part, low: move(part.low), high: move(part.high) };
+  if (atom.name !== "abs" || atom.kind !== "call") return { type: "region", parts: [moved], subject: atom.key };
+  const inner = atom.parts![0]!;
+  if (inner.terms.length !== 1) return null;
+  const mirrored = {
+    low: opposite(moved.high, budget),
+    high: opposite(moved.low, budget),
+    lowOpen: moved.highOpen,
+    highOpen: moved.lowOpen,
+  };
+  // |x| < 3 is one stretch, 1 < |x| two.
+  const parts = moved.low === null ? [{ ...moved, low: mirrored.low, lowOpen: mirrored.lowOpen }] : [mirrored, moved];
+  return { type: "region", parts, subject: inner.key.replace(/^1\*/, "") };
+}
+
+const opposite = (end: Scalar | null, budget: Budget): Scalar | null =>
+  end && exact(multiply(end.value, constant(negateRational(one)), budget));
+
+function unequal(sides: Tree[], budget: Budget): Value {
+  const [left, right] = sides.map((side) => scalar(side, budget)) as [Scalar, Scalar];
+  const [subject, point] = hasVariables(left.value) ? [left, right] : [right, left];
+  if (/^1\*[\p{L}\d_']+$/u.test(subject.value.key) && !hasVariables(point.value)) {
+    return { type: "region", parts: between([point]), subject: subject.value.key.slice(2) };
+  }
+  return { type: "inequality", links: [{ difference: subtract(left.value, right.value), sign: "!=" }] };
+}
