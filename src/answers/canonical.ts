@@ -5,10 +5,10 @@
 import { parseChoice } from "./choice.js";
 import type { AnswerKind } from "./extract.js";
 import { formatNumber, limits, parseQuantity } from "./number.js";
-import { asRational, Budget } from "./polynomial.js";
-import { Overrun, type Rational, Unreadable } from "./rational.js";
+import { asRational } from "./polynomial.js";
+import type { Rational } from "./rational.js";
+import { tryRead } from "./readable.js";
 import { normalizeText } from "./undress.js";
-import { readValue } from "./value.js";
 
 /** Longer texts have no canonical form. */
 const maxText = 1_000_000;
@@ -34,12 +34,7 @@ export function canonical(answer: string, kind: AnswerKind, choices: readonly st
 /** The rational number that an expression such as `(9+1)` or `\sqrt{64}` is; null for anything else. */
 function calculated(text: string): Rational | null {
   if (text.length > limits.characters) return null;
-  try {
-    const value = readValue(text, new Budget());
-    const bare = value.type === "named" ? value.value : value;
-    return bare.type === "scalar" ? asRational(bare.scalar.value) : null;
-  } catch (error) {
-    if (error instanceof Unreadable || error instanceof Overrun) return null;
-    throw error;
-  }
+  const value = tryRead(text);
+  const bare = value?.type === "named" ? value.value : value;
+  return bare?.type === "scalar" ? asRational(bare.scalar.value) : null;
 }

@@ -188,6 +188,8 @@ function lists(a: Value & { type: "list" }, b: Value & { type: "list" }, budget:
   // "AB = 4, CD = 5" against "4, 5": the names say which comes first.
   if (namesA || namesB) return inOrder(a.items.map(unnamed), b.items.map(unnamed), budget);
   if (a.items.length !== b.items.length) return no("structure", `${a.items.length} items are not ${b.items.length}`);
+  // Words in a row may be a ranking.
+  if (a.items.every(({ type }) => type === "text")) return inOrder(a.items, b.items, budget);
   const [left, right] = unmatched(a.items, b.items);
   if (left.length > maxUnmatched) return no("undecided", "too many items without a partner");
   return left.length === 0 ? yes("canonical form") : matched(left, right, budget);

@@ -9,6 +9,8 @@ import { isUnitWord, normalizeUnit } from "./units.js";
 
 /** Deeper nesting is refused; a real answer needs fewer than ten levels. */
 const maxDepth = 60;
+/** Each sign behind a value, as in 5!, and each division in a row nests the tree by one. */
+const maxSigns = 12;
 /** Words are read as a phrase at the top and inside one pair of brackets, not in fractions and exponents. */
 const maxPhraseDepth = 3;
 /** More digits, or a larger exponent behind e, are compared as written. */
@@ -170,6 +172,7 @@ export abstract class ExpressionParser {
       unit = unit === null || unit === factor.unit ? factor.unit : `${unit} ${factor.unit}`;
       push(factor.value);
     };
+    let divisions = 0;
     take(this.signedPower(), false);
     for (;;) {
       const { kind, text } = this.token;
@@ -183,6 +186,7 @@ export abstract class ExpressionParser {
         if (text === "*") take(factor, false);
         else if (factor.type === "quantity") throw new Unreadable("a unit in a denominator");
         else {
+          if (++divisions > maxSigns) throw new Overrun("too many divisions in a row");
           const above = factors.pop()!;
           push({ type: "quotient", above, below: factor, mixed: above.type === "number" && factor.type === "number" });
           adjacent = false;
@@ -252,7 +256,8 @@ export abstract class ExpressionParser {
 
   private power(): Tree {
     let base = this.primary();
-    for (;;) {
+    for (let signs = 0; ; signs++) {
+      if (signs > maxSigns) throw new Overrun("too many signs behind one value");
       if (this.isSymbol("!")) {
         this.next();
         base = { type: "call", name: "factorial", args: [base] };
@@ -415,9 +420,11 @@ export abstract class ExpressionParser {
     return name.slice(1, -1);
   }
 
-  /** Letters without a space between them are a product. */
+  /** Letters without a space between them are a product; a longer word is prose, and prose is no product. */
   private splitWord(): Tree {
-    const { text } = this.next();
+    const { text, spaced } = this.next();
+    const attached = !spaced && this.index > 1;
+    if (text.length > 3 && !attached && text !== text.toUpperCase()) throw new Unreadable(`the word "${text}"`);
     const factors: Tree[] = [...text.slice(0, -1)].map((name) => ({ type: "symbol", name }));
     factors.push(this.symbol(text.at(-1)!));
     return { type: "product", factors };
@@ -498,8 +505,8 @@ export abstract class ExpressionParser {
   }
 
   private command(name: string): Tree {
-    if (functions.has(name)) return this.apply(name);
-    if (big.has(name)) return this.bigOperator(name);
+    if (functions.has(name)) return this.nested(() => this.apply(name));
+    if (big.has(name)) return this.nested(() => this.bigOperator(name));
     switch (name) {
       case "frac":
         return this.fraction();
@@ -560,7 +567,10 @@ export abstract class ExpressionParser {
     return this.nested(() => {
       if (this.token.kind !== "number" || this.token.text.length === 1) return this.primary();
       const token = this.token;
-      this.tokens[this.index] = { ...token, text: token.text.slice(1) };
+      // The rest of the digits is the next argument or factor; a full stop behind them is none.
+      const rest = token.text.slice(1);
+      if (rest === ".") this.next();
+      else this.tokens[this.index] = { ...token, text: rest };
       return numeral(token.text[0]!);
     });
   }

@@ -1,30 +1,37 @@
 /**
  * Finds the answer that a completion states. Rules in order, the first that applies decides: the last
- * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X",
- * and a completion that is nothing but an answer. Within a rule the last one counts, because a model may correct itself,
- * and there is no way back: where the last one cannot be read, there is no answer. Linear in the length. Pure.
+ * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X", a
+ * completion that is nothing but an answer, a last sentence that concludes, and a single line with one number or formula.
+ * Within a rule the last one counts, because a model may correct itself, and there is no way back: where the last one
+ * cannot be read, there is no answer. Linear in the length. Pure.
  */
+import { type Box, lastBox } from "./boxes.js";
 import { canonical } from "./canonical.js";
-import { formatNumber, limits, parseQuantity, readNumber } from "./number.js";
+import { parseChoice } from "./choice.js";
+import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
 import { undress } from "./undress.js";
 
 /** How answers of a question are read and compared. */
 export type AnswerKind = "number" | "choice" | "math";
 
 /** Which rule found an answer. */
-export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare";
+export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | "conclusion" | "only one";
 
 /** An answer found in a text. */
 export interface Extraction {
   /** Canonical form: equal strings are equal answers. */
   answer: string;
+  /** The answer as it is written, for `grade`. */
+  text: string;
   /** Offsets [start, end) of the phrase it was read from. */
   span: [start: number, end: number];
   rule: Rule;
 }
 
 /** Text beyond this many characters is not searched. */
-const MAX_TEXT = 1_000_000;
+const maxText = 1_000_000;
+/** A single line up to this length may state an answer without any marker. */
+const maxLine = 160;
 
 /**
  * Finds the answer a completion states.
@@ -32,21 +39,14 @@ const MAX_TEXT = 1_000_000;
  * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
  */
 export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
-  if (text.length > MAX_TEXT) return null;
+  if (text.length > maxText) return null;
   const own = text.slice(0, ownLength(text));
-  const found = locate(own);
-  if (!found) {
-    const [start, end] = trimmed(own, 0, own.length);
-    const answer = isBare(own.slice(start, end), kind) ? canonical(own.slice(start, end), kind, choices) : null;
-    return answer === null ? null : { answer, span: [start, end], rule: "bare" };
-  }
-  const { start, end, rule } = found;
-  const phrase = found.content ?? own.slice(start, end);
-  const answer =
-    found.content === undefined
-      ? (canonical(clip(phrase, kind), kind, choices) ?? inProse(phrase, kind))
-      : canonical(phrase, kind, choices);
-  return answer === null ? null : { answer, span: [start, end], rule };
+  const found = marked(own) ?? unmarked(own, kind);
+  if (!found) return null;
+  const phrase = own.slice(found.start, found.end);
+  const answer = found.content ?? bareAnswer(phrase, kind, choices);
+  const form = answer === null ? null : canonical(answer, kind, choices);
+  return form === null ? null : { answer: form, text: answer!, span: [found.start, found.end], rule: found.rule };
 }
 
 interface Located {
@@ -55,6 +55,13 @@ interface Located {
   rule: Rule;
   /** The answer's text where it is not simply the span: the contents of boxes. */
   content?: string;
+}
+
+/** The answer in a phrase: the whole of it where that is one, else what its sentence states. */
+function bareAnswer(phrase: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
+  if (kind === "choice") return phrase;
+  if (kind === "number" && canonical(phrase, kind, choices) !== null) return phrase;
+  return stated(phrase, kind);
 }
 
 /** Ends the completion where another speaker or the next few-shot question begins. */
@@ -69,13 +76,17 @@ function ownLength(text: string): number {
   return Math.min(limit, next.exec(text)?.index ?? limit);
 }
 
-function locate(text: string): Located | null {
+const boxed = ({ start, end, content }: Box): Located => ({ start, end, content, rule: "boxed" });
+
+/** What a marker points to. */
+function marked(text: string): Located | null {
   const marker = lastMatch(text, /final answer(?:[*_]{0,3}:| is\b| ?[*_#]{0,3}[ \t]*(?=\n|$))/gi);
   if (marker) {
-    return lastBox(text, marker.index) ?? payload(text, marker.index + marker[0].length, "final answer");
+    const box = lastBox(text, marker.index);
+    return box ? boxed(box) : payload(text, marker.index + marker[0].length, "final answer");
   }
   const box = lastBox(text, 0);
-  if (box) return box;
+  if (box) return boxed(box);
   const hashes = text.lastIndexOf("#### ");
   if (hashes >= 0) return payload(text, hashes + 5, "hashes");
   const phrase = lastMatch(text, /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi);
@@ -106,91 +117,48 @@ function trimmed(text: string, from: number, to: number): [number, number] {
   return [start, end];
 }
 
-/**
- * The last `\boxed{…}` at or after `from`, with boxes joined to it only by commas or "and": these are one answer.
- * A box that is never closed was cut off; its content is then empty, so that no earlier box is taken for the answer.
- */
-export function lastBox(text: string, from: number): Located | null {
-  const boxes: { start: number; end: number; content: string }[] = [];
-  const opening = /\\(?:boxed|fbox)\s?\{/g;
-  opening.lastIndex = from;
-  for (let match = opening.exec(text); match; match = opening.exec(text)) {
-    const start = match.index;
-    const end = closingBrace(text, opening.lastIndex);
-    if (end < 0) return { start, end: text.length, rule: "boxed", content: "" };
-    boxes.push({ start, end: end + 1, content: text.slice(opening.lastIndex, end) });
-    opening.lastIndex = end + 1;
+/** An answer without a marker. */
+function unmarked(text: string, kind: AnswerKind): Located | null {
+  const [start, end] = trimmed(text, 0, text.length);
+  const all = text.slice(start, end);
+  if (kind === "choice") {
+    const bare = all.length <= maxLine && !all.includes("\n") && /^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(all));
+    return bare || (all.length <= maxLine && parseChoice(all) !== null && /^\W*[A-Z]\W+\p{Lu}/u.test(all))
+      ? { start, end, rule: "bare" }
+      : null;
   }
-  const last = boxes.length - 1;
-  if (last < 0) return null;
-  let first = last;
-  while (first > 0 && /^[\s$,]{0,8}(?:and)?[\s$]{0,4}$/.test(text.slice(boxes[first - 1]!.end, boxes[first]!.start)))
-    first--;
-  const content = boxes
-    .slice(first)
-    .map((box) => box.content)
-    .join(", ");
-  return { start: boxes[first]!.start, end: boxes[last]!.end, rule: "boxed", content };
+  if (isBare(all, kind)) return { start, end, rule: "bare", content: all };
+  const conclusion = concluding(text, end);
+  if (conclusion) return conclusion;
+  return end - start <= maxLine && !all.includes("\n") && namesOne(all) ? { start, end, rule: "only one" } : null;
 }
 
-/** Offset of the brace that closes the group whose content starts at `from`; −1 if none does. `\{` is a letter. */
-function closingBrace(text: string, from: number): number {
-  for (let i = from, depth = 1; i < text.length; i++) {
-    if (text[i] === "\\") i++;
-    else if (text[i] === "{") depth++;
-    else if (text[i] === "}" && --depth === 0) return i;
+/** A last sentence that begins with "Therefore" or the like; only a remark without numbers may follow it. */
+function concluding(text: string, end: number): Located | null {
+  let opening: RegExpExecArray | null = null;
+  const words = /\b(?:(?:Therefore|Thus|Hence|Consequently|So)\b,?|[Ww]e (?:find|conclude) that\b)/g;
+  for (let match = words.exec(text); match; match = words.exec(text)) {
+    // "So" has other uses inside a sentence.
+    if (
+      !match[0].startsWith("So") ||
+      /^$|[.!?]\s{1,3}$|\n\s{0,3}$/.test(text.slice(Math.max(0, match.index - 4), match.index))
+    )
+      opening = match;
   }
-  return -1;
+  if (!opening) return null;
+  const start = opening.index + opening[0].length;
+  const sentence = firstSentence(text.slice(start, Math.min(end, start + 1_000)));
+  const stop = start + sentence.length;
+  const isFinished = /[.!]/.test(text[stop] ?? "");
+  if (!isFinished || /[\d$\\]/.test(text.slice(stop, end)) || !namesOne(sentence)) return null;
+  const [from, to] = trimmed(text, start, stop);
+  return { start: from, end: to, rule: "conclusion" };
 }
 
-/** A completion without any marker counts only if it is as a whole an answer. */
-function isBare(text: string, kind: AnswerKind): boolean {
-  if (text.length > limits.characters || text.includes("\n")) return false;
-  // "12 + 7 = 19" is a line of working, as a completion that was cut off may end with; "x = 19" is an answer.
-  if (kind === "number") return parseQuantity(text) !== null && !/\d[^=]*=/.test(text);
-  if (kind === "choice") return /^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(text));
-  return parseQuantity(text) !== null || /^(?:\$[^$]+\$|\\\(.+\\\))[.]?$/.test(text);
-}
-
-/** In LaTeX, what a sentence says behind the formula is not part of it: `$x$. I hope it is correct.` */
-function clip(phrase: string, kind: AnswerKind): string {
-  if (kind !== "math") return phrase;
-  const math = /^(?:\$([^$]{1,1000})\$(?=[\s.,;]|$)|\\\((.{1,1000}?)\\\))/.exec(phrase);
-  return math?.[1] ?? math?.[2] ?? phrase;
-}
-
-/** Words that may stand between the answer and a further number that is not part of it. */
-const aside = /(?:[,;:] |\(|\b(?:in|per|every|each|for|out of|because|since|from|after|with)\b)/i;
-
-/** A number named in a sentence: the only one, or the first if the others are an aside. Other kinds: none. */
-function inProse(phrase: string, kind: AnswerKind): string | null {
-  if (kind !== "number" || phrase.length > limits.characters) return null;
-  const plain = undress(phrase);
-  const digit = plain.search(/\d/);
-  if (digit < 0) return null;
-  const stop = plain.slice(digit).search(/[.!?](?:\s|$)/);
-  const sentence = stop < 0 ? plain : plain.slice(0, digit + stop);
-  const said = sentence.slice(Math.max(sentence.lastIndexOf("="), sentence.lastIndexOf("≈")) + 1);
-  // Roots, powers, subscripts and other commands make an expression, not a number in a sentence.
-  if (/[\\^_]/.test(said.replace(/\\(?:frac|times|div|%)/g, ""))) return null;
-  const numbers = numbersIn(said);
-  const [first, second] = numbers;
-  if (!first) return null;
-  const distinct = new Set(numbers.map((n) => n.value));
-  if (distinct.size === 1) return first.value;
-  const leads = said.slice(0, first.start).trim() === "";
-  const between = said.slice(first.end, second!.start);
-  return leads && aside.test(between) && /[\p{L}(]/u.test(between) ? first.value : null;
-}
-
-function numbersIn(text: string): { value: string; start: number; end: number }[] {
-  const found: { value: string; start: number; end: number }[] = [];
-  const opening = /(?<![\p{L}\d.,])(?:-\s?)?(?:\\frac|\.?\d)/gu;
-  for (let match = opening.exec(text); match; match = opening.exec(text)) {
-    const number = readNumber(text, match.index);
-    if (!number) continue;
-    found.push({ value: formatNumber(number.value), start: match.index, end: number.end });
-    opening.lastIndex = Math.max(number.end, opening.lastIndex);
-  }
-  return found;
+/** Whether a sentence holds one formula, or no formula and one number. */
+function namesOne(sentence: string): boolean {
+  const spans = formulas(sentence);
+  if (spans.length > 0) return spans.length === 1;
+  const plain = undress(sentence);
+  return new Set(numbersIn(plain).map(({ value }) => value)).size === 1 && !/\d\s*[-+*/×÷^=]\s*$/.test(plain);
 }

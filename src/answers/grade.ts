@@ -7,10 +7,8 @@ import { canonical } from "./canonical.js";
 import { type CompareStep, type Comparison, compareValues } from "./compare.js";
 import type { AnswerKind } from "./extract.js";
 import { Budget } from "./polynomial.js";
-import { Overrun, Unreadable } from "./rational.js";
-import { maxAnswer } from "./tokens.js";
+import { attempt, tryRead } from "./readable.js";
 import { normalizeText } from "./undress.js";
-import { readValue } from "./value.js";
 
 /** What decided: the same text, a number, a letter, or a step of the comparison of mathematics. */
 export type GradeStep = CompareStep | "number" | "choice" | "unreadable";
@@ -23,6 +21,9 @@ export interface Verdict {
   reason: string;
   step: GradeStep;
 }
+
+/** Longer texts are the same only letter by letter. */
+const maxText = 4_000;
 
 const shown = (answer: string): string => JSON.stringify(answer.length > 60 ? `${answer.slice(0, 60)}…` : answer);
 
@@ -66,7 +67,7 @@ export function grade(gold: string, pred: string, kind: AnswerKind): Verdict {
 }
 
 function sameText(a: string, b: string): boolean {
-  if (a.length > maxAnswer || b.length > maxAnswer) return false;
+  if (a.length > maxText || b.length > maxText) return false;
   const [x, y] = [normalizeText(a), normalizeText(b)];
   return x !== "" && x === y;
 }
@@ -92,7 +93,7 @@ function gradeMath(a: string, b: string): Verdict {
       ? equal("number", `both are ${shown(x)}`)
       : different("number", `${shown(x)} and ${shown(y)} differ`);
   }
-  const [left, right] = [a, b].map((text) => attempt(() => readValue(text, new Budget())));
+  const [left, right] = [a, b].map((text) => tryRead(text));
   if (left && right) {
     // In a fixed order, so that the verdict cannot depend on which side is the reference.
     const [first, second] = a < b ? [left, right] : [right, left];
@@ -114,13 +115,3 @@ const explained: Record<CompareStep, string> = {
   text: "the same words",
   undecided: "not decided",
 };
-
-/** Null where reading or comparing ends in one of the two errors that stand for "not possible". */
-function attempt<T>(action: () => T): T | null {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof Unreadable || error instanceof Overrun) return null;
-    throw error;
-  }
-}

@@ -9,10 +9,12 @@ import { grade } from "./grade.js";
 import { parseQuantity } from "./number.js";
 import { normalizeText } from "./undress.js";
 
+export { lastBox } from "./boxes.js";
 export { canonical } from "./canonical.js";
-export { type AnswerKind, type Extraction, extract, lastBox, type Rule } from "./extract.js";
+export { type AnswerKind, type Extraction, extract, type Rule } from "./extract.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
-export { formatNumber, limits, parseQuantity, type Quantity, type Rational } from "./number.js";
+export { formatNumber, limits, parseQuantity, type Quantity } from "./number.js";
+export type { Rational } from "./rational.js";
 
 /** How a question's answers are read: by letter where it has options, as LaTeX for MATH, else as a number if it is one. */
 export function answerKind(question: Question): AnswerKind {
@@ -20,12 +22,15 @@ export function answerKind(question: Question): AnswerKind {
   return question.benchmark !== "math" && parseQuantity(question.answer) ? "number" : "math";
 }
 
-/** The kind of a bare reference answer of an unknown benchmark: one letter A–E, else a plain number, else LaTeX. */
+/**
+ * The kind of a bare reference answer of an unknown benchmark: one letter A–E, with or without the option's words, else a
+ * plain number without a unit, else LaTeX.
+ */
 export function inferKind(gold: string): AnswerKind {
   const text = normalizeText(gold);
-  if (/^\(?[A-E]\)?$/.test(text)) return "choice";
-  const quantity = parseQuantity(gold);
-  return quantity && (quantity.unit === null || quantity.unit === "%") ? "number" : "math";
+  if (/^\(?[A-E]\)?$|^\([A-E]\)\s?\p{L}|^[A-E][).:]\s?\p{L}{2}|^[B-E] \p{Lu}/u.test(text)) return "choice";
+  const quantity = /[/=:]|frac/.test(gold) ? null : parseQuantity(gold);
+  return quantity && quantity.unit === null ? "number" : "math";
 }
 
 /**
@@ -36,5 +41,8 @@ export function gradeText(question: Question, text: string): { answer: string | 
   const kind = answerKind(question);
   const found = extract(text, kind, question.choices);
   if (!found) return { answer: null, correct: null };
-  return { answer: found.answer, correct: grade(question.answer, found.answer, kind).equal };
+  return {
+    answer: found.answer,
+    correct: grade(question.answer, kind === "math" ? found.text : found.answer, kind).equal,
+  };
 }

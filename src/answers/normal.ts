@@ -28,6 +28,7 @@ import {
   scale,
   subtract,
   sumAtom,
+  sumOf,
   type Term,
   unit,
   variable,
@@ -64,7 +65,10 @@ export function normal(tree: Tree, budget: Budget): Polynomial {
     case "infinity":
       return fromAtom(infinity);
     case "sum":
-      return tree.terms.reduce((sum, t) => add(sum, normal(t, budget)), zeroPolynomial);
+      return sumOf(
+        tree.terms.map((t) => normal(t, budget)),
+        budget,
+      );
     case "product":
       return tree.factors.reduce((product, f) => multiply(product, normal(f, budget), budget), unit);
     case "quotient":

@@ -69,6 +69,8 @@ class AnswerParser extends ExpressionParser {
   }
 
   relation(): Tree {
+    // "≈ 8.24": that it is rounded goes without saying.
+    if (this.token.kind === "relation" && (this.token.text === "~" || this.token.text === "=")) this.next();
     const sides = [this.union()];
     const signs: string[] = [];
     while (this.token.kind === "relation") {
@@ -109,12 +111,11 @@ class AnswerParser extends ExpressionParser {
       parts.push(this.sum());
     }
     if (parts.length === 1) return parts[0]!;
-    const written = this.tokens.slice(start, this.index);
-    const [hours, , minutes] = written;
-    if (written.length === 3 && /^\d{1,2}$/.test(hours!.text) && /^\d\d$/.test(minutes!.text)) {
-      return { type: "text", words: `${hours!.text}:${minutes!.text}` };
-    }
-    return { type: "ratio", parts };
+    const written = this.tokens.slice(start, this.index).map(({ text }) => text);
+    const time = /^\d{1,2}:\d\d(?::\d\d)?(?=$|[^\d.])/.exec(written.join(""))?.[0];
+    const last = parts.at(-1)!;
+    if (time && last.type === "quantity") return { type: "text", words: `${time} ${last.unit}` };
+    return time && time.length === written.join("").length ? { type: "text", words: time } : { type: "ratio", parts };
   }
 }
 

@@ -57,7 +57,7 @@ export interface Polynomial {
 
 /** Counts work. One unit is a product of two small terms, about a microsecond. */
 export class Budget {
-  constructor(private left = 20_000) {}
+  constructor(private left = 8_000) {}
   spend(steps: number): void {
     this.left -= steps;
     if (this.left < 0) throw new Overrun("too much work to expand");
@@ -73,7 +73,7 @@ const maxTerms = 600;
 /** Primes up to here are found in radicands. */
 const maxPrime = 1_000;
 /** Integer powers of roots below this many bits are multiplied out. */
-const maxPower = 1_024n;
+const maxPower = 4_000n;
 
 const small = 1n << 64n;
 const medium = 1n << 512n;
@@ -158,6 +158,29 @@ export function add(a: Polynomial, b: Polynomial): Polynomial {
   return polynomial(terms);
 }
 
+/** The sum of many, in one pass. @throws Overrun when the budget is spent */
+export function sumOf(parts: readonly Polynomial[], budget: Budget): Polynomial {
+  if (parts.length <= 2) return parts.reduce(add, zeroPolynomial);
+  const sums = new Map<string, Term>();
+  for (const part of parts) for (const t of part.terms) collect(sums, t, budget);
+  return collected(sums);
+}
+
+function collect(sums: Map<string, Term>, t: Term, budget: Budget): void {
+  const before = sums.get(t.key);
+  if (!before) {
+    budget.spend(weight(t.coefficient) + (t.factors.length >> 1));
+    sums.set(t.key, t);
+    return;
+  }
+  const coefficient = addRational(before.coefficient, t.coefficient);
+  budget.spend(weight(coefficient) + (t.factors.length >> 1));
+  sums.set(t.key, { ...t, coefficient });
+}
+
+const collected = (sums: Map<string, Term>): Polynomial =>
+  polynomial([...sums.values()].filter((t) => t.coefficient.numerator !== 0n).sort(byKey));
+
 export function scale(p: Polynomial, by: Rational): Polynomial {
   if (by.numerator === 0n) return zeroPolynomial;
   return polynomial(p.terms.map((t) => ({ ...t, coefficient: multiplyRational(t.coefficient, by) })));
@@ -173,22 +196,15 @@ export function multiply(a: Polynomial, b: Polynomial, budget: Budget): Polynomi
   if (x) return scale(b, x);
   if (y) return scale(a, y);
   const sums = new Map<string, Term>();
-  const rest: Polynomial[] = [];
   for (const s of a.terms) {
     for (const t of b.terms) {
       const coefficient = multiplyRational(s.coefficient, t.coefficient);
-      budget.spend(weight(coefficient));
-      const product = reduce(coefficient, merge(s.factors, t.factors), budget);
-      if (product.terms.length === 1) {
-        const [only] = product.terms;
-        const before = sums.get(only!.key);
-        const sum = before ? addRational(before.coefficient, only!.coefficient) : only!.coefficient;
-        sums.set(only!.key, { ...only!, coefficient: sum });
-      } else rest.push(product);
+      const factors = merge(s.factors, t.factors);
+      if (!factors.some(isReducible)) collect(sums, term(coefficient, factors), budget);
+      else for (const part of reduce(coefficient, factors, budget).terms) collect(sums, part, budget);
     }
   }
-  const terms = [...sums.values()].filter((t) => t.coefficient.numerator !== 0n).sort(byKey);
-  return rest.reduce(add, polynomial(terms));
+  return collected(sums);
 }
 
 const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
@@ -213,6 +229,22 @@ function merge(a: readonly Factor[], b: readonly Factor[]): Factor[] {
     }
   }
   return merged;
+}
+
+/** Whether {@link reduce} would change something. */
+function isReducible({ atom, exponent }: Factor): boolean {
+  switch (atom.kind) {
+    case "imaginary":
+      return exponent.numerator !== 1n;
+    case "root":
+      return exponent.numerator >= exponent.denominator || exponent.numerator < 0n;
+    case "sum":
+      return exponent.numerator >= exponent.denominator;
+    case "call":
+      return exponent.numerator > 1n && (atom.name === "sin" || atom.name === "abs");
+    default:
+      return false;
+  }
 }
 
 /** Applies what atoms satisfy: i² = −1, √2² = 2, |u|² = u², sin² = 1 − cos²; expands sums to whole powers. */
@@ -387,28 +419,50 @@ const rootAtom = (radicand: bigint): Atom => ({ kind: "root", radicand, key: `#$
 /** Whether a radicand is certainly prime; a larger one has no prime factor up to {@link maxPrime}. */
 export const isCertainPrime = (radicand: bigint): boolean => radicand < BigInt(maxPrime * maxPrime);
 
+const primes: readonly number[] = Array.from({ length: maxPrime - 1 }, (_, i) => i + 2).filter((n) => {
+  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
+  return true;
+});
+
 /** Prime factors up to {@link maxPrime} with their multiplicities, and what is left as the smallest root of itself. */
 export function primeFactors(n: bigint): [bigint, bigint][] {
   const found: [bigint, bigint][] = [];
   let rest = n;
-  for (let p = 2n; p * p <= rest && p <= maxPrime; p += p === 2n ? 1n : 2n) {
+  for (const prime of primes) {
+    // Doubles divide far faster than big integers; a remainder below 2^53 is exact in them.
+    if (rest <= Number.MAX_SAFE_INTEGER) return [...found, ...smallFactors(Number(rest), prime)];
+    const p = BigInt(prime);
     let times = 0n;
-    while (rest % p === 0n) {
-      rest /= p;
-      times++;
-    }
+    for (; rest % p === 0n; rest /= p) times++;
     if (times > 0n) found.push([p, times]);
   }
-  if (rest === 1n) return found;
+  return [...found, ...largeFactors(rest)];
+}
+
+/** The same for a number that a double holds and that has no prime factor below `from`. */
+function smallFactors(n: number, from: number): [bigint, bigint][] {
+  const found: [bigint, bigint][] = [];
+  let rest = n;
+  for (const prime of primes) {
+    if (prime < from) continue;
+    if (prime * prime > rest) break;
+    let times = 0n;
+    for (; rest % prime === 0; rest /= prime) times++;
+    if (times > 0n) found.push([BigInt(prime), times]);
+  }
+  return rest === 1 ? found : [...found, ...largeFactors(BigInt(rest))];
+}
+
+/** What is left without small prime factors: a prime, or a power of something, or not known. */
+function largeFactors(rest: bigint): [bigint, bigint][] {
+  if (rest === 1n) return [];
   if (rest >= maxPrime * maxPrime) {
     for (const degree of [2, 3, 5, 7]) {
       const root = exactRoot(rest, degree);
-      if (root !== null)
-        return [...found, ...primeFactors(root).map(([p, k]): [bigint, bigint] => [p, k * BigInt(degree)])];
+      if (root !== null) return primeFactors(root).map(([p, k]) => [p, k * BigInt(degree)]);
     }
   }
-  found.push([rest, 1n]);
-  return found;
+  return [[rest, 1n]];
 }
 
 /** A product to the power of another: base^(coefficient · product), for a base that is an atom. */

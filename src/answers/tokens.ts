@@ -14,7 +14,7 @@ export interface Token {
 }
 
 /** Longer answers are compared as text only. */
-export const maxAnswer = 40_000;
+export const maxAnswer = 10_000;
 
 const table = (lines: string): Map<string, string> =>
   new Map(
@@ -260,7 +260,7 @@ export function tokenize(text: string, nesting = 0): Token[] {
     const words = content.replace(/\s+/g, " ").trim();
     const runs = words.match(/[a-zA-Z]{2,}/g) ?? [];
     if (words === "") spaced = true;
-    else if (/^[ap]\. ?m\.?$/.test(words)) push("text", words);
+    else if (/\b[ap]\. ?m\b/i.test(words)) push("text", words);
     // "12 and 13", "(B)", "e": mathematics that only looks like text.
     else if (runs.every((run) => run === "and" || run === "or")) {
       spaced = true;

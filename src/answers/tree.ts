@@ -42,6 +42,9 @@ export function negated(tree: Tree): Tree {
     const { numerator, denominator } = tree.value;
     return { ...tree, value: { numerator: -numerator, denominator } };
   }
+  if (tree.type === "based") {
+    return { ...tree, digits: tree.digits.startsWith("-") ? tree.digits.slice(1) : `-${tree.digits}` };
+  }
   if (tree.type === "quantity") return { ...tree, value: negated(tree.value) };
   return { type: "product", factors: [numberTree(-1), tree] };
 }

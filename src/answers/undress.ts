@@ -6,13 +6,29 @@
 const fonts = "text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname|boxed|fbox|emph|rm|bf";
 const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
 
+/**
+ * Decimal commas as points, and points between thousands away, where nothing else can be meant: `0,125`, `1.234,56`,
+ * `1.234.567`, `2,74 €`. `1,5` may be a list and stays.
+ */
+export function decimalPoint(text: string): string {
+  if (!text.includes(",") && !/\d\.\d{3}\.\d{3}/.test(text)) return text;
+  return text
+    .replace(/^([-+\s$€£]*0),(\d{3,})(?=[\s$€£.]*$)/, "$1.$2")
+    .replace(
+      /(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,])/g,
+      (_, whole: string, rest: string) => `${whole.replaceAll(".", "")}.${rest}`,
+    )
+    .replace(/(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.,])/g, (all) => all.replaceAll(".", ""))
+    .replace(/(?<![\d.,])(\d+),(\d{1,2})(?=\s+\$|\s*[€£])/g, "$1.$2");
+}
+
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
 export function undress(text: string): string {
   return (
-    text
+    decimalPoint(text)
       .replace(/[−–﹣－]/g, "-")
       .replace(/[\u00a0\u2009\u202f]/g, " ")
-      .replace(/,\\! ?(?=\d{3})/g, ",")
+      .replace(/,\\! ?(?=\d{3})|\s?\{\s?,\s?\}\s?(?=\d{3})/g, ",")
       .replace(/\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\!|\\[()[\]]/g, "")
       .replace(/\\[dtc]frac(?![a-z])/g, "\\frac")
       .replace(/\\(?:approx|simeq)(?![a-z])/g, "≈")

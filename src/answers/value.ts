@@ -9,6 +9,8 @@ import { parse } from "./parse.js";
 import { add, type Budget, constant, multiply, type Polynomial, scale, subtract } from "./polynomial.js";
 import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "./rational.js";
 import { isName, type Tree } from "./tree.js";
+import { decimalPoint } from "./undress.js";
+import { readWords } from "./words.js";
 
 /** A stretch of the number line; null for an end at infinity. */
 export interface Interval {
@@ -42,13 +44,25 @@ export type Value =
  * @throws Unreadable where it states nothing that is known here; Overrun beyond the caps
  */
 export function readValue(text: string, budget: Budget): Value {
-  return build(parse(text), budget);
+  return build(parse(decimalPoint(uncut(text))), budget);
+}
+
+/** Without a box that was never closed, as in a reference that was cut off behind it. */
+function uncut(text: string): string {
+  const box = /^[\s$]*\\{1,2}(?:boxed|fbox)\s?\{/.exec(text);
+  if (!box) return text;
+  let depth = 1;
+  for (let i = box[0].length; i < text.length && depth > 0; i++) {
+    if (text[i] === "{" && text[i - 1] !== "\\") depth++;
+    else if (text[i] === "}" && text[i - 1] !== "\\") depth--;
+  }
+  return depth === 1 ? text.slice(box[0].length) : text;
 }
 
 function build(tree: Tree, budget: Budget): Value {
   switch (tree.type) {
     case "text":
-      return { type: "text", words: plainWords(tree.words) };
+      return phrase(tree.words);
     case "based":
       return { type: "based", digits: tree.digits, base: tree.base };
     case "reals":
@@ -87,9 +101,22 @@ const ofScalar = (value: Scalar): Value => ({ type: "scalar", scalar: value, uni
 export const plainWords = (words: string): string =>
   words
     .toLowerCase()
+    .replace(/\b([ap])\.? ?m\b\.?/g, "$1m")
     .replace(/[$\\{}"'`*_.,;!?]/g, " ")
     .replace(/\s+/g, " ")
     .trim();
+
+/** Words: a number in letters, a list of words, or one phrase. */
+function phrase(words: string): Value {
+  const items = words
+    .split(/,\s*(?:and\b)?|\band\b/)
+    .map(plainWords)
+    .filter((item) => item !== "");
+  const number = readWords(plainWords(words), 0);
+  if (number?.end === plainWords(words).length) return ofScalar(exact(constant(number.value)));
+  if (items.length < 2) return { type: "text", words: plainWords(words) };
+  return { type: "list", items: items.map((item) => ({ type: "text", words: item })), braces: false };
+}
 
 function scalar(tree: Tree, budget: Budget): Scalar {
   return { value: normal(tree, budget), places: tree.type === "number" ? tree.places : null };

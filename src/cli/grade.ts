@@ -30,11 +30,15 @@ export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
   const kindOf = (answer: string): AnswerKind =>
     given !== null && canonical(answer, given) !== null ? given : inferKind(answer);
   if (input === "raw") return grade(gold, pred, kindOf(gold));
-  const reference = extract(gold, given ?? "math")?.answer ?? gold;
+  const reference = extract(gold, given ?? "math")?.text ?? gold;
   const asked = kindOf(reference);
   const found = extract(pred, asked);
-  if (found) return grade(reference, found.answer, asked);
-  return { equal: false, verdict: "unparsable", reason: "no answer is stated in the prediction" };
+  if (found) return grade(reference, found.text, asked);
+  // A number may be stated as a formula.
+  const formula = asked === "number" ? extract(pred, "math") : null;
+  if (formula) return grade(reference, formula.text, "math");
+  const reason = "unreadable: no answer is stated in the prediction";
+  return { equal: false, verdict: "unparsable", reason, step: "unreadable" };
 }
 
 /** Parses one line of a file of cases. @throws InputError naming the line and the field */
@@ -89,6 +93,6 @@ export function register(program: Command): void {
         "\na bare number or percentage a number, anything else math.",
     )
     .action(async ({ file }: { file: string }) => {
-      for await (const verdict of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
+      for await (const { step: _, ...verdict } of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
     });
 }

@@ -1,0 +1,57 @@
+/** Finds `\boxed{…}` in a completion, and which boxes together are one answer. Linear in the length. Pure. */
+
+/** Where an answer stands. */
+export interface Box {
+  start: number;
+  end: number;
+  /** What the box holds; of several boxes, joined by commas. */
+  content: string;
+}
+
+/** Boxes further apart are answers to different things. */
+const maxBetween = 80;
+/** Words between two boxes that make the second another answer rather than a further part of the same. */
+const parts = /\b(?:so|thus|hence|then|therefore|not|but|wrong|is|actually|instead|correct|because|since|gives?)\b/i;
+
+/**
+ * The last box at or after `from`, with boxes joined to it by commas, "and" or "or": these are one answer. A box that is
+ * never closed was cut off; its content is then empty, so that no earlier box is taken for the answer.
+ */
+export function lastBox(text: string, from: number): Box | null {
+  const boxes: Box[] = [];
+  const opening = /\\(?:boxed|fbox)\s?\{/g;
+  opening.lastIndex = from;
+  for (let match = opening.exec(text); match; match = opening.exec(text)) {
+    const end = closingBrace(text, opening.lastIndex);
+    if (end < 0) return { start: match.index, end: text.length, content: "" };
+    boxes.push({ start: match.index, end: end + 1, content: text.slice(opening.lastIndex, end) });
+    opening.lastIndex = end + 1;
+  }
+  const last = boxes.length - 1;
+  if (last < 0) return null;
+  let first = last;
+  while (first > 0 && joins(text, boxes[first - 1]!.end, boxes[first]!.start)) first--;
+  const contents = new Set(boxes.slice(first).map(({ content }) => content));
+  return { start: boxes[first]!.start, end: boxes[last]!.end, content: [...contents].join(", ") };
+}
+
+/** Whether what stands between two boxes joins them: nothing but signs, or a few words with "and" or "or". */
+function joins(text: string, from: number, to: number): boolean {
+  if (to - from > maxBetween) return false;
+  const between = text.slice(from, to);
+  if (/[.!?]\s|\n\s*\n/.test(between)) return false;
+  const plain = between.replace(/\\[a-zA-Z]+/g, " ");
+  const words = plain.match(/[a-zA-Z]+/g) ?? [];
+  if (words.length === 0) return true;
+  return words.length <= 6 && words.some((word) => word === "and" || word === "or") && !parts.test(plain);
+}
+
+/** Offset of the brace that closes the group whose content starts at `from`; −1 if none does. `\{` is a letter. */
+function closingBrace(text: string, from: number): number {
+  for (let i = from, depth = 1; i < text.length; i++) {
+    if (text[i] === "\\") i++;
+    else if (text[i] === "{") depth++;
+    else if (text[i] === "}" && --depth === 0) return i;
+  }
+  return -1;
+}
