@@ -12,10 +12,11 @@ import {
   fromTerm,
   multiply,
   type Polynomial,
+  scale,
   type Term,
   zeroPolynomial,
 } from "./polynomial.js";
-import { negate } from "./rational.js";
+import { negate, rational } from "./rational.js";
 import { asParts, type Interval, type Value } from "./value.js";
 
 /** The steps that can decide between two readable answers. */
@@ -115,6 +116,13 @@ function scalars(a: Value & { type: "scalar" }, b: Value & { type: "scalar" }, b
   if (a.unit !== "" && b.unit !== "" && a.unit !== b.unit) return no("unit", `units ${a.unit} and ${b.unit}`);
   const first = of(sameScalar(a.scalar, b.scalar, budget));
   if (first.equal) return first;
+  // 28 % is 28 where per cent were asked for, and 0.28 anywhere.
+  if ((a.unit === "%") !== (b.unit === "%")) {
+    const [x, y] = [a, b].map(({ scalar: s, unit }) =>
+      unit === "%" ? { value: scale(s.value, percent), places: null } : s,
+    );
+    return of(sameScalar(x!, y!, budget));
+  }
   for (const [x, y] of [
     [a.also, b.scalar],
     [a.scalar, b.also],
@@ -125,6 +133,8 @@ function scalars(a: Value & { type: "scalar" }, b: Value & { type: "scalar" }, b
   }
   return first;
 }
+
+const percent = rational(1n, 100n);
 
 const unnamed = (value: Value): Value => (value.type === "named" ? value.value : value);
 

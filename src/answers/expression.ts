@@ -4,7 +4,7 @@
  */
 import { Overrun, type Rational, rational, Unreadable } from "./rational.js";
 import type { Token } from "./tokens.js";
-import { negated, type Tree } from "./tree.js";
+import { negated, numberTree, type Tree } from "./tree.js";
 import { isUnitWord, normalizeUnit } from "./units.js";
 
 /** Deeper nesting is refused; a real answer needs fewer than ten levels. */
@@ -18,7 +18,7 @@ const maxDigits = 1_000;
 
 const functions = new Set("sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh ln log exp".split(" "));
 const big = new Set("sum prod int lim max min gcd lcm".split(" "));
-const matrices = new Set("pmatrix bmatrix matrix Bmatrix smallmatrix array".split(" "));
+const matrices = new Set("pmatrix bmatrix matrix Bmatrix smallmatrix array cases aligned".split(" "));
 const closers = new Set([")", "]", "\\}", "}", "&", "\\\\"]);
 const bases: Readonly<Record<string, number>> = {
   two: 2,
@@ -34,6 +34,8 @@ const bases: Readonly<Record<string, number>> = {
   twelve: 12,
   sixteen: 16,
 };
+
+const scales: Readonly<Record<string, number>> = { thousand: 1e3, million: 1e6, billion: 1e9, trillion: 1e12 };
 
 /** The value a numeral of the tokenizer stands for. */
 export function numeral(text: string): Tree {
@@ -194,6 +196,9 @@ export abstract class ExpressionParser {
       } else if (this.isTimesTen()) {
         this.next();
         take(this.power(), false);
+      } else if (kind === "word" && Object.hasOwn(scales, text)) {
+        this.next();
+        push(numberTree(scales[text]!));
       } else if (this.startsUnit()) {
         const name = normalizeUnit(this.unit());
         unit = unit === null || unit === "" ? name : `${unit} ${name}`.trim();
@@ -489,6 +494,12 @@ export abstract class ExpressionParser {
       this.next();
       return { type: "list", open: "{", close: "", items: [], joint: "," };
     }
+    // `\left\{\begin{array}…\end{array}\right.`: a brace that gathers equations and never closes.
+    if (isSet && this.token.kind === "command" && this.token.text.startsWith("begin ")) {
+      const system = this.power();
+      if (this.isSymbol(close)) this.next();
+      return system;
+    }
     if (isSet) this.skipBuilder();
     const inner = this.within(() => this.list(), false);
     this.expect(close);
@@ -670,6 +681,10 @@ export abstract class ExpressionParser {
     const width = rows[0]?.length ?? 0;
     if (width === 0 || rows.some((row) => row.length !== width))
       throw new Unreadable("a matrix with rows of different length");
+    const lines = rows.map((row) => (row.length === 1 ? row[0]! : null));
+    // A column of equations is a list of them.
+    if (lines.every((line) => line?.type === "relation"))
+      return { type: "list", open: "", close: "", items: lines, joint: "," };
     return { type: "matrix", rows };
   }
 

@@ -8,6 +8,7 @@
 import { type Box, lastBox } from "./boxes.js";
 import { canonical } from "./canonical.js";
 import { parseChoice } from "./choice.js";
+import { parseQuantity } from "./number.js";
 import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
 import { undress } from "./undress.js";
 
@@ -41,7 +42,7 @@ const maxLine = 160;
 export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
   if (text.length > maxText) return null;
   const own = text.slice(0, ownLength(text));
-  const found = marked(own) ?? unmarked(own, kind);
+  const found = marked(own, kind) ?? unmarked(own, kind);
   if (!found) return null;
   const phrase = own.slice(found.start, found.end);
   const answer = found.content ?? bareAnswer(phrase, kind, choices);
@@ -60,8 +61,10 @@ interface Located {
 /** The answer in a phrase: the whole of it where that is one, else what its sentence states. */
 function bareAnswer(phrase: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
   if (kind === "choice") return phrase;
-  if (kind === "number" && canonical(phrase, kind, choices) !== null) return phrase;
-  return stated(phrase, kind);
+  if (kind === "math") return stated(phrase, kind);
+  // "100 (50 + 50)" is 100 with an aside, so a sentence is looked for before anything is multiplied out.
+  if (parseQuantity(phrase) !== null) return phrase;
+  return stated(phrase, kind) ?? (canonical(phrase, kind, choices) === null ? null : phrase);
 }
 
 /** Ends the completion where another speaker or the next few-shot question begins. */
@@ -78,8 +81,12 @@ function ownLength(text: string): number {
 
 const boxed = ({ start, end, content }: Box): Located => ({ start, end, content, rule: "boxed" });
 
+/** Words that announce an answer; an option may also be called so. */
+const answerIs = /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
+const optionIs = /\b(?:answer|option|choice)(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
+
 /** What a marker points to. */
-function marked(text: string): Located | null {
+function marked(text: string, kind: AnswerKind): Located | null {
   const marker = lastMatch(text, /final answer(?:[*_]{0,3}:| is\b| ?[*_#]{0,3}[ \t]*(?=\n|$))/gi);
   if (marker) {
     const box = lastBox(text, marker.index);
@@ -89,12 +96,13 @@ function marked(text: string): Located | null {
   if (box) return boxed(box);
   const hashes = text.lastIndexOf("#### ");
   if (hashes >= 0) return payload(text, hashes + 5, "hashes");
-  const phrase = lastMatch(text, /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi);
+  const phrase = lastMatch(text, kind === "choice" ? optionIs : answerIs);
   return phrase && payload(text, phrase.index + phrase[0].length, "answer is");
 }
 
 const lastMatch = (text: string, pattern: RegExp): RegExpExecArray | null => {
   let last: RegExpExecArray | null = null;
+  pattern.lastIndex = 0;
   for (let match = pattern.exec(text); match; match = pattern.exec(text)) last = match;
   return last;
 };
@@ -121,20 +129,22 @@ function trimmed(text: string, from: number, to: number): [number, number] {
 function unmarked(text: string, kind: AnswerKind): Located | null {
   const [start, end] = trimmed(text, 0, text.length);
   const all = text.slice(start, end);
-  if (kind === "choice") {
-    const bare = all.length <= maxLine && !all.includes("\n") && /^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(all));
-    return bare || (all.length <= maxLine && parseChoice(all) !== null && /^\W*[A-Z]\W+\p{Lu}/u.test(all))
-      ? { start, end, rule: "bare" }
-      : null;
-  }
+  if (kind === "choice") return isBareChoice(all) ? { start, end, rule: "bare" } : concluding(text, end, kind);
   if (isBare(all, kind)) return { start, end, rule: "bare", content: all };
-  const conclusion = concluding(text, end);
+  const conclusion = concluding(text, end, kind);
   if (conclusion) return conclusion;
   return end - start <= maxLine && !all.includes("\n") && namesOne(all) ? { start, end, rule: "only one" } : null;
 }
 
+/** A line that begins with its letter: `B`, `(B) library`, `B is correct`. */
+function isBareChoice(line: string): boolean {
+  if (line.length > maxLine || line.includes("\n")) return false;
+  if (/^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(line))) return true;
+  return /^\W*[A-Z]\W+(?:\p{Lu}|is\b)/u.test(line) && parseChoice(line) !== null;
+}
+
 /** A last sentence that begins with "Therefore" or the like; only a remark without numbers may follow it. */
-function concluding(text: string, end: number): Located | null {
+function concluding(text: string, end: number, kind: AnswerKind): Located | null {
   let opening: RegExpExecArray | null = null;
   const words = /\b(?:(?:Therefore|Thus|Hence|Consequently|So)\b,?|[Ww]e (?:find|conclude) that\b)/g;
   for (let match = words.exec(text); match; match = words.exec(text)) {
@@ -150,7 +160,8 @@ function concluding(text: string, end: number): Located | null {
   const sentence = firstSentence(text.slice(start, Math.min(end, start + 1_000)));
   const stop = start + sentence.length;
   const isFinished = /[.!]/.test(text[stop] ?? "");
-  if (!isFinished || /[\d$\\]/.test(text.slice(stop, end)) || !namesOne(sentence)) return null;
+  if (!isFinished || /[\d$\\]/.test(text.slice(stop, end))) return null;
+  if (kind === "choice" ? parseChoice(sentence) === null : !namesOne(sentence)) return null;
   const [from, to] = trimmed(text, start, stop);
   return { start: from, end: to, rule: "conclusion" };
 }

@@ -86,7 +86,12 @@ function plainDigits(text: string): string | null {
   return text[0] === "-" && digits !== "0" ? `-${digits}` : digits;
 }
 
+/** `1,22` against `1.22`: a comma can be a list or a decimal; the other side tells. Thousands keep their meaning. */
+const isDecimalComma = (a: string, b: string): boolean =>
+  /^-?\d+,(?:\d{2}|\d{4,})$/.test(a) && a.replace(",", ".") === b;
+
 function gradeMath(a: string, b: string): Verdict {
+  if (isDecimalComma(a, b) || isDecimalComma(b, a)) return equal("number", "the same with a decimal comma");
   const [x, y] = [plainDigits(a), plainDigits(b)];
   if (x !== null && y !== null) {
     return x === y

@@ -120,11 +120,15 @@ export function numberIn(sentence: string): string | null {
   const numbers = numbersIn(said);
   const [first, second] = numbers;
   if (!first) return null;
-  const distinct = new Set(numbers.map((n) => n.value));
-  if (distinct.size === 1) return first.text;
+  // "1,5" is a list or a decimal.
+  if (numbers.some(({ end }) => /^,\d/.test(said.slice(end, end + 2)))) return null;
+  if (!second) return first.text;
+  const between = said.slice(first.end, second.start);
   const leads = said.slice(0, first.start).trim() === "";
-  const between = said.slice(first.end, second!.start);
-  return leads && aside.test(between) && /[\p{L}(]/u.test(between) ? first.text : null;
+  if (leads && aside.test(between) && /[\p{L}(]/u.test(between)) return first.text;
+  // "50 + 50" is not 50.
+  const isSum = numbers.some(({ end }, i) => /^\s*[-+*/×÷]\s*$/.test(said.slice(end, numbers[i + 1]?.start ?? end)));
+  return !isSum && numbers.every(({ value }) => value === first.value) ? first.text : null;
 }
 
 interface Named {

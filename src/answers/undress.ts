@@ -8,11 +8,16 @@ const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
 
 /**
  * Decimal commas as points, and points between thousands away, where nothing else can be meant: `0,125`, `1.234,56`,
- * `1.234.567`, `2,74 €`. `1,5` may be a list and stays.
+ * `1.234.567`, `1 234,5`, `2,74 €`. `1,5` may be a list and stays.
  */
 export function decimalPoint(text: string): string {
-  if (!text.includes(",") && !/\d\.\d{3}\.\d{3}/.test(text)) return text;
+  if (!text.includes(",") && !/\d[. ]\d{3}/.test(text)) return text;
   return text
+    .replace(
+      /^([-+\s$€£]*)([1-9]\d{0,2}(?: \d{3})+)(?:[.,](\d+))?(?=[\s$€£.]*$)/,
+      (_, sign: string, whole: string, rest?: string) =>
+        `${sign}${whole.replaceAll(" ", "")}${rest === undefined ? "" : `.${rest}`}`,
+    )
     .replace(/^([-+\s$€£]*0),(\d{3,})(?=[\s$€£.]*$)/, "$1.$2")
     .replace(
       /(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,])/g,

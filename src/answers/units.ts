@@ -26,7 +26,8 @@ const synonyms: Readonly<Record<string, string>> = Object.fromEntries(
    ° degree deg
    $ dollar usd buck
    € euro eur
-   mph miles/hour
+   mph mi/h
+   kph km/h
    rad radian`
     .trim()
     .split(/\s*\n\s*/)
@@ -81,7 +82,8 @@ export function normalizeUnit(text: string): string {
     else if (word !== "" && word !== "of" && word !== "the" && word !== "a")
       names.push(word.split("/").map(one).join("/"));
   }
-  const name = names.join(" ");
+  const joined = names.join(" ");
+  const name = Object.hasOwn(synonyms, joined) ? synonyms[joined]! : joined;
   if (/^(?:unit)?$/.test(name.replace(/\^\d$/, ""))) return "";
   return name + power;
 }

@@ -23,23 +23,27 @@ const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKi
 /**
  * Grades one case. `input` "raw": both sides are bare answers. "text": both are texts, from which the answer is extracted
  * first; a reference without any marker is taken as it stands. A `kind` that the reference is not of is ignored: the kind
- * is then inferred from the reference.
+ * is then inferred, and numbers are compared as mathematics, since √961 and 31 are the same answer.
  */
 export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
   const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
-  const kindOf = (answer: string): AnswerKind =>
-    given !== null && canonical(answer, given) !== null ? given : inferKind(answer);
-  if (input === "raw") return grade(gold, pred, kindOf(gold));
+  const isGiven = (answer: string): boolean => given !== null && canonical(answer, given) !== null;
+  const compare = (a: string, b: string): Verdict => {
+    if (isGiven(a)) return grade(a, b, given!);
+    return grade(a, b, isChoice(a, b) || isChoice(b, a) ? "choice" : "math");
+  };
+  if (input === "raw") return compare(gold, pred);
   const reference = extract(gold, given ?? "math")?.text ?? gold;
-  const asked = kindOf(reference);
-  const found = extract(pred, asked);
-  if (found) return grade(reference, found.text, asked);
+  const asked = isGiven(reference) ? given! : inferKind(reference);
   // A number may be stated as a formula.
-  const formula = asked === "number" ? extract(pred, "math") : null;
-  if (formula) return grade(reference, formula.text, "math");
+  const found = extract(pred, asked) ?? (asked === "number" ? extract(pred, "math") : null);
+  if (found) return asked === "choice" ? grade(reference, found.text, asked) : compare(reference, found.text);
   const reason = "unreadable: no answer is stated in the prediction";
   return { equal: false, verdict: "unparsable", reason, step: "unreadable" };
 }
+
+/** Whether an answer is a choice and the other one could be; looked at from both sides, so that the verdict is symmetric. */
+const isChoice = (a: string, b: string): boolean => inferKind(a) === "choice" && canonical(b, "choice") !== null;
 
 /** Parses one line of a file of cases. @throws InputError naming the line and the field */
 export function parseCase(text: string, line: number, file: string): GradeCase {
