@@ -4,8 +4,8 @@
 export interface Box {
   start: number;
   end: number;
-  /** What the box holds; of several boxes, joined by commas. */
-  content: string;
+  /** What the box holds; of several boxes that are one answer, all of them in order. */
+  contents: string[];
 }
 
 /** Boxes further apart are answers to different things. */
@@ -18,21 +18,23 @@ const parts = /\b(?:so|thus|hence|then|therefore|not|but|wrong|is|actually|inste
  * never closed was cut off; its content is then empty, so that no earlier box is taken for the answer.
  */
 export function lastBox(text: string, from: number): Box | null {
-  const boxes: Box[] = [];
-  const opening = /\\(?:boxed|fbox)\s?\{/g;
+  const boxes: { start: number; end: number; content: string }[] = [];
+  const opening = /\\(?:boxed|fbox)\s?(?:\{|(\d[\d.,]*\d|[^\s{\\]))/g;
   opening.lastIndex = from;
   for (let match = opening.exec(text); match; match = opening.exec(text)) {
-    const end = closingBrace(text, opening.lastIndex);
-    if (end < 0) return { start: match.index, end: text.length, content: "" };
-    boxes.push({ start: match.index, end: end + 1, content: text.slice(opening.lastIndex, end) });
+    const [, bare] = match;
+    // `\boxed 9`: without braces it holds what stands next.
+    const end = bare === undefined ? closingBrace(text, opening.lastIndex) : opening.lastIndex - 1;
+    if (end < 0) return { start: match.index, end: text.length, contents: [""] };
+    boxes.push({ start: match.index, end: end + 1, content: bare ?? text.slice(opening.lastIndex, end) });
     opening.lastIndex = end + 1;
   }
   const last = boxes.length - 1;
   if (last < 0) return null;
   let first = last;
   while (first > 0 && joins(text, boxes[first - 1]!.end, boxes[first]!.start)) first--;
-  const contents = new Set(boxes.slice(first).map(({ content }) => content));
-  return { start: boxes[first]!.start, end: boxes[last]!.end, content: [...contents].join(", ") };
+  const contents = [...new Set(boxes.slice(first).map(({ content }) => content))];
+  return { start: boxes[first]!.start, end: boxes[last]!.end, contents };
 }
 
 /** Whether what stands between two boxes joins them: nothing but signs, or a few words with "and" or "or". */

@@ -1,34 +1,45 @@
 /**
- * One text per answer, so that a vote can count equal answers by equal texts. Scope: numbers, letters and plain LaTeX; two
- * formulas that are equal only by algebra may keep different texts, which `grade` then compares. Pure.
+ * One text per answer, so that a vote can count equal answers by equal texts. Equal texts are always equal answers; two
+ * answers that are equal only by the last steps of `grade` (sampling, rounding) may keep different texts. Pure.
  */
 import { parseChoice } from "./choice.js";
 import type { AnswerKind } from "./extract.js";
 import { formatNumber, limits, parseQuantity } from "./number.js";
 import { asRational } from "./polynomial.js";
+import { print } from "./print.js";
 import type { Rational } from "./rational.js";
 import { tryRead } from "./readable.js";
 import { normalizeText } from "./undress.js";
 
 /** Longer texts have no canonical form. */
 const maxText = 1_000_000;
+/** One form may uncover another, as "{{x}}" does; real answers need one round. */
+const maxRounds = 4;
 
 /**
  * Canonical form of a bare answer: see `formatNumber` for numbers, an upper-case letter for choices, for "math" a number
- * (with its unit, if it has one) or normalised LaTeX.
+ * (with its unit, if it has one), else the answer's value written as LaTeX, else its text, normalised.
  * @returns null where the text is no answer of this kind
  */
 export function canonical(answer: string, kind: AnswerKind, choices: readonly string[] | null = null): string | null {
   if (answer.length > maxText) return null;
   if (kind === "choice") return parseChoice(answer, choices);
-  const quantity = parseQuantity(answer) ?? (kind === "math" ? parseQuantity(normalizeText(answer)) : null);
-  if (!quantity && kind === "number") {
-    const value = calculated(answer);
+  if (kind === "number") {
+    const value = parseQuantity(answer)?.value ?? calculated(answer);
     return value && formatNumber(value);
   }
-  if (!quantity) return normalizeText(answer) || null;
-  const number = formatNumber(quantity.value);
-  return kind === "number" || quantity.unit === null ? number : `${number} ${quantity.unit}`;
+  let form = latex(answer);
+  for (let round = 0; round < maxRounds && form !== null; round++) {
+    const next = latex(form);
+    if (next === form) return form;
+    form = next;
+  }
+  return form;
+}
+
+function latex(answer: string): string | null {
+  const value = answer.length > limits.characters ? null : tryRead(answer);
+  return (value && print(value)) ?? (normalizeText(answer) || null);
 }
 
 /** The rational number that an expression such as `(9+1)` or `\sqrt{64}` is; null for anything else. */

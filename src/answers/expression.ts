@@ -430,9 +430,10 @@ export abstract class ExpressionParser {
     const { text, spaced } = this.next();
     const attached = !spaced && this.index > 1;
     if (text.length > 3 && !attached && text !== text.toUpperCase()) throw new Unreadable(`the word "${text}"`);
-    const factors: Tree[] = [...text.slice(0, -1)].map((name) => ({ type: "symbol", name }));
-    factors.push(this.symbol(text.at(-1)!));
-    return { type: "product", factors };
+    // As letters of their own, so that an exponent belongs to the last one: bx^2.
+    const letters = [...text].map((letter): Token => ({ kind: "letter", text: letter, spaced: false }));
+    this.tokens.splice(this.index, 0, ...letters.slice(1));
+    return this.symbol(letters[0]!.text);
   }
 
   private bracketed(open: string): Tree {

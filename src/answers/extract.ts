@@ -40,14 +40,25 @@ const maxLine = 160;
  * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
  */
 export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
+  const found = find(text, kind, choices);
+  const answer = found && canonical(found.text, kind, choices);
+  return found && answer !== null ? { answer: answer!, ...found } : null;
+}
+
+/** The same without the canonical form, for callers that compare the answer as it is written. */
+export function find(
+  text: string,
+  kind: AnswerKind,
+  choices: readonly string[] | null = null,
+): Omit<Extraction, "answer"> | null {
   if (text.length > maxText) return null;
   const own = text.slice(0, ownLength(text));
   const found = marked(own, kind) ?? unmarked(own, kind);
   if (!found) return null;
-  const phrase = own.slice(found.start, found.end);
-  const answer = found.content ?? bareAnswer(phrase, kind, choices);
-  const form = answer === null ? null : canonical(answer, kind, choices);
-  return form === null ? null : { answer: form, text: answer!, span: [found.start, found.end], rule: found.rule };
+  const answer = found.content ?? bareAnswer(own.slice(found.start, found.end), kind, choices);
+  if (answer === null || undress(answer) === "") return null;
+  if (kind !== "math" && canonical(answer, kind, choices) === null) return null;
+  return { text: answer, span: [found.start, found.end], rule: found.rule };
 }
 
 interface Located {
@@ -79,7 +90,13 @@ function ownLength(text: string): number {
   return Math.min(limit, next.exec(text)?.index ?? limit);
 }
 
-const boxed = ({ start, end, content }: Box): Located => ({ start, end, content, rule: "boxed" });
+/** Boxes that hold the same in other words, as "12x − 34, or −34 + 12x", are one. */
+function boxed({ start, end, contents }: Box, kind: AnswerKind): Located {
+  const forms = new Set(
+    contents.length > 1 ? contents.map((content) => canonical(content, kind) ?? content) : contents,
+  );
+  return { start, end, content: forms.size > 1 ? contents.join(", ") : contents.at(-1)!, rule: "boxed" };
+}
 
 /** Words that announce an answer; an option may also be called so. */
 const answerIs = /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
@@ -90,10 +107,10 @@ function marked(text: string, kind: AnswerKind): Located | null {
   const marker = lastMatch(text, /final answer(?:[*_]{0,3}:| is\b| ?[*_#]{0,3}[ \t]*(?=\n|$))/gi);
   if (marker) {
     const box = lastBox(text, marker.index);
-    return box ? boxed(box) : payload(text, marker.index + marker[0].length, "final answer");
+    return box ? boxed(box, kind) : payload(text, marker.index + marker[0].length, "final answer");
   }
   const box = lastBox(text, 0);
-  if (box) return boxed(box);
+  if (box) return boxed(box, kind);
   const hashes = text.lastIndexOf("#### ");
   if (hashes >= 0) return payload(text, hashes + 5, "hashes");
   const phrase = lastMatch(text, kind === "choice" ? optionIs : answerIs);

@@ -11,7 +11,7 @@ import { normalizeText } from "./undress.js";
 
 export { lastBox } from "./boxes.js";
 export { canonical } from "./canonical.js";
-export { type AnswerKind, type Extraction, extract, type Rule } from "./extract.js";
+export { type AnswerKind, type Extraction, extract, find, type Rule } from "./extract.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
 export { formatNumber, limits, parseQuantity, type Quantity } from "./number.js";
 export type { Rational } from "./rational.js";

@@ -150,6 +150,8 @@ const points: readonly Point[] = Array.from({ length: 10 }, (_, k) => pointAt(k)
 
 /** Relative to the size of the terms. */
 export const tolerance = 1e-10;
+/** Terms may be so many times larger than their sum for the sum to confirm anything. */
+const maxCancellation = 1e5;
 /** So many points have to agree before an equality counts as confirmed. */
 const enough = 5;
 
@@ -167,6 +169,9 @@ export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): num
       continue;
     const size = Math.max(spread(a, point), spread(b, point), Number.MIN_VALUE);
     if (Math.hypot(x[0] - y[0], x[1] - y[1]) > tolerance * size) return 0;
+    // Where large terms cancel, agreement says little; 0 itself is what terms cancel to.
+    const isZero = a.terms.length === 0 || b.terms.length === 0;
+    if (!isZero && size > maxCancellation * Math.max(modulus(x), modulus(y))) continue;
     agreed++;
   }
   return hasVariables && agreed < enough ? null : agreed === 0 ? null : agreed;

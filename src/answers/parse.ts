@@ -111,12 +111,19 @@ class AnswerParser extends ExpressionParser {
       parts.push(this.sum());
     }
     if (parts.length === 1) return parts[0]!;
-    const written = this.tokens.slice(start, this.index).map(({ text }) => text);
+    const written = this.tokens.slice(start, this.index).map(({ text }) => text.replace(/\.$/, ""));
     const time = /^\d{1,2}:\d\d(?::\d\d)?(?=$|[^\d.])/.exec(written.join(""))?.[0];
     const last = parts.at(-1)!;
-    if (time && last.type === "quantity") return { type: "text", words: `${time} ${last.unit}` };
+    if (time && last.type === "quantity") return { type: "text", words: onTheDay(time, last.unit) };
     return time && time.length === written.join("").length ? { type: "text", words: time } : { type: "ratio", parts };
   }
+}
+
+/** 8:34 pm as 20:34; with other words behind it, a time as it stands. */
+export function onTheDay(time: string, unit: string): string {
+  if (unit !== "am" && unit !== "pm") return `${time} ${unit}`;
+  const [hours = "", ...rest] = time.split(":");
+  return [String((Number(hours) % 12) + (unit === "pm" ? 12 : 0)), ...rest].join(":");
 }
 
 const bare = (items: Tree[], joint: Joint): Tree => ({ type: "list", open: "", close: "", items, joint });

@@ -259,7 +259,10 @@ export function tokenize(text: string, nesting = 0): Token[] {
   function pushText(content: string) {
     const words = content.replace(/\s+/g, " ").trim();
     const runs = words.match(/[a-zA-Z]{2,}/g) ?? [];
+    const last = tokens.at(-1)?.kind;
     if (words === "") spaced = true;
+    // 7\text{ h}
+    else if (last === "number" && /^[mgshl]$/.test(words)) push("text", words);
     else if (/\b[ap]\. ?m\b/i.test(words)) push("text", words);
     // "12 and 13", "(B)", "e": mathematics that only looks like text.
     else if (runs.every((run) => run === "and" || run === "or")) {

@@ -11,20 +11,24 @@ const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
  * `1.234.567`, `1 234,5`, `2,74 €`. `1,5` may be a list and stays.
  */
 export function decimalPoint(text: string): string {
-  if (!text.includes(",") && !/\d[. ]\d{3}/.test(text)) return text;
-  return text
-    .replace(
-      /^([-+\s$€£]*)([1-9]\d{0,2}(?: \d{3})+)(?:[.,](\d+))?(?=[\s$€£.]*$)/,
-      (_, sign: string, whole: string, rest?: string) =>
-        `${sign}${whole.replaceAll(" ", "")}${rest === undefined ? "" : `.${rest}`}`,
-    )
-    .replace(/^([-+\s$€£]*0),(\d{3,})(?=[\s$€£.]*$)/, "$1.$2")
-    .replace(
-      /(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,])/g,
-      (_, whole: string, rest: string) => `${whole.replaceAll(".", "")}.${rest}`,
-    )
-    .replace(/(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.,])/g, (all) => all.replaceAll(".", ""))
-    .replace(/(?<![\d.,])(\d+),(\d{1,2})(?=\s+\$|\s*[€£])/g, "$1.$2");
+  if (!/\d[., ]\d/.test(text)) return text;
+  const number = /^([-+\s$€£]*)(\d[\d., ]*\d)([\s$€£.]*)$/.exec(text);
+  // Dollars on both sides are math delimiters, and "$1,50$" a list.
+  if (number) return number[1]! + plainNumber(number[2]!, /[€£]|^[^$]*\s\$/.test(text)) + number[3]!;
+  return text.replace(/(?<![\d.,])(\d+),(\d{1,2})(?=\s+\$|\s*[€£])/g, "$1.$2");
+}
+
+/** Digits with points, commas and blanks between them. */
+function plainNumber(text: string, isMoney: boolean): string {
+  const join = (whole: string, rest: string | undefined): string =>
+    whole.replace(/[. ]/g, "") + (rest === undefined ? "" : `.${rest}`);
+  const decimal = /^(0),(\d{3,})$/.exec(text) ?? (isMoney ? /^(\d+),(\d{1,2})$/.exec(text) : null);
+  const grouped =
+    /^([1-9]\d{0,2}(?: \d{3})+)(?:[.,](\d+))?$/.exec(text) ??
+    /^([1-9]\d{0,2}(?:\.\d{3})+),(\d+)$/.exec(text) ??
+    /^([1-9]\d{0,2}(?:\.\d{3}){2,})$/.exec(text);
+  const found = decimal ?? grouped;
+  return found ? join(found[1]!, found[2]) : text;
 }
 
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
@@ -40,7 +44,7 @@ export function undress(text: string): string {
       .replace(/\\?[$€£¥₹]/g, "")
       // A thin space between digit groups is a thousands separator; every other LaTeX space separates.
       .replace(/(\d)\\,(?=\d{3}(?!\d))/g, "$1,")
-      .replace(/\\[,;: ]|~|\\q?quad(?![a-z])/g, " ")
+      .replace(/(?<!\\)\\[,;: ]|~|\\q?quad(?![a-z])/g, " ")
       .replace(fontCommand, " ")
       .replace(/^[\s*_`]+/, "")
       .trim()

@@ -5,7 +5,7 @@
 import { cleared, hasVariables, type Scalar } from "./equality.js";
 import { normal } from "./normal.js";
 import { evaluate } from "./numeric.js";
-import { parse } from "./parse.js";
+import { onTheDay, parse } from "./parse.js";
 import { add, type Budget, constant, multiply, type Polynomial, scale, subtract } from "./polynomial.js";
 import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "./rational.js";
 import { isName, type Tree } from "./tree.js";
@@ -112,6 +112,9 @@ function phrase(words: string): Value {
     .split(/,\s*(?:and\b)?|\band\b/)
     .map(plainWords)
     .filter((item) => item !== "");
+  // "4:30 p.m." as text is the same time as outside of it.
+  const time = /^(\d{1,2}:\d\d) ?([ap])\.? ?m\.?$/i.exec(words.trim());
+  if (time) return { type: "text", words: onTheDay(time[1]!, `${time[2]!.toLowerCase()}m`) };
   const number = readWords(plainWords(words), 0);
   if (number?.end === plainWords(words).length) return ofScalar(exact(constant(number.value)));
   if (items.length < 2) return { type: "text", words: plainWords(words) };
