@@ -12,6 +12,7 @@ import {
   isCertainPrime,
   isZero,
   multiply,
+  multiplyOut,
   type Polynomial,
   subtract,
 } from "./polynomial.js";
@@ -63,7 +64,7 @@ export function samePolynomial(a: Polynomial, b: Polynomial, budget: Budget): De
 /** True or false where algebra decides, null where it does not. */
 function sameExactly(a: Polynomial, b: Polynomial, budget: Budget): boolean | null {
   try {
-    const difference = cleared(subtract(a, b), budget);
+    const difference = multiplyOut(cleared(subtract(a, b), budget), budget);
     if (isZero(difference)) return true;
     return independent(difference) ? false : null;
   } catch (error) {

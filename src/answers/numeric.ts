@@ -125,15 +125,12 @@ function atomValue(atom: Atom, point: Point | null): Complex | null {
   }
 }
 
-/** Sum of the moduli of the terms: what rounding errors are relative to. */
-export function spread(p: Polynomial, point: Point | null): number {
-  let total = 0;
-  for (const t of p.terms) {
+/** The moduli of the terms. */
+const sizes = (p: Polynomial, point: Point | null): number[] =>
+  p.terms.map((t) => {
     const value = product(t, point);
-    total += value === null ? 0 : modulus(value);
-  }
-  return total;
-}
+    return value === null ? 0 : modulus(value);
+  });
 
 /** A fixed value for every variable name: positive at the first four points, of either sign at the others. */
 function pointAt(index: number): Point {
@@ -152,6 +149,8 @@ const points: readonly Point[] = Array.from({ length: 10 }, (_, k) => pointAt(k)
 export const tolerance = 1e-10;
 /** Terms may be so many times larger than their sum for the sum to confirm anything. */
 const maxCancellation = 1e5;
+/** A term has to be at least this share of the whole at some point. */
+const visible = 1e-7;
 /** So many points have to agree before an equality counts as confirmed. */
 const enough = 5;
 
@@ -162,17 +161,21 @@ const enough = 5;
  */
 export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): number | null {
   let agreed = 0;
+  const unseen = new Set([...a.terms, ...b.terms]);
   for (const point of hasVariables ? points : [null]) {
     const [x, y] = [evaluate(a, point), evaluate(b, point)];
     if (x === null || y === null) continue;
-    if (hasVariables && (Math.abs(x[1]) > tolerance || Math.abs(y[1]) > tolerance) && (x[1] === 0) !== (y[1] === 0))
-      continue;
-    const size = Math.max(spread(a, point), spread(b, point), Number.MIN_VALUE);
+    if (hasVariables && (x[1] === 0) !== (y[1] === 0) && Math.max(Math.abs(x[1]), Math.abs(y[1])) > tolerance) continue;
+    const [left, right] = [sizes(a, point), sizes(b, point)];
+    const size = left.concat(right).reduce((sum, n) => sum + n, 0);
     if (Math.hypot(x[0] - y[0], x[1] - y[1]) > tolerance * size) return 0;
     // Where large terms cancel, agreement says little; 0 itself is what terms cancel to.
-    const isZero = a.terms.length === 0 || b.terms.length === 0;
+    const isZero = left.length === 0 || right.length === 0;
     if (!isZero && size > maxCancellation * Math.max(modulus(x), modulus(y))) continue;
+    for (const [i, t] of a.terms.entries()) if (left[i]! > visible * size) unseen.delete(t);
+    for (const [i, t] of b.terms.entries()) if (right[i]! > visible * size) unseen.delete(t);
     agreed++;
   }
-  return hasVariables && agreed < enough ? null : agreed === 0 ? null : agreed;
+  // A term that is too small everywhere could be left out without anything being noticed.
+  return agreed < (hasVariables ? enough : 1) || unseen.size > 0 ? null : agreed;
 }

@@ -68,6 +68,9 @@ export class Budget {
   }
 }
 
+/** Sums to larger powers stay powers until they have to be compared with something of another form. */
+const maxEagerPower = 8n;
+const maxLatePower = 200n;
 /** Sums that would have more terms stay powers. */
 const maxTerms = 600;
 /** Primes up to here are found in radicands. */
@@ -79,7 +82,10 @@ const small = 1n << 64n;
 const medium = 1n << 512n;
 const weight = ({ numerator: n, denominator: d }: Rational): number => {
   const size = n < 0n ? -n : n;
-  return size < small && d < small ? 1 : size < medium && d < medium ? 10 : 200;
+  if (size < small && d < small) return 1;
+  // Fractions are reduced at every step, whole numbers are not.
+  if (d === 1n) return size < medium ? 2 : 20;
+  return size < medium && d < medium ? 10 : 200;
 };
 
 export const zeroPolynomial: Polynomial = { terms: [], key: "0" };
@@ -248,7 +254,12 @@ function isReducible({ atom, exponent }: Factor): boolean {
 }
 
 /** Applies what atoms satisfy: i² = −1, √2² = 2, |u|² = u², sin² = 1 − cos²; expands sums to whole powers. */
-function reduce(coefficient: Rational, factors: readonly Factor[], budget: Budget): Polynomial {
+function reduce(
+  coefficient: Rational,
+  factors: readonly Factor[],
+  budget: Budget,
+  largest = maxEagerPower,
+): Polynomial {
   let value = coefficient;
   let expanded: Polynomial | null = null;
   const kept: Factor[] = [];
@@ -267,7 +278,7 @@ function reduce(coefficient: Rational, factors: readonly Factor[], budget: Budge
       const rest = addRational(exponent, rational(-whole));
       if (rest.numerator !== 0n) kept.push({ atom, exponent: rest });
     } else if (atom.kind === "sum" && whole >= 1n) {
-      const power = expand(atom.parts![0]!, whole, budget);
+      const power = expand(atom.parts![0]!, whole, budget, largest);
       if (power) {
         times(power);
         const rest = addRational(exponent, rational(-whole));
@@ -291,18 +302,26 @@ function reduce(coefficient: Rational, factors: readonly Factor[], budget: Budge
 const fits = (base: bigint, exponent: bigint): boolean =>
   BigInt(base.toString(2).length) * (exponent < 0n ? -exponent : exponent) <= maxPower;
 
-/** A sum to a whole power, multiplied out; null where it would have too many terms. */
-function expand(p: Polynomial, exponent: bigint, budget: Budget): Polynomial | null {
-  if (exponent > 200n) return null;
+/** A sum to a whole power, multiplied out; null where the power is too large or it would have too many terms. */
+function expand(p: Polynomial, exponent: bigint, budget: Budget, largest: bigint): Polynomial | null {
+  if (exponent > largest) return null;
   const n = Number(exponent);
   let count = 1;
   for (let k = 1; k < p.terms.length && count <= maxTerms; k++) count = (count * (n + k)) / k;
-  // Coefficients grow with the exponent; the same weight as for medium numbers.
-  if (count > maxTerms || !budget.affords(count * n * p.terms.length * (n > 50 ? 10 : 1))) return null;
+  if (count > maxTerms || !budget.affords(count * p.terms.length * (n > 50 ? 4 : 2))) return null;
   let power = unit;
   for (let i = 0; i < n; i++) power = multiply(power, p, budget);
   return power;
 }
+
+/** All sums to whole powers multiplied out, as far as they can be. @throws Overrun when the budget is spent */
+export const multiplyOut = (p: Polynomial, budget: Budget): Polynomial =>
+  p.terms.some((t) => t.factors.some(isReducible))
+    ? sumOf(
+        p.terms.map((t) => reduce(t.coefficient, t.factors, budget, maxLatePower)),
+        budget,
+      )
+    : p;
 
 /** Whether an atom is known to be a positive real number. */
 const isPositive = ({ kind, name, base }: Atom): boolean =>
@@ -326,7 +345,7 @@ export function raise(p: Polynomial, exponent: Rational, budget: Budget): Polyno
   }
   if (p.terms.length === 1) return raiseTerm(p.terms[0]!, exponent, budget);
   if (isInteger(exponent) && exponent.numerator > 0n) {
-    const expanded = expand(p, exponent.numerator, budget);
+    const expanded = expand(p, exponent.numerator, budget, maxEagerPower);
     if (expanded) return expanded;
   }
   const { content, primitive, negative } = primitivePart(p);
