@@ -65,7 +65,9 @@ function oneWay(a: Value, b: Value, budget: Budget): Comparison | null {
         return inOrder(a.items, b.items, budget);
       }
       if (b.type === "region") return regions(asParts(a), b.parts, budget);
-      if (b.type === "list" && !b.braces) return inOrder(a.items, b.items.map(unnamed), budget);
+      // A point may lose its brackets; [−2, 2] is an interval, and "−2, 2" is not.
+      if (b.type === "list" && !b.braces && a.open === "(" && a.close === ")")
+        return inOrder(a.items, b.items.map(unnamed), budget);
       return null;
     case "list":
       if (b.type === "region") return regions(asParts(a), b.parts, budget);

@@ -9,13 +9,13 @@ import {
   asRational,
   type Budget,
   fromAtom,
-  isCertainPrime,
   isZero,
   multiply,
   multiplyOut,
   type Polynomial,
   subtract,
 } from "./polynomial.js";
+import { isCertainPrime } from "./primes.js";
 import {
   add,
   bitLength,

@@ -6,7 +6,7 @@
 import type { Question } from "../types.js";
 import { type AnswerKind, extract } from "./extract.js";
 import { grade } from "./grade.js";
-import { parseQuantity } from "./number.js";
+import { limits, parseQuantity } from "./number.js";
 import { normalizeText } from "./undress.js";
 
 export { lastBox } from "./boxes.js";
@@ -27,6 +27,7 @@ export function answerKind(question: Question): AnswerKind {
  * plain number without a unit, else LaTeX.
  */
 export function inferKind(gold: string): AnswerKind {
+  if (gold.length > limits.characters) return "math";
   const text = normalizeText(gold);
   if (/^\(?[A-E]\)?$|^\([A-E]\)\s?\p{L}|^[A-E][).:]\s?\p{L}{2}|^[B-E] \p{Lu}/u.test(text)) return "choice";
   const quantity = /[/=:]|frac/.test(gold) ? null : parseQuantity(gold);

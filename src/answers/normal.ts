@@ -21,9 +21,6 @@ import {
   type Polynomial,
   pi,
   powerAtom,
-  primeFactors,
-  primitivePart,
-  raise,
   rootAtom,
   scale,
   subtract,
@@ -34,6 +31,8 @@ import {
   variable,
   zeroPolynomial,
 } from "./polynomial.js";
+import { primitivePart, raise } from "./powers.js";
+import { primeFactors } from "./primes.js";
 import {
   floor,
   isInteger,

@@ -6,10 +6,8 @@
  */
 import {
   add as addRational,
-  exactRoot,
   floor,
   format,
-  gcd,
   isInteger,
   multiply as multiplyRational,
   negate as negateRational,
@@ -18,8 +16,6 @@ import {
   power as powerRational,
   type Rational,
   rational,
-  sign,
-  Unreadable,
 } from "./rational.js";
 
 /** What a polynomial is made of. Atoms with equal keys are equal. */
@@ -69,12 +65,10 @@ export class Budget {
 }
 
 /** Sums to larger powers stay powers until they have to be compared with something of another form. */
-const maxEagerPower = 8n;
+export const maxEagerPower = 8n;
 const maxLatePower = 200n;
 /** Sums that would have more terms stay powers. */
 const maxTerms = 600;
-/** Primes up to here are found in radicands. */
-const maxPrime = 1_000;
 /** Integer powers of roots below this many bits are multiplied out. */
 const maxPower = 4_000n;
 
@@ -91,7 +85,7 @@ const weight = ({ numerator: n, denominator: d }: Rational): number => {
 export const zeroPolynomial: Polynomial = { terms: [], key: "0" };
 export const isZero = (p: Polynomial): boolean => p.terms.length === 0;
 
-function polynomial(terms: readonly Term[]): Polynomial {
+export function polynomial(terms: readonly Term[]): Polynomial {
   if (terms.length === 0) return zeroPolynomial;
   let key = "";
   for (const t of terms) key += `${key === "" ? "" : "+"}${format(t.coefficient)}${t.key === "" ? "" : `*${t.key}`}`;
@@ -106,7 +100,7 @@ const factorKey = (factors: readonly Factor[]): string => {
   return key;
 };
 
-const term = (coefficient: Rational, factors: readonly Factor[]): Term => ({
+export const term = (coefficient: Rational, factors: readonly Factor[]): Term => ({
   coefficient,
   factors,
   key: factorKey(factors),
@@ -139,7 +133,7 @@ export const call = (name: string, parts: readonly Polynomial[]): Atom => ({
   parts,
   key: `${name}(${parts.map((p) => p.key).join("; ")})`,
 });
-const sumAtom = (p: Polynomial): Atom => ({ kind: "sum", parts: [p], key: `(${p.key})` });
+export const sumAtom = (p: Polynomial): Atom => ({ kind: "sum", parts: [p], key: `(${p.key})` });
 
 export function add(a: Polynomial, b: Polynomial): Polynomial {
   if (isZero(a)) return b;
@@ -213,10 +207,10 @@ export function multiply(a: Polynomial, b: Polynomial, budget: Budget): Polynomi
   return collected(sums);
 }
 
-const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+export const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
 /** Factors of a product: exponents of the same atom add up. */
-function merge(a: readonly Factor[], b: readonly Factor[]): Factor[] {
+export function merge(a: readonly Factor[], b: readonly Factor[]): Factor[] {
   const merged: Factor[] = [];
   let [i, j] = [0, 0];
   while (i < a.length || j < b.length) {
@@ -254,7 +248,7 @@ function isReducible({ atom, exponent }: Factor): boolean {
 }
 
 /** Applies what atoms satisfy: i² = −1, √2² = 2, |u|² = u², sin² = 1 − cos²; expands sums to whole powers. */
-function reduce(
+export function reduce(
   coefficient: Rational,
   factors: readonly Factor[],
   budget: Budget,
@@ -299,11 +293,11 @@ function reduce(
   return expanded ? multiply(single, expanded, budget) : single;
 }
 
-const fits = (base: bigint, exponent: bigint): boolean =>
+export const fits = (base: bigint, exponent: bigint): boolean =>
   BigInt(base.toString(2).length) * (exponent < 0n ? -exponent : exponent) <= maxPower;
 
 /** A sum to a whole power, multiplied out; null where the power is too large or it would have too many terms. */
-function expand(p: Polynomial, exponent: bigint, budget: Budget, largest: bigint): Polynomial | null {
+export function expand(p: Polynomial, exponent: bigint, budget: Budget, largest: bigint): Polynomial | null {
   if (exponent > largest) return null;
   const n = Number(exponent);
   let count = 1;
@@ -323,166 +317,7 @@ export const multiplyOut = (p: Polynomial, budget: Budget): Polynomial =>
       )
     : p;
 
-/** Whether an atom is known to be a positive real number. */
-const isPositive = ({ kind, name, base }: Atom): boolean =>
-  kind === "root" ||
-  (kind === "constant" && name !== "infinity") ||
-  (kind === "call" && name === "abs") ||
-  (kind === "power" && isPositive(base!));
-
-/**
- * p to a rational power, as school mathematics means it: odd roots of negative numbers are real, √x² = |x|.
- * @throws Unreadable for 0 to a negative power and for even roots of −1 beyond the square root
- */
-export function raise(p: Polynomial, exponent: Rational, budget: Budget): Polynomial {
-  if (exponent.numerator === 0n) {
-    if (isZero(p)) throw new Unreadable("0 to the power of 0");
-    return unit;
-  }
-  if (isZero(p)) {
-    if (exponent.numerator < 0n) throw new Unreadable("division by zero");
-    return p;
-  }
-  if (p.terms.length === 1) return raiseTerm(p.terms[0]!, exponent, budget);
-  if (isInteger(exponent) && exponent.numerator > 0n) {
-    const expanded = expand(p, exponent.numerator, budget, maxEagerPower);
-    if (expanded) return expanded;
-  }
-  const { content, primitive, negative } = primitivePart(p);
-  const flip = negative && isInteger(exponent);
-  const base = negative && !flip ? negate(primitive) : primitive;
-  const factor = raiseRational(content, exponent);
-  const atom = fromReduced(sumAtom(base), exponent, budget);
-  const product = multiply(factor, atom, budget);
-  return flip && exponent.numerator % 2n !== 0n ? negate(product) : product;
-}
-
-const fromReduced = (atom: Atom, exponent: Rational, budget: Budget): Polynomial =>
-  // A negative power of a sum stays whole; of a positive one the whole part is expanded.
-  exponent.numerator > 0n ? reduce(one, [{ atom, exponent }], budget) : fromAtom(atom, exponent);
-
-/** p = ± content · primitive: whole coefficients without a common divisor, the first of them positive. */
-export function primitivePart(p: Polynomial): { content: Rational; primitive: Polynomial; negative: boolean } {
-  let [n, d] = [0n, 1n];
-  for (const { coefficient } of p.terms) {
-    n = gcd(n, coefficient.numerator);
-    d = (d / gcd(d, coefficient.denominator)) * coefficient.denominator;
-  }
-  const content = rational(n, d);
-  const negative = sign(p.terms[0]!.coefficient) < 0;
-  return { content, negative, primitive: scale(p, rational(negative ? -d : d, n)) };
-}
-
-function raiseTerm(t: Term, exponent: Rational, budget: Budget): Polynomial {
-  const whole = isInteger(exponent);
-  const odd = exponent.denominator % 2n === 1n;
-  const isConstant = t.factors.every(({ atom }) => isPositive(atom));
-  if (!whole && !isConstant && sign(t.coefficient) < 0 && !odd) {
-    // √(−x): the sign stays inside, since x may be negative.
-    const content = t.coefficient;
-    const inner = polynomial([term(negateRational(one), t.factors)]);
-    return multiply(raiseRational(negateRational(content), exponent), fromAtom(sumAtom(inner), exponent), budget);
-  }
-  let result = raiseRational(t.coefficient, exponent);
-  const factors: Factor[] = [];
-  for (const factor of t.factors) {
-    const { atom } = factor;
-    if (atom.kind === "imaginary" && !whole) {
-      factors.push({ atom: sumAtom(fromAtom(atom)), exponent: multiplyRational(factor.exponent, exponent) });
-      continue;
-    }
-    const product = multiplyRational(factor.exponent, exponent);
-    // An even power under an even root: √(x²) = |x|.
-    const loses = !odd && !isPositive(atom) && isInteger(factor.exponent) && factor.exponent.numerator % 2n === 0n;
-    factors.push({ atom: loses ? call("abs", [fromAtom(atom)]) : atom, exponent: product });
-  }
-  for (const factor of factors) result = multiply(result, reduce(one, [factor], budget), budget);
-  return result;
-}
-
-/** A rational number to a rational power: prime factors with exponents in (0, 1) remain as roots. */
-export function raiseRational(value: Rational, exponent: Rational): Polynomial {
-  if (value.numerator === 1n && value.denominator === 1n) return unit;
-  if (isInteger(exponent) && fits(value.numerator, exponent.numerator) && fits(value.denominator, exponent.numerator)) {
-    return constant(powerRational(value, exponent.numerator));
-  }
-  let result: Term = term(one, []);
-  if (value.numerator < 0n) {
-    if (exponent.denominator % 2n === 1n) {
-      if (exponent.numerator % 2n !== 0n) result = term(rational(-1n), []);
-    } else if (exponent.denominator === 2n) {
-      const turn = ((exponent.numerator % 4n) + 4n) % 4n;
-      result = term(rational(turn === 1n ? 1n : -1n), [{ atom: imaginary, exponent: one }]);
-    } else throw new Unreadable("an even root of a negative number");
-  }
-  const factors: Factor[] = [];
-  let coefficient = result.coefficient;
-  const place = (base: bigint, times: bigint) => {
-    const full = multiplyRational(rational(times), exponent);
-    const whole = floor(full);
-    if (fits(base, whole)) {
-      coefficient = multiplyRational(coefficient, powerRational(rational(base), whole));
-      const rest = addRational(full, rational(-whole));
-      if (rest.numerator !== 0n) factors.push({ atom: rootAtom(base), exponent: rest });
-    } else factors.push({ atom: rootAtom(base), exponent: full });
-  };
-  for (const [prime, times] of primeFactors(value.numerator < 0n ? -value.numerator : value.numerator))
-    place(prime, times);
-  for (const [prime, times] of primeFactors(value.denominator)) place(prime, -times);
-  factors.sort((a, b) => byKey(a.atom, b.atom));
-  return polynomial([term(coefficient, merge(result.factors, factors))]);
-}
-
-const rootAtom = (radicand: bigint): Atom => ({ kind: "root", radicand, key: `#${radicand}` });
-
-/** Whether a radicand is certainly prime; a larger one has no prime factor up to {@link maxPrime}. */
-export const isCertainPrime = (radicand: bigint): boolean => radicand < BigInt(maxPrime * maxPrime);
-
-const primes: readonly number[] = Array.from({ length: maxPrime - 1 }, (_, i) => i + 2).filter((n) => {
-  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
-  return true;
-});
-
-/** Prime factors up to {@link maxPrime} with their multiplicities, and what is left as the smallest root of itself. */
-export function primeFactors(n: bigint): [bigint, bigint][] {
-  const found: [bigint, bigint][] = [];
-  let rest = n;
-  for (const prime of primes) {
-    // Doubles divide far faster than big integers; a remainder below 2^53 is exact in them.
-    if (rest <= Number.MAX_SAFE_INTEGER) return [...found, ...smallFactors(Number(rest), prime)];
-    const p = BigInt(prime);
-    let times = 0n;
-    for (; rest % p === 0n; rest /= p) times++;
-    if (times > 0n) found.push([p, times]);
-  }
-  return [...found, ...largeFactors(rest)];
-}
-
-/** The same for a number that a double holds and that has no prime factor below `from`. */
-function smallFactors(n: number, from: number): [bigint, bigint][] {
-  const found: [bigint, bigint][] = [];
-  let rest = n;
-  for (const prime of primes) {
-    if (prime < from) continue;
-    if (prime * prime > rest) break;
-    let times = 0n;
-    for (; rest % prime === 0; rest /= prime) times++;
-    if (times > 0n) found.push([BigInt(prime), times]);
-  }
-  return rest === 1 ? found : [...found, ...largeFactors(BigInt(rest))];
-}
-
-/** What is left without small prime factors: a prime, or a power of something, or not known. */
-function largeFactors(rest: bigint): [bigint, bigint][] {
-  if (rest === 1n) return [];
-  if (rest >= maxPrime * maxPrime) {
-    for (const degree of [2, 3, 5, 7]) {
-      const root = exactRoot(rest, degree);
-      if (root !== null) return primeFactors(root).map(([p, k]) => [p, k * BigInt(degree)]);
-    }
-  }
-  return [[rest, 1n]];
-}
+export const rootAtom = (radicand: bigint): Atom => ({ kind: "root", radicand, key: `#${radicand}` });
 
 /** A product to the power of another: base^(coefficient · product), for a base that is an atom. */
 export function powerAtom(base: Atom, exponent: Term): Polynomial {
@@ -490,5 +325,3 @@ export function powerAtom(base: Atom, exponent: Term): Polynomial {
   const atom: Atom = { kind: "power", base, exponent: shape, key: `${base.key}^[${shape.key}]` };
   return fromAtom(atom, exponent.coefficient);
 }
-
-export { rootAtom, sumAtom };

@@ -12,12 +12,11 @@ import {
   negate,
   type Polynomial,
   pi,
-  raise,
-  raiseRational,
   scale,
   unit,
   zeroPolynomial,
 } from "./polynomial.js";
+import { raise, raiseRational } from "./powers.js";
 import {
   compare,
   floor,
