@@ -145,8 +145,10 @@ function pointAt(index: number): Point {
 }
 const points: readonly Point[] = Array.from({ length: 10 }, (_, k) => pointAt(k));
 
-/** Relative to the size of the terms. */
-export const tolerance = 1e-10;
+/** Values that differ by more than this refute an equality. All relative to the sum of the terms' sizes. */
+const refutes = 1e-10;
+/** Values that differ by no more than this confirm it; what lies between is rounding, or a difference too fine to see. */
+const confirms = 1e-13;
 /** Terms may be so many times larger than their sum for the sum to confirm anything. */
 const maxCancellation = 1e5;
 /** A term has to be at least this share of the whole at some point. */
@@ -165,10 +167,12 @@ export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): num
   for (const point of hasVariables ? points : [null]) {
     const [x, y] = [evaluate(a, point), evaluate(b, point)];
     if (x === null || y === null) continue;
-    if (hasVariables && (x[1] === 0) !== (y[1] === 0) && Math.max(Math.abs(x[1]), Math.abs(y[1])) > tolerance) continue;
+    if (hasVariables && (x[1] === 0) !== (y[1] === 0) && Math.max(Math.abs(x[1]), Math.abs(y[1])) > refutes) continue;
     const [left, right] = [sizes(a, point), sizes(b, point)];
     const size = left.concat(right).reduce((sum, n) => sum + n, 0);
-    if (Math.hypot(x[0] - y[0], x[1] - y[1]) > tolerance * size) return 0;
+    const difference = Math.hypot(x[0] - y[0], x[1] - y[1]);
+    if (difference > refutes * size) return 0;
+    if (difference > confirms * size) continue;
     // Where large terms cancel, agreement says little; 0 itself is what terms cancel to.
     const isZero = left.length === 0 || right.length === 0;
     if (!isZero && size > maxCancellation * Math.max(modulus(x), modulus(y))) continue;

@@ -85,12 +85,18 @@ const weight = ({ numerator: n, denominator: d }: Rational): number => {
 export const zeroPolynomial: Polynomial = { terms: [], key: "0" };
 export const isZero = (p: Polynomial): boolean => p.terms.length === 0;
 
-export function polynomial(terms: readonly Term[]): Polynomial {
-  if (terms.length === 0) return zeroPolynomial;
-  let key = "";
-  for (const t of terms) key += `${key === "" ? "" : "+"}${format(t.coefficient)}${t.key === "" ? "" : `*${t.key}`}`;
-  return { terms, key };
+/** Keys are long, and most sums on the way to a result are never compared: so they are written when asked for. */
+class Sum implements Polynomial {
+  private text: string | null = null;
+  constructor(readonly terms: readonly Term[]) {}
+  get key(): string {
+    this.text ??= this.terms.map((t) => format(t.coefficient) + (t.key === "" ? "" : `*${t.key}`)).join("+");
+    return this.text;
+  }
 }
+
+export const polynomial = (terms: readonly Term[]): Polynomial =>
+  terms.length === 0 ? zeroPolynomial : new Sum(terms);
 
 const factorKey = (factors: readonly Factor[]): string => {
   let key = "";
@@ -302,7 +308,7 @@ export function expand(p: Polynomial, exponent: bigint, budget: Budget, largest:
   const n = Number(exponent);
   let count = 1;
   for (let k = 1; k < p.terms.length && count <= maxTerms; k++) count = (count * (n + k)) / k;
-  if (count > maxTerms || !budget.affords(count * p.terms.length * (n > 50 ? 4 : 2))) return null;
+  if (count > maxTerms || !budget.affords(((count * n * p.terms.length) / 2) * (n > 50 ? 2 : 1))) return null;
   let power = unit;
   for (let i = 0; i < n; i++) power = multiply(power, p, budget);
   return power;

@@ -10,6 +10,7 @@ import { add, type Budget, constant, multiply, type Polynomial, scale, subtract 
 import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "./rational.js";
 import { isName, type Tree } from "./tree.js";
 import { decimalPoint } from "./undress.js";
+import { isUnitWord, normalizeUnit } from "./units.js";
 import { readWords } from "./words.js";
 
 /** A stretch of the number line; null for an end at infinity. */
@@ -44,7 +45,7 @@ export type Value =
  * @throws Unreadable where it states nothing that is known here; Overrun beyond the caps
  */
 export function readValue(text: string, budget: Budget): Value {
-  return build(parse(decimalPoint(uncut(text))), budget);
+  return spelled(text) ?? build(parse(decimalPoint(uncut(text))), budget);
 }
 
 /** Without a box that was never closed, as in a reference that was cut off behind it. */
@@ -106,6 +107,16 @@ export const plainWords = (words: string): string =>
     .replace(/\s+/g, " ")
     .trim();
 
+/** A number in words, with or without what it counts; null for other words. */
+function spelled(text: string): Value | null {
+  if (!/^[a-z][a-z\s,.-]*$/i.test(text)) return null;
+  const plain = plainWords(text);
+  const number = readWords(plain, 0);
+  const behind = number ? plain.slice(number.end).trim() : "";
+  if (!number || !behind.split(" ").every((word) => word === "" || isUnitWord(word))) return null;
+  return { type: "scalar", scalar: exact(constant(number.value)), unit: normalizeUnit(behind), also: null };
+}
+
 /** Words: a number in letters, a list of words, or one phrase. */
 function phrase(words: string): Value {
   const items = words
@@ -115,9 +126,10 @@ function phrase(words: string): Value {
   // "4:30 p.m." as text is the same time as outside of it.
   const time = /^(\d{1,2}:\d\d) ?([ap])\.? ?m\.?$/i.exec(words.trim());
   if (time) return { type: "text", words: onTheDay(time[1]!, `${time[2]!.toLowerCase()}m`) };
-  const number = readWords(plainWords(words), 0);
-  if (number?.end === plainWords(words).length) return ofScalar(exact(constant(number.value)));
-  if (items.length < 2) return { type: "text", words: plainWords(words) };
+  const number = spelled(words);
+  if (number) return number;
+  const plain = plainWords(words);
+  if (items.length < 2) return { type: "text", words: plain };
   return { type: "list", items: items.map((item) => ({ type: "text", words: item })), braces: false };
 }
 
