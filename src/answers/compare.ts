@@ -17,7 +17,8 @@ import {
   zeroPolynomial,
 } from "./polynomial.js";
 import { negate, rational } from "./rational.js";
-import { asParts, type Interval, type Value } from "./value.js";
+import { asParts, type Interval } from "./regions.js";
+import type { Value } from "./value.js";
 
 /** The steps that can decide between two readable answers. */
 export type CompareStep = Step | "structure" | "unit" | "text";

@@ -30,6 +30,7 @@ import {
   rational,
   toNumber,
 } from "./rational.js";
+import { turns } from "./trig.js";
 
 /** Which step decided. */
 export type Step = "canonical form" | "rounding" | "sampling" | "undecided";
@@ -98,10 +99,12 @@ export function cleared(p: Polynomial, budget: Budget): Polynomial {
 
 /**
  * Whether distinct products of these atoms are certainly linearly independent over the rational numbers: variables, π, e,
- * i, roots of primes, logarithms of primes, functions without a meaning. Then a difference with terms left is not zero.
+ * i, roots of primes, logarithms of primes, functions without a meaning, sine and cosine of one angle (sin² is gone from
+ * canonical forms). Then a difference with terms left is not zero.
  */
 function independent(p: Polynomial): boolean {
   const composite: bigint[] = [];
+  const angles = new Set<string>();
   for (const t of p.terms) {
     for (const { atom, exponent } of t.factors) {
       switch (atom.kind) {
@@ -126,7 +129,10 @@ function independent(p: Polynomial): boolean {
           break;
         case "call":
           if (atom.name === "ln" && asRational(atom.parts![0]!) !== null) break;
-          if (knownFunctions.test(atom.name!)) return false;
+          if ((atom.name === "sin" || atom.name === "cos") && turns(atom.parts![0]!) === null) {
+            angles.add(atom.parts![0]!.key);
+            if (angles.size > 1 || exponent.numerator < 0n) return false;
+          } else if (knownFunctions.test(atom.name!)) return false;
           break;
         case "sum":
           return false;
@@ -183,7 +189,7 @@ function terminates({ denominator }: Rational): boolean {
 }
 
 /** Coefficients beyond this are too fine for floating point to confirm anything. */
-const maxHeightBits = 40;
+const maxHeightBits = 30;
 
 function sampled(a: Polynomial, b: Polynomial): Decision {
   const agreed = sample(a, b, hasVariables(a) || hasVariables(b));
