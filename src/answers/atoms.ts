@@ -144,7 +144,8 @@ export abstract class AtomReader extends TokenReader {
   /** Letters without a space between them are a product; a longer word is prose, and prose is no product. */
   protected splitWord(): Tree {
     const { text, spaced } = this.next();
-    const attached = !spaced && this.index > 1;
+    const before = this.tokens[this.index - 2];
+    const attached = !spaced && before !== undefined && (before.kind !== "symbol" || /^[)\]}!']$/.test(before.text));
     if (text.length > 3 && !attached && text !== text.toUpperCase()) throw new Unreadable(`the word "${text}"`);
     // As letters of their own, so that an exponent belongs to the last one: bx^2.
     const letters = [...text].map((letter): Token => ({ kind: "letter", text: letter, spaced: false }));

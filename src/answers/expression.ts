@@ -234,7 +234,9 @@ export abstract class ExpressionParser extends CommandReader {
   /** A unit begins: text or a word that names one, behind a value. */
   private startsUnit(): boolean {
     if (this.token.kind === "text") return true;
-    return this.token.kind === "word" && isUnitWord(this.token.text) && this.wordsEnd();
+    // "5 apples", but not "we find".
+    const before = this.tokens[this.index - 1]?.kind;
+    return this.token.kind === "word" && before !== "letter" && isUnitWord(this.token.text) && this.wordsEnd();
   }
 
   /** Words that are a unit reach up to the end of the value. */

@@ -6,6 +6,7 @@ import { canonical } from "./canonical.js";
 import { formatNumber, parseQuantity, readNumber } from "./number.js";
 import { isReadable } from "./readable.js";
 import { undress } from "./undress.js";
+import { isUnitWord } from "./units.js";
 
 /** A phrase is read up to here; a statement that begins later is none. */
 const maxPhrase = 2_000;
@@ -115,11 +116,9 @@ const aside = /(?:[,;:] |\(|\b(?:in|per|every|each|for|out of|because|since|from
 export function numberIn(sentence: string): string | null {
   const plain = undress(sentence.slice(0, maxPhrase));
   const said = plain.slice(Math.max(plain.lastIndexOf("="), plain.lastIndexOf("≈")) + 1);
-  // Roots, powers, subscripts and other commands make an expression, not a number in a sentence.
-  if (/[\\^_]/.test(said.replace(/\\(?:frac|times|div|%)/g, ""))) return null;
   const numbers = numbersIn(said);
   const [first, second] = numbers;
-  if (!first) return null;
+  if (!first || isExpression(said, numbers)) return null;
   // "1,5" is a list or a decimal.
   if (numbers.some(({ end }) => /^,\d/.test(said.slice(end, end + 2)))) return null;
   if (!second) return first.text;
@@ -129,6 +128,17 @@ export function numberIn(sentence: string): string | null {
   // "50 + 50" is not 50.
   const isSum = numbers.some(({ end }, i) => /^\s*[-+*/×÷]\s*$/.test(said.slice(end, numbers[i + 1]?.start ?? end)));
   return !isSum && numbers.every(({ value }) => value === first.value) ? first.text : null;
+}
+
+/** Roots, powers, indices, braces and letters that touch a number make an expression, not a number in a sentence. */
+function isExpression(text: string, numbers: readonly Named[]): boolean {
+  const between = numbers.map(({ start }, i) => text.slice(numbers[i - 1]?.end ?? 0, start));
+  const rest = [...between, text.slice(numbers.at(-1)!.end)];
+  if (rest.some((part) => /[\\^_{}]/.test(part))) return true;
+  return numbers.some(({ end }) => {
+    const letters = /^\p{L}+/u.exec(text.slice(end, end + 20))?.[0];
+    return letters !== undefined && !(letters.length > 1 && isUnitWord(letters));
+  });
 }
 
 interface Named {
@@ -162,7 +172,7 @@ export function isBare(text: string, kind: "number" | "math"): boolean {
   if (text.length > maxPhrase) return false;
   // "12 + 7 = 19" is a line of working, as a completion that was cut off may end with; "x = 19" is an answer.
   if (kind === "number") return !text.includes("\n") && canonical(text, kind) !== null && !/\d[^=]*=/.test(text);
-  if (!text.includes("\n") && parseQuantity(text) !== null) return true;
+  if (!text.includes("\n") && parseQuantity(text) !== null && isReadable(text)) return true;
   const spans = formulas(text);
   if (spans.length === 0) return !text.includes("\n") && !standingWord.test(text) && isReadable(text);
   const edges = [{ start: 0, end: 0 }, ...spans, { start: text.length, end: text.length }];

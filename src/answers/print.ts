@@ -21,7 +21,10 @@ function printed(value: Value): string | null {
   switch (value.type) {
     case "scalar": {
       const number = asRational(value.scalar.value);
-      const text = number ? formatNumber(number) : polynomial(value.scalar.value);
+      const written = number ? formatNumber(number) : polynomial(value.scalar.value);
+      // "abc" would be read as a word, "a b c" is a product.
+      const text =
+        written && /^-?[a-zA-Z]{3,}$/.test(written) ? written.replace(/(?<=[a-zA-Z])(?=[a-zA-Z])/g, " ") : written;
       // Currency signs are dropped, as in numbers.
       return text === null || /^[$€£]?$/.test(value.unit) ? text : text + unit(value.unit, number !== null);
     }

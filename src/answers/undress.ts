@@ -31,12 +31,23 @@ function plainNumber(text: string, isMoney: boolean): string {
   return found ? join(found[1]!, found[2]) : text;
 }
 
+const vulgar: Readonly<Record<string, string>> = {
+  "½": "1/2",
+  "⅓": "1/3",
+  "⅔": "2/3",
+  "¼": "1/4",
+  "¾": "3/4",
+  "⅕": "1/5",
+  "⅛": "1/8",
+};
+
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
 export function undress(text: string): string {
   return (
     decimalPoint(text)
       .replace(/[−–﹣－]/g, "-")
       .replace(/[\u00a0\u2009\u202f]/g, " ")
+      .replace(/[½⅓⅔¼¾⅕⅛]/g, (sign) => ` ${vulgar[sign]}`)
       .replace(/,\\! ?(?=\d{3})|\s?\{\s?,\s?\}\s?(?=\d{3})/g, ",")
       .replace(/\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\!|\\[()[\]]/g, "")
       .replace(/\\[dtc]frac(?![a-z])/g, "\\frac")

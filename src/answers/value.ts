@@ -4,7 +4,6 @@
  */
 import { cleared, hasVariables, type Scalar } from "./equality.js";
 import { normal } from "./normal.js";
-import { evaluate } from "./numeric.js";
 import { onTheDay, parse } from "./parse.js";
 import { add, type Budget, constant, multiply, type Polynomial, subtract } from "./polynomial.js";
 import { Unreadable } from "./rational.js";

@@ -54,7 +54,7 @@ export function readWords(text: string, at: number): { value: Rational; end: num
     if (value !== null) {
       // "twenty five", "hundred five", but not "five twenty" or "five six".
       const room = group < 0 ? 1_000 : group % 100 === 0 ? 100 : group % 10 === 0 && group % 100 >= 20 ? 10 : 0;
-      if (value >= room || (group >= 0 && value === 0)) break;
+      if (value >= room || (group >= 0 && value === 0)) return null;
       group = Math.max(group, 0) + value;
     } else if (name === "hundred" && group > 0 && group < 10) group *= 100;
     else if (scale !== null && group > 0 && (total === 0 || total % (scale * 1000) === 0)) {
