@@ -1,38 +1,28 @@
 /**
  * Reading and grading answers: numbers (GSM8K, GSM-Symbolic, arithmetic), letters (CommonsenseQA) and LaTeX (MATH).
- * Scope: numbers are compared exactly; LaTeX that is not a number is compared as normalised text, without algebra, so
- * `(1,2)` equals `\left(1, 2\right)` but `a+b` differs from `b+a`. Pure and deterministic; linear in the input's length.
+ *
+ * From text to answer: extract.ts finds where a completion states it (boxes.ts, phrase.ts, choice.ts). From answer to
+ * meaning: tokens.ts, parse.ts with the files it builds on, value.ts. From two meanings to a verdict: canonical forms
+ * (polynomial.ts, normal.ts), equality.ts, numeric.ts, compare.ts. Everything is pure and deterministic; work is counted
+ * and capped, so a verdict depends neither on the machine nor on the time of day.
+ *
+ * Own code, because of what was measured on 624 bare pairs of answers (Node.js 20): @cortex-js/compute-engine 0.27 loads in
+ * 160 ms, agrees on 68 %, needs up to 250 ms and calls 9^(9^(9^9)) and that number plus 1 equal; mathjs 15.2 does not come back
+ * from that tower; nerdamer 1.1 expands (x+y)^40 (x−y)^40 in 7 s. None reads units, intervals, sets or assignments.
  */
 import type { Question } from "../types.js";
-import { type AnswerKind, extract } from "./extract.js";
+import { extract } from "./extract.js";
 import { grade } from "./grade.js";
-import { limits, parseQuantity } from "./number.js";
-import { normalizeText } from "./undress.js";
+import { answerKind } from "./kind.js";
 
 export { lastBox } from "./boxes.js";
 export { canonical } from "./canonical.js";
+export { type GradeCase, gradeCase } from "./case.js";
 export { type AnswerKind, type Extraction, extract, find, type Rule } from "./extract.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
+export { answerKind, inferKind } from "./kind.js";
 export { formatNumber, limits, parseQuantity, type Quantity } from "./number.js";
 export type { Rational } from "./rational.js";
-
-/** How a question's answers are read: by letter where it has options, as LaTeX for MATH, else as a number if it is one. */
-export function answerKind(question: Question): AnswerKind {
-  if (question.choices !== null) return "choice";
-  return question.benchmark !== "math" && parseQuantity(question.answer) ? "number" : "math";
-}
-
-/**
- * The kind of a bare reference answer of an unknown benchmark: one letter A–E, with or without the option's words, else a
- * plain number without a unit, else LaTeX.
- */
-export function inferKind(gold: string): AnswerKind {
-  if (gold.length > limits.characters) return "math";
-  const text = normalizeText(gold);
-  if (/^\(?[A-E]\)?$|^\([A-E]\)\s?\p{L}|^[A-E][).:]\s?\p{L}{2}|^[B-E] \p{Lu}/u.test(text)) return "choice";
-  const quantity = /[/=:]|frac/.test(gold) ? null : parseQuantity(gold);
-  return quantity && quantity.unit === null ? "number" : "math";
-}
 
 /**
  * Reads the answer out of a completion and grades it against the question's.

@@ -3,9 +3,9 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { z } from "zod";
+import type { GradeCase } from "../answers/case.js";
 import type { Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
-import type { GradeCase } from "./grade-case.js";
 import { guarded } from "./guard.js";
 
 const caseSchema = z.object({

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { gradeCase } from "../../src/answers/case.js";
 import { canonical, grade } from "../../src/answers/index.js";
-import { gradeCase } from "../../src/cli/grade-case.js";
 
 interface Case {
   id: string;

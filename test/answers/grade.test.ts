@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { gradeCase } from "../../src/answers/case.js";
 import {
   type AnswerKind,
   answerKind,
@@ -15,7 +16,6 @@ import {
   type Verdict,
 } from "../../src/answers/index.js";
 import { gradeFile } from "../../src/cli/grade.js";
-import { gradeCase } from "../../src/cli/grade-case.js";
 import type { Question } from "../../src/types.js";
 
 const question = (answer: string, extra: Partial<Question> = {}): Question => ({

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
+import type { GradeCase } from "../../src/answers/case.js";
 import type { Verdict } from "../../src/answers/index.js";
 import { extract, grade } from "../../src/answers/index.js";
-import type { GradeCase } from "../../src/cli/grade-case.js";
 import { guarded } from "../../src/cli/guard.js";
 
 const repeat = (unit: string, times: number) => unit.repeat(times);

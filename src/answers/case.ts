@@ -1,5 +1,8 @@
-/** Grades one case of a file: what `malt grade` does with a line. Scope: which rules apply to it. Pure. */
-import { type AnswerKind, canonical, find, grade, inferKind, type Verdict } from "../answers/index.js";
+/** Grades two answers of which nothing is known but their texts, as `malt grade` does with a line of a file. Pure. */
+import { canonical } from "./canonical.js";
+import { type AnswerKind, find } from "./extract.js";
+import { grade, type Verdict } from "./grade.js";
+import { inferKind } from "./kind.js";
 
 /** One row of a file of cases. */
 export interface GradeCase {
