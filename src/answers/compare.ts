@@ -8,10 +8,12 @@ import { evaluate } from "./numeric.js";
 import {
   add,
   type Budget,
+  constant,
   fromAtom,
   fromTerm,
   multiply,
   type Polynomial,
+  pi,
   scale,
   type Term,
   zeroPolynomial,
@@ -119,10 +121,11 @@ function scalars(a: Value & { type: "scalar" }, b: Value & { type: "scalar" }, b
   if (a.unit !== "" && b.unit !== "" && a.unit !== b.unit) return no("unit", `units ${a.unit} and ${b.unit}`);
   const first = of(sameScalar(a.scalar, b.scalar, budget));
   if (first.equal) return first;
-  // 28 % is 28 where per cent were asked for, and 0.28 anywhere.
-  if ((a.unit === "%") !== (b.unit === "%")) {
-    const [x, y] = [a, b].map(({ scalar: s, unit }) =>
-      unit === "%" ? { value: scale(s.value, percent), places: null } : s,
+  // 28 % is 28 where per cent were asked for, and 0.28 anywhere; 60° is 60, and π/3.
+  for (const [unit, size] of relative) {
+    if ((a.unit === unit) === (b.unit === unit)) continue;
+    const [x, y] = [a, b].map(({ scalar: s, unit: own }) =>
+      own === unit ? { value: multiply(s.value, size, budget), places: null } : s,
     );
     return of(sameScalar(x!, y!, budget));
   }
@@ -137,14 +140,24 @@ function scalars(a: Value & { type: "scalar" }, b: Value & { type: "scalar" }, b
   return first;
 }
 
-const percent = rational(1n, 100n);
+/** Units that are numbers themselves. */
+const relative: readonly [string, Polynomial][] = [
+  ["%", constant(rational(1n, 100n))],
+  ["°", scale(fromAtom(pi), rational(1n, 180n))],
+];
 
 const unnamed = (value: Value): Value => (value.type === "named" ? value.value : value);
 
 function named(a: Value & { type: "named" }, b: Value, budget: Budget): Comparison | null {
   if (b.type === "named") {
-    // W(n) = 1 and W(x) = 1 name the same function.
-    if (a.name === b.name || (a.head === b.head && a.head !== a.name && b.head !== b.name))
+    // W(n) = 1 and W(x) = 1 name the same function, and y = x + 1 is f(x) = x + 1.
+    const [isCallA, isCallB] = [a.head !== a.name, b.head !== b.name];
+    if (
+      a.name === b.name ||
+      (a.head === b.head && isCallA && isCallB) ||
+      (isCallA && b.name === "y") ||
+      (isCallB && a.name === "y")
+    )
       return compareValues(a.value, b.value, budget);
     if (a.equation && b.equation) {
       return proportion(a.equation, b.equation, budget) === null

@@ -9,6 +9,7 @@ import type { AnswerKind } from "./extract.js";
 import { Budget } from "./polynomial.js";
 import { attempt, tryRead } from "./readable.js";
 import { normalizeText } from "./undress.js";
+import { plainWords } from "./value.js";
 
 /** What decided: the same text, a number, a letter, or a step of the comparison of mathematics. */
 export type GradeStep = CompareStep | "number" | "choice" | "unreadable";
@@ -74,6 +75,9 @@ function sameText(a: string, b: string): boolean {
   return x !== "" && x === y;
 }
 
+const sameWords = (a: string, b: string): boolean =>
+  a.length + b.length < maxText && plainWords(normalizeText(a)) === plainWords(normalizeText(b));
+
 /** Digits alone, whatever their number: leading zeros and zeros behind the point do not count. */
 function plainDigits(text: string): string | null {
   if (!/^[-+]?\d+(?:\.\d*)?$/.test(text)) return null;
@@ -106,6 +110,8 @@ function gradeMath(a: string, b: string): Verdict {
     const [first, second] = a < b ? [left, right] : [right, left];
     const result = attempt((): Comparison => compareValues(first, second, new Budget(compareBudget)));
     if (result?.equal) return equal(result.step, explained[result.step]);
+    // `\text{No}` is a word, and "no" could be a product.
+    if ((left.type === "text") !== (right.type === "text") && sameWords(a, b)) return equal("text", "the same words");
     if (result) return different(result.step, result.note);
     return sameText(a, b) ? equal("text", "the same text") : different("undecided", "too much work to compare");
   }

@@ -173,6 +173,7 @@ export function isBare(text: string, kind: "number" | "math"): boolean {
   // "12 + 7 = 19" is a line of working, as a completion that was cut off may end with; "x = 19" is an answer.
   if (kind === "number") return !text.includes("\n") && canonical(text, kind) !== null && !/\d[^=]*=/.test(text);
   if (!text.includes("\n") && parseQuantity(text) !== null && isReadable(text)) return true;
+  if (/^[A-Za-z]{2,}[.!]?$/.test(text)) return true;
   const spans = formulas(text);
   if (spans.length === 0) return !text.includes("\n") && !standingWord.test(text) && isReadable(text);
   const edges = [{ start: 0, end: 0 }, ...spans, { start: text.length, end: text.length }];
