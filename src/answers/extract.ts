@@ -183,8 +183,13 @@ function concluding(text: string, end: number, kind: AnswerKind): Located | null
   return { start: from, end: to, rule: "conclusion" };
 }
 
-/** Whether a sentence holds one formula, or no formula and one number. */
+/** A sentence with one of these words states nothing. */
+const hedges =
+  /\b(?:not|never|cannot|unsure|unclear|maybe|perhaps|possibly|might|may|could|guess|unknown|if|suppose|assume)\b|n['’]t\b/i;
+
+/** Whether a sentence states one formula, or no formula and one number. */
 function namesOne(sentence: string): boolean {
+  if (hedges.test(sentence)) return false;
   const spans = formulas(sentence);
   if (spans.length > 0) return spans.length === 1;
   const plain = undress(sentence);

@@ -59,6 +59,8 @@ describe("extract a number", () => {
     ["Final Answer: x_1 + 5y", "an expression"],
     ["So she has 5 apples.\nThen she buys 7 more apples and", "working goes on behind it"],
     ["She buys 5 +", "cut off within a sum"],
+    ["Not sure (12).", "a hedge"],
+    ["Therefore, it might be 12.", "a hedge"],
     ["", "nothing"],
   ])("%j gives none: %s", (text) => {
     expect(answer(text)).toBeNull();
