@@ -1,6 +1,6 @@
 /** Grades two answers of which nothing is known but their texts, as `malt grade` does with a line of a file. Pure. */
 import { canonical } from "./canonical.js";
-import { type AnswerKind, find } from "./extract.js";
+import { type AnswerKind, findAnswer } from "./extract.js";
 import { grade, type Verdict } from "./grade.js";
 import { inferKind } from "./kind.js";
 
@@ -24,10 +24,10 @@ const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKi
 export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
   if (input === "raw") return compare(gold, pred);
   const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
-  const reference = find(gold, given ?? "math")?.text ?? gold;
+  const reference = findAnswer(gold, given ?? "math")?.text ?? gold;
   const asked = given !== null && canonical(reference, given) !== null ? given : inferKind(reference);
   // A number may be stated as a formula.
-  const found = find(pred, asked) ?? (asked === "number" ? find(pred, "math") : null);
+  const found = findAnswer(pred, asked) ?? (asked === "number" ? findAnswer(pred, "math") : null);
   if (found) return asked === "choice" ? grade(reference, found.text, asked) : compare(reference, found.text);
   const reason = "unreadable: no answer is stated in the prediction";
   return { equal: false, verdict: "unparsable", reason, step: "unreadable" };

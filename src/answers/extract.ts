@@ -40,13 +40,13 @@ const maxLine = 160;
  * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
  */
 export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
-  const found = find(text, kind, choices);
+  const found = findAnswer(text, kind, choices);
   const answer = found && canonical(found.text, kind, choices);
   return found && answer !== null ? { answer: answer!, ...found } : null;
 }
 
 /** The same without the canonical form, for callers that compare the answer as it is written. */
-export function find(
+export function findAnswer(
   text: string,
   kind: AnswerKind,
   choices: readonly string[] | null = null,

@@ -18,7 +18,7 @@ import { answerKind } from "./kind.js";
 export { lastBox } from "./boxes.js";
 export { canonical } from "./canonical.js";
 export { type GradeCase, gradeCase } from "./case.js";
-export { type AnswerKind, type Extraction, extract, find, type Rule } from "./extract.js";
+export { type AnswerKind, type Extraction, extract, findAnswer, type Rule } from "./extract.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
 export { answerKind, inferKind } from "./kind.js";
 export { formatNumber, limits, parseQuantity, type Quantity } from "./number.js";
