@@ -111,7 +111,7 @@ main(import.meta.url, async () => {
     const first = String(4 * Number(options.seed));
     const test = options.test ? ["--questions", options.test] : [];
     await step("Compare the trained team with the baselines on held-out questions", () =>
-      malt("evaluate", "--run", name, "--seed", first, "--systems", "main,debate", ...test, ...server),
+      malt("evaluate", "--run", name, "--seed", first, "--systems", "main", ...test, ...server),
     );
   }
   await step("Report", () => malt("report", "--run", name));

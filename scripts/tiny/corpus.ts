@@ -57,8 +57,8 @@ const out = createWriteStream(".cache/tiny/corpus.jsonl");
 const dice = new Dice(seed * 3 + 3);
 const roles = maltRoles();
 const set = promptSet("arithmetic");
-// A third are drills. Of the rest the verifier and the refiner get the larger share: comparing and copying is harder.
-const order = ["verifier", "refiner", "generator", "drill", "verifier", "refiner", "drill", "generator", "drill"];
+// Nearly a third are drills: the sums in them are what takes a small model long to learn.
+const order = "verifier refiner generator drill generator verifier refiner drill generator drill".split(" ");
 const makeOne = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
 for (let i = 0; i < Number(values.dialogues); i++) {
   const name = order[i % order.length];
