@@ -1,8 +1,9 @@
 /** Grades two answers of which nothing is known but their texts, as `malt grade` does with a line of a file. Pure. */
-import { canonical } from "./canonical.js";
-import { type AnswerKind, findAnswer } from "./extract.js";
+
+import { findAnswer } from "./find/extract.js";
 import { grade, type Verdict } from "./grade.js";
-import { inferKind } from "./kind.js";
+import { canonical } from "./meaning/canonical.js";
+import { type AnswerKind, inferKind } from "./plain/kind.js";
 
 /** One row of a file of cases. */
 export interface GradeCase {

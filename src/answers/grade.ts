@@ -3,13 +3,13 @@
  * numbers, letters, and what to say when an answer cannot be read. Pure and deterministic: work is counted, not timed,
  * so that a verdict does not depend on the machine.
  */
-import { canonical } from "./canonical.js";
-import { type CompareStep, type Comparison, compareValues } from "./compare.js";
-import type { AnswerKind } from "./extract.js";
-import { Budget } from "./polynomial.js";
-import { attempt, tryRead } from "./readable.js";
-import { normalizeText } from "./undress.js";
-import { plainWords } from "./value.js";
+
+import { Budget } from "./algebra/polynomial.js";
+import { canonical } from "./meaning/canonical.js";
+import { type CompareStep, type Comparison, compareValues } from "./meaning/compare.js";
+import { attempt, plainWords, tryRead } from "./meaning/value.js";
+import type { AnswerKind } from "./plain/kind.js";
+import { normalizeText } from "./plain/undress.js";
 
 /** What decided: the same text, a number, a letter, or a step of the comparison of mathematics. */
 export type GradeStep = CompareStep | "number" | "choice" | "unreadable";
@@ -53,7 +53,7 @@ const unparsable = (side: string, answer: string, kind: AnswerKind): Verdict => 
  *
  * Numbers: equal as exact fractions, so 0.5 = 1/2 and 0.333 ≠ 1/3. A per cent sign and units are dropped, since the
  * number benchmarks ask for bare numbers: 25% = 25 ≠ 1/4.
- * "math": equal as mathematics, see compare.ts; a unit may be left out, but two units must agree.
+ * "math": equal as mathematics, see meaning/compare.ts; a unit may be left out, but two units must agree.
  */
 export function grade(gold: string, pred: string, kind: AnswerKind): Verdict {
   const [a, b] = [gold.trim(), pred.trim()];

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { grade } from "../../src/answers/index.js";
-import { tryRead } from "../../src/answers/readable.js";
+import { tryRead } from "../../src/answers/meaning/value.js";
 
 /** An expression as LaTeX, in brackets where a product or power of it needs them. */
 interface Expression {

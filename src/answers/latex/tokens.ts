@@ -3,7 +3,8 @@
  * Synonyms become one token (`\dfrac`, `\tfrac`; `\leq`, `≤`, `<=`), layout (`\left`, `\,`, fonts, math delimiters)
  * disappears. Linear: one pass with sticky patterns that never backtrack over what they matched. Pure.
  */
-import { Overrun, Unreadable } from "./rational.js";
+import { Overrun, Unreadable } from "../algebra/rational.js";
+import { vulgar } from "../plain/undress.js";
 
 export interface Token {
   kind: "number" | "letter" | "word" | "command" | "relation" | "connective" | "text" | "symbol" | "end";
@@ -121,15 +122,6 @@ const characters: Readonly<Record<string, string>> = {
   "％": "%",
 };
 const superscripts: Readonly<Record<string, string>> = { "²": "2", "³": "3" };
-const vulgar: Readonly<Record<string, string>> = {
-  "½": "12",
-  "⅓": "13",
-  "⅔": "23",
-  "¼": "14",
-  "¾": "34",
-  "⅕": "15",
-  "⅛": "18",
-};
 
 /** White space, a command, an escaped character, a number, letters, or any other character or pair. */
 const piece =
@@ -281,7 +273,7 @@ export function tokenize(text: string, nesting = 0): Token[] {
       push("number", superscripts[symbol]!);
     } else if (Object.hasOwn(vulgar, symbol)) {
       push("command", "frac");
-      for (const digit of vulgar[symbol]!) push("number", digit);
+      for (const digit of vulgar[symbol]!.split("/")) push("number", digit);
     } else if (names.has(symbol)) {
       pushName(symbol);
     } else if (mapped === "$" || mapped === "~" || mapped === "`") spaced = true;
@@ -293,17 +285,24 @@ export function tokenize(text: string, nesting = 0): Token[] {
   }
 }
 
+/** Offset of the brace that closes the group whose content starts at `from`; −1 if none does. `\{` is a letter. */
+export function closingBrace(text: string, from: number): number {
+  for (let i = from, depth = 1; i < text.length; i++) {
+    if (text[i] === "\\") i++;
+    else if (text[i] === "{") depth++;
+    else if (text[i] === "}" && --depth === 0) return i;
+  }
+  return -1;
+}
+
 /** The contents of a braced group that begins at an offset, behind white space; null if none does. */
 function group(text: string, at: number): { text: string; end: number } | null {
   let start = at;
   while (text[start] === " ") start++;
   if (text[start] !== "{") return null;
-  for (let i = start, depth = 0; i < text.length; i++) {
-    if (text[i] === "\\") i++;
-    else if (text[i] === "{") depth++;
-    else if (text[i] === "}" && --depth === 0) return { text: text.slice(start + 1, i), end: i + 1 };
-  }
-  throw new Unreadable("a brace is never closed");
+  const end = closingBrace(text, start + 1);
+  if (end < 0) throw new Unreadable("a brace is never closed");
+  return { text: text.slice(start + 1, end), end: end + 1 };
 }
 
 /** `0.1\overline{6}` repeats its digits; over letters a line is layout. */

@@ -1,8 +1,10 @@
-/** Of which kind the answers to a question are, or a bare reference answer is. Pure. */
-import type { Question } from "../types.js";
-import type { AnswerKind } from "./extract.js";
+/** The kinds of answers: which kind the answers to a question are, or a bare reference answer is. Pure. */
+import type { Question } from "../../types.js";
 import { limits, parseQuantity } from "./number.js";
 import { normalizeText } from "./undress.js";
+
+/** How answers are read and compared. */
+export type AnswerKind = "number" | "choice" | "math";
 
 /** How a question's answers are read: by letter where it has options, as LaTeX for MATH, else as a number if it is one. */
 export function answerKind(question: Question): AnswerKind {

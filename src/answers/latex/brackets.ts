@@ -1,6 +1,7 @@
 /** What stands in brackets: groups, tuples, intervals, sets, absolute values; and currency signs in front of a value. */
+
+import { Unreadable } from "../algebra/rational.js";
 import { AtomReader } from "./atoms.js";
-import { Unreadable } from "./rational.js";
 import type { Tree } from "./tree.js";
 
 export abstract class BracketReader extends AtomReader {

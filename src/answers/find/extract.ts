@@ -5,15 +5,14 @@
  * Within a rule the last one counts, because a model may correct itself, and there is no way back: where the last one
  * cannot be read, there is no answer. Linear in the length. Pure.
  */
-import { type Box, lastBox } from "./boxes.js";
-import { canonical } from "./canonical.js";
-import { parseChoice } from "./choice.js";
-import { parseQuantity } from "./number.js";
-import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
-import { undress } from "./undress.js";
 
-/** How answers of a question are read and compared. */
-export type AnswerKind = "number" | "choice" | "math";
+import { canonical } from "../meaning/canonical.js";
+import { parseChoice } from "../plain/choice.js";
+import type { AnswerKind } from "../plain/kind.js";
+import { parseQuantity } from "../plain/number.js";
+import { undress } from "../plain/undress.js";
+import { type Box, lastBox } from "./boxes.js";
+import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
 
 /** Which rule found an answer. */
 export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | "conclusion" | "only one";
@@ -42,7 +41,7 @@ const maxLine = 160;
 export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
   const found = findAnswer(text, kind, choices);
   const answer = found && canonical(found.text, kind, choices);
-  return found && answer !== null ? { answer: answer!, ...found } : null;
+  return found && answer !== null ? { answer, ...found } : null;
 }
 
 /** The same without the canonical form, for callers that compare the answer as it is written. */

@@ -2,16 +2,16 @@
  * From notation to what an answer states: a number with its unit, a tuple, a set, a region of the number line, a matrix,
  * an equation, an assignment such as `x = 5`, or text. Pure; work is bounded by the budget.
  */
-import { cleared, hasVariables, type Scalar } from "./equality.js";
+import { cleared, hasVariables, type Scalar, scalarOf } from "../algebra/equality.js";
+import { add, Budget, constant, multiply, type Polynomial, subtract } from "../algebra/polynomial.js";
+import { Overrun, Unreadable } from "../algebra/rational.js";
+import { onTheDay, parse } from "../latex/parse.js";
+import { isName, type Tree } from "../latex/tree.js";
+import { decimalPoint } from "../plain/undress.js";
+import { isUnitWord, normalizeUnit } from "../plain/units.js";
+import { readWords } from "../plain/words.js";
 import { normal } from "./normal.js";
-import { onTheDay, parse } from "./parse.js";
-import { add, type Budget, constant, multiply, type Polynomial, subtract } from "./polynomial.js";
-import { Unreadable } from "./rational.js";
 import { asParts, type Interval, inequality, partsOf, wholeLine, without } from "./regions.js";
-import { isName, type Tree } from "./tree.js";
-import { decimalPoint } from "./undress.js";
-import { isUnitWord, normalizeUnit } from "./units.js";
-import { readWords } from "./words.js";
 
 export type Value =
   /** `also`: the decimal behind ≈, an answer as good as the exact one. */
@@ -39,6 +39,22 @@ export type Value =
 export function readValue(text: string, budget: Budget): Value {
   return spelled(text) ?? build(parse(decimalPoint(uncut(text))), budget);
 }
+
+/** Runs an action that reads or compares; null where that is not possible for this text. */
+export function attempt<T>(action: () => T): T | null {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof Overrun) return null;
+    throw error;
+  }
+}
+
+/** What a text states, or null. */
+export const tryRead = (text: string): Value | null => attempt(() => readValue(text, new Budget()));
+
+/** Whether a text states something that is known, be it words of which each could be a name. */
+export const isReadable = (text: string): boolean => tryRead(text) !== null;
 
 /** Without a box that was never closed, as in a reference that was cut off behind it. */
 function uncut(text: string): string {
@@ -101,7 +117,7 @@ function spelled(text: string): Value | null {
   const number = readWords(plain, 0);
   const behind = number ? plain.slice(number.end).trim() : "";
   if (!number || !behind.split(" ").every((word) => word === "" || isUnitWord(word))) return null;
-  return { type: "scalar", scalar: exact(constant(number.value)), unit: normalizeUnit(behind), also: null };
+  return { type: "scalar", scalar: scalarOf(constant(number.value)), unit: normalizeUnit(behind), also: null };
 }
 
 /** Words: a number in letters, a list of words, or one phrase. */
@@ -134,7 +150,7 @@ function matrix(tree: Tree, budget: Budget): Scalar[][] | null {
       if (!sum || !term || sum.length !== term.length || sum[0]!.length !== term[0]!.length) {
         throw new Unreadable("a sum of matrices of different size");
       }
-      return sum.map((row, i) => row.map((cell, j) => exact(add(cell.value, term[i]![j]!.value))));
+      return sum.map((row, i) => row.map((cell, j) => scalarOf(add(cell.value, term[i]![j]!.value))));
     });
   }
   if (tree.type !== "product") return null;
@@ -142,10 +158,8 @@ function matrix(tree: Tree, budget: Budget): Scalar[][] | null {
   if (at < 0) return null;
   const by = normal({ type: "product", factors: tree.factors.filter((_, i) => i !== at) }, budget);
   const rows = matrix(tree.factors[at]!, budget)!;
-  return rows.map((row) => row.map((cell) => exact(multiply(cell.value, by, budget))));
+  return rows.map((row) => row.map((cell) => scalarOf(multiply(cell.value, by, budget))));
 }
-
-const exact = (value: Polynomial): Scalar => ({ value, places: null });
 
 function list(tree: Tree & { type: "list" }, budget: Budget): Value {
   const items = tree.items.map((item) => build(item, budget));

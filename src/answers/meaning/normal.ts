@@ -3,7 +3,7 @@
  * evaluated where that is exact; the others become atoms over the canonical forms of their arguments. What has no value
  * as a scalar (lists, relations, matrices) is {@link Unreadable}. Pure; work is bounded by the budget.
  */
-import { evaluate } from "./numeric.js";
+import { evaluate } from "../algebra/numeric.js";
 import {
   type Atom,
   add,
@@ -30,9 +30,9 @@ import {
   unit,
   variable,
   zeroPolynomial,
-} from "./polynomial.js";
-import { primitivePart, raise } from "./powers.js";
-import { primeFactors } from "./primes.js";
+} from "../algebra/polynomial.js";
+import { primitivePart, raise } from "../algebra/powers.js";
+import { primeFactors } from "../algebra/primes.js";
 import {
   floor,
   isInteger,
@@ -43,9 +43,9 @@ import {
   rational,
   sign,
   Unreadable,
-} from "./rational.js";
-import type { Tree } from "./tree.js";
-import { circle, trigonometric } from "./trig.js";
+} from "../algebra/rational.js";
+import { circle, trigonometric } from "../algebra/trig.js";
+import type { Tree } from "../latex/tree.js";
 
 const trigNames = /^(?:sin|cos|tan|sec|csc|cot)$/;
 /** Factorials and binomials up to here are multiplied out. */

@@ -1,6 +1,6 @@
 /** Numbers and names: decimals, repeating decimals, numerals of other bases, variables with indices, function values. */
 
-import { type Rational, rational, Unreadable } from "./rational.js";
+import { type Rational, rational, Unreadable } from "../algebra/rational.js";
 import { TokenReader } from "./reader.js";
 import type { Token } from "./tokens.js";
 import type { Tree } from "./tree.js";

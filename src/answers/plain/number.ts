@@ -6,7 +6,7 @@
  * `6 \div 5`), mixed numbers, scientific notation, `million` and its kin, words, a trailing unit or per cent sign.
  * Not read, on purpose: sums, roots, lists, ranges, other bases, a decimal comma (`1,2` may be a list).
  */
-import { multiply, divide as quotient, type Rational, rational } from "./rational.js";
+import { multiply, divide as quotient, type Rational, rational } from "../algebra/rational.js";
 import { undress } from "./undress.js";
 import { readWords } from "./words.js";
 

@@ -1,5 +1,5 @@
 /** Numbers in English words: `eighteen`, `one hundred and twenty-five`, `two thirds`. Scope: below 10^15. Pure. */
-import { type Rational, rational } from "./rational.js";
+import { type Rational, rational } from "../algebra/rational.js";
 
 const small: Readonly<Record<string, number>> = Object.fromEntries([
   ..."zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -9,7 +9,7 @@ const small: Readonly<Record<string, number>> = Object.fromEntries([
     .split(" ")
     .map((word, n): [string, number] => [word, 10 * (n + 2)]),
 ]);
-const scales: Readonly<Record<string, number>> = { thousand: 1e3, million: 1e6, billion: 1e9, trillion: 1e12 };
+export const scales: Readonly<Record<string, number>> = { thousand: 1e3, million: 1e6, billion: 1e9, trillion: 1e12 };
 const parts: Readonly<Record<string, number>> = {
   half: 2,
   halves: 2,

@@ -2,10 +2,10 @@
  * Parts of the number line: intervals, their unions, and inequalities that say where one thing lies. What says more than
  * that, as x + y > 1 does, stays an inequality: a difference that is positive. Pure.
  */
-import { hasVariables, type Scalar } from "./equality.js";
-import { evaluate } from "./numeric.js";
-import { type Budget, constant, multiply, type Polynomial, scale, subtract } from "./polynomial.js";
-import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "./rational.js";
+import { hasVariables, type Scalar, scalarOf } from "../algebra/equality.js";
+import { evaluate } from "../algebra/numeric.js";
+import { type Budget, constant, multiply, type Polynomial, scale, subtract } from "../algebra/polynomial.js";
+import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "../algebra/rational.js";
 import type { Value } from "./value.js";
 
 /** A stretch of the number line; null for an end at infinity. */
@@ -21,8 +21,6 @@ export const wholeLine: Value = {
   subject: null,
   parts: [{ low: null, high: null, lowOpen: true, highOpen: true }],
 };
-
-const exact = (value: Polynomial): Scalar => ({ value, places: null });
 
 /** A value as parts of the number line. @throws Unreadable if it is none */
 export function partsOf(value: Value): Interval[] {
@@ -125,7 +123,7 @@ function solved(p: Polynomial, part: Interval, budget: Budget): Value | null {
   const move = (end: Scalar | null): Scalar | null => {
     if (!end || (!offset && only!.coefficient.numerator === only!.coefficient.denominator)) return end;
     const shifted = offset ? subtract(end.value, constant(offset)) : end.value;
-    return exact(scale(shifted, divide(one, only!.coefficient)));
+    return scalarOf(scale(shifted, divide(one, only!.coefficient)));
   };
   const flipped = sign(only!.coefficient) < 0;
   const moved: Interval = flipped
@@ -146,7 +144,7 @@ function solved(p: Polynomial, part: Interval, budget: Budget): Value | null {
 }
 
 const opposite = (end: Scalar | null, budget: Budget): Scalar | null =>
-  end && exact(multiply(end.value, constant(negateRational(one)), budget));
+  end && scalarOf(multiply(end.value, constant(negateRational(one)), budget));
 
 function unequal(left: Scalar, right: Scalar): Value {
   const [subject, point] = hasVariables(left.value) ? [left, right] : [right, left];

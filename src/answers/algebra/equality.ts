@@ -41,6 +41,9 @@ export interface Scalar {
   places: number | null;
 }
 
+/** A value that was not written as a decimal. */
+export const scalarOf = (value: Polynomial): Scalar => ({ value, places: null });
+
 export interface Decision {
   equal: boolean;
   step: Step;
@@ -59,7 +62,7 @@ export function sameScalar(a: Scalar, b: Scalar, budget: Budget): Decision {
 
 /** Compares two canonical forms, without rounding. */
 export function samePolynomial(a: Polynomial, b: Polynomial, budget: Budget): Decision {
-  return sameScalar({ value: a, places: null }, { value: b, places: null }, budget);
+  return sameScalar(scalarOf(a), scalarOf(b), budget);
 }
 
 /** True or false where algebra decides, null where it does not. */

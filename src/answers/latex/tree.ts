@@ -1,5 +1,5 @@
 /** What an answer's notation says, before any mathematics is done with it. Types and their smallest helpers. Pure. */
-import { integer, type Rational } from "./rational.js";
+import { integer, type Rational } from "../algebra/rational.js";
 
 /** How items of a list are joined: `1, 2`; `x < 1 or x > 2`. */
 export type Joint = "," | "or";

@@ -20,7 +20,7 @@ export class Unreadable extends Error {
 }
 
 /** Numerators and denominators keep below 2^maxBits, about 1,200 decimal digits. */
-export const maxBits = 4_096;
+const maxBits = 4_096;
 const bound = 1n << BigInt(maxBits);
 
 const magnitude = (n: bigint): bigint => (n < 0n ? -n : n);

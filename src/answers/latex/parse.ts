@@ -2,8 +2,9 @@
  * Reads tokens into a tree: lists, relations, unions and ratios here, sums and what they consist of in expression.ts. A
  * recursive descent with one token of look-ahead (two in a few places), so linear in the tokens; nesting is capped.
  */
+
+import { Overrun, Unreadable } from "../algebra/rational.js";
 import { ExpressionParser } from "./expression.js";
-import { Overrun, Unreadable } from "./rational.js";
 import { maxAnswer, type Token, tokenize } from "./tokens.js";
 import { choose, type Joint, type Tree } from "./tree.js";
 

@@ -2,7 +2,7 @@
  * The parser's hand on the tokens: looking, stepping on, and keeping nesting within bounds. The parts of the grammar build
  * on each other as classes: atoms.ts, brackets.ts, commands.ts, expression.ts, parse.ts.
  */
-import { Overrun, Unreadable } from "./rational.js";
+import { Overrun, Unreadable } from "../algebra/rational.js";
 import type { Token } from "./tokens.js";
 import type { Tree } from "./tree.js";
 

@@ -2,14 +2,15 @@
  * One text per answer, so that a vote can count equal answers by equal texts. Equal texts are always equal answers; two
  * answers that are equal only by the last steps of `grade` (sampling, rounding) may keep different texts. Pure.
  */
-import { parseChoice } from "./choice.js";
-import type { AnswerKind } from "./extract.js";
-import { formatNumber, limits, parseQuantity } from "./number.js";
-import { asRational } from "./polynomial.js";
+
+import { asRational } from "../algebra/polynomial.js";
+import type { Rational } from "../algebra/rational.js";
+import { parseChoice } from "../plain/choice.js";
+import type { AnswerKind } from "../plain/kind.js";
+import { formatNumber, limits, parseQuantity } from "../plain/number.js";
+import { normalizeText } from "../plain/undress.js";
 import { print } from "./print.js";
-import type { Rational } from "./rational.js";
-import { tryRead } from "./readable.js";
-import { normalizeText } from "./undress.js";
+import { tryRead } from "./value.js";
 
 /** Longer texts have no canonical form. */
 const maxText = 1_000_000;

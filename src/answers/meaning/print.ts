@@ -2,10 +2,11 @@
  * Writes values back as LaTeX, so that answers that are equal by algebra get one text. Scope: numbers, expressions, tuples,
  * lists, intervals and words; what has no short and unique notation here gives null, and keeps its own text. Pure.
  */
-import { formatNumber } from "./number.js";
-import { type Atom, asRational, type Factor, type Polynomial, type Term } from "./polynomial.js";
-import { format, multiply, one, type Rational, rational } from "./rational.js";
-import { isUnitWord } from "./units.js";
+
+import { type Atom, asRational, type Factor, type Polynomial, type Term } from "../algebra/polynomial.js";
+import { format, multiply, one, type Rational, rational } from "../algebra/rational.js";
+import { formatNumber } from "../plain/number.js";
+import { isUnitWord } from "../plain/units.js";
 import type { Value } from "./value.js";
 
 /** Longer texts would help nobody; the answer then keeps its own. */

@@ -3,8 +3,8 @@
  * assignment equals its value; a bare list may be a tuple without its brackets. Symmetric by construction: every rule
  * that looks at kinds is tried in both directions. Pure.
  */
-import { type Decision, hasVariables, type Step, samePolynomial, sameScalar } from "./equality.js";
-import { evaluate } from "./numeric.js";
+import { type Decision, hasVariables, type Step, samePolynomial, sameScalar } from "../algebra/equality.js";
+import { evaluate } from "../algebra/numeric.js";
 import {
   add,
   type Budget,
@@ -17,8 +17,8 @@ import {
   scale,
   type Term,
   zeroPolynomial,
-} from "./polynomial.js";
-import { negate, rational } from "./rational.js";
+} from "../algebra/polynomial.js";
+import { negate, rational } from "../algebra/rational.js";
 import { asParts, type Interval } from "./regions.js";
 import type { Value } from "./value.js";
 

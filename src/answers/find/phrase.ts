@@ -2,11 +2,12 @@
  * What a phrase states, such as the rest of a line behind "Final Answer:": the formula or number in a sentence. Where a
  * sentence names several, none is guessed. Pure; phrases are capped, so that no pattern sees long text.
  */
-import { canonical } from "./canonical.js";
-import { formatNumber, parseQuantity, readNumber } from "./number.js";
-import { isReadable } from "./readable.js";
-import { undress } from "./undress.js";
-import { isUnitWord } from "./units.js";
+
+import { canonical } from "../meaning/canonical.js";
+import { isReadable } from "../meaning/value.js";
+import { formatNumber, parseQuantity, readNumber } from "../plain/number.js";
+import { undress } from "../plain/undress.js";
+import { isUnitWord } from "../plain/units.js";
 
 /** A phrase is read up to here; a statement that begins later is none. */
 const maxPhrase = 2_000;
@@ -113,7 +114,7 @@ function formulaIn(sentence: string, spans: readonly Formula[]): string | null {
 const aside = /(?:[,;:] |\(|\b(?:in|per|every|each|for|out of|because|since|from|after|with)\b)/i;
 
 /** A number named in a sentence: the only one, or the first if the others are an aside. */
-export function numberIn(sentence: string): string | null {
+function numberIn(sentence: string): string | null {
   const plain = undress(sentence.slice(0, maxPhrase));
   const said = plain.slice(Math.max(plain.lastIndexOf("="), plain.lastIndexOf("≈")) + 1);
   const numbers = numbersIn(said);

@@ -31,7 +31,8 @@ function plainNumber(text: string, isMoney: boolean): string {
   return found ? join(found[1]!, found[2]) : text;
 }
 
-const vulgar: Readonly<Record<string, string>> = {
+/** Fractions of one sign. */
+export const vulgar: Readonly<Record<string, string>> = {
   "½": "1/2",
   "⅓": "1/3",
   "⅔": "2/3",

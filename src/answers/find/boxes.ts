@@ -1,4 +1,5 @@
 /** Finds `\boxed{…}` in a completion, and which boxes together are one answer. Linear in the length. Pure. */
+import { closingBrace } from "../latex/tokens.js";
 
 /** Where an answer stands. */
 export interface Box {
@@ -46,14 +47,4 @@ function joins(text: string, from: number, to: number): boolean {
   const words = plain.match(/[a-zA-Z]+/g) ?? [];
   if (words.length === 0) return true;
   return words.length <= 6 && words.some((word) => word === "and" || word === "or") && !parts.test(plain);
-}
-
-/** Offset of the brace that closes the group whose content starts at `from`; −1 if none does. `\{` is a letter. */
-function closingBrace(text: string, from: number): number {
-  for (let i = from, depth = 1; i < text.length; i++) {
-    if (text[i] === "\\") i++;
-    else if (text[i] === "{") depth++;
-    else if (text[i] === "}" && --depth === 0) return i;
-  }
-  return -1;
 }

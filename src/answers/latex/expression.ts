@@ -2,17 +2,18 @@
  * Sums, products and powers: the part of the parser below relations and lists. Implicit products (`2x`, `\frac12 x`),
  * mixed numbers, phrases in plain words, units behind a value.
  */
+
+import { Overrun, Unreadable } from "../algebra/rational.js";
+import { isUnitWord, normalizeUnit } from "../plain/units.js";
+import { scales } from "../plain/words.js";
 import { CommandReader } from "./commands.js";
-import { Overrun, Unreadable } from "./rational.js";
 import type { Token } from "./tokens.js";
 import { negated, numberTree, type Tree } from "./tree.js";
-import { isUnitWord, normalizeUnit } from "./units.js";
 
 /** Each sign behind a value, as in 5!, and each division in a row nests the tree by one. */
 const maxSigns = 12;
 /** Words are read as a phrase at the top and inside one pair of brackets, not in fractions and exponents. */
 const maxPhraseDepth = 3;
-const scales: Readonly<Record<string, number>> = { thousand: 1e3, million: 1e6, billion: 1e9, trillion: 1e12 };
 
 export abstract class ExpressionParser extends CommandReader {
   /** Terms joined by +, −, ± and ∓. */

@@ -1,7 +1,8 @@
 /** Commands of LaTeX with what belongs to them: fractions, roots, functions, sums and integrals, matrices. */
+
+import { Unreadable } from "../algebra/rational.js";
 import { numeral } from "./atoms.js";
 import { BracketReader } from "./brackets.js";
-import { Unreadable } from "./rational.js";
 import type { Tree } from "./tree.js";
 
 const functions = new Set("sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh ln log exp".split(" "));
