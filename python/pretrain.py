@@ -136,7 +136,10 @@ def train(model, stream, args, save) -> None:
 
 
 def write_gguf(model, tokenizer, path: Path, name: str) -> None:
-    """llama.cpp's llama architecture. Its rotary embedding pairs neighbours, so the rows of q and k are reordered."""
+    """
+    llama.cpp's llama architecture. Its rotary embedding pairs neighbours, so the rows of q and k are reordered. The same
+    values as in safetensors, but as float32: on a CPU llama.cpp answers twice as fast with them as with float16.
+    """
     config = model.config
     heads, head_dim = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -152,7 +155,7 @@ def write_gguf(model, tokenizer, path: Path, name: str) -> None:
     writer.add_rope_dimension_count(head_dim)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     writer.add_tokenizer_model("gpt2")
@@ -188,7 +191,7 @@ def write_gguf(model, tokenizer, path: Path, name: str) -> None:
             target = f"blk.{block}.{names[part]}"
             if part in ("self_attn.q_proj", "self_attn.k_proj"):
                 weight = rotary(weight)
-        writer.add_tensor(f"{target}.weight", weight if weight.ndim == 1 else weight.astype(np.float16))
+        writer.add_tensor(f"{target}.weight", weight)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -246,8 +249,8 @@ def main() -> None:
     def save() -> None:
         copy = LlamaForCausalLM(config)
         copy.load_state_dict(model.state_dict())
-        write_gguf(copy, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
         copy.half().save_pretrained(out)
+        write_gguf(copy, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
         tokenizer.save_pretrained(out)
 
     train(model, batches(ids, weights, args.rows, generator), args, save)
