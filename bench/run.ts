@@ -37,6 +37,8 @@ export function timedSync(rounds: number, action: () => unknown): number {
 
 const middle = (times: number[]): number => times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
 
+const shown = (ms: number): string => (ms < 1 ? ms.toPrecision(2) : ms.toFixed(1));
+
 async function main(wanted: readonly string[]): Promise<void> {
   const known = readdirSync(import.meta.dirname)
     .filter((name) => name.endsWith(".ts") && name !== "run.ts")
@@ -51,8 +53,8 @@ async function main(wanted: readonly string[]): Promise<void> {
   for (const name of wanted.length > 0 ? wanted : known) {
     const { run } = (await import(`./${name}.ts`)) as { run: () => Result[] | Promise<Result[]> };
     for (const { name: what, ms, peer, peerMs } of await run()) {
-      const ratio = (ms / peerMs).toFixed(2);
-      process.stdout.write(`${name}: ${what}: ${ratio} x ${peer} (${ms.toFixed(1)} / ${peerMs.toFixed(1)} ms)\n`);
+      const ratio = ms / peerMs < 0.1 ? (ms / peerMs).toPrecision(2) : (ms / peerMs).toFixed(2);
+      process.stdout.write(`${name}: ${what}: ${ratio} x ${peer} (${shown(ms)} / ${shown(peerMs)} ms)\n`);
     }
   }
 }

@@ -165,12 +165,12 @@ export async function setUp(settings) {
 }
 
 function extra(name) {
-  if (!name) throw new SetupError("--extra needs a name: smollm2 or train");
+  if (!name) throw new SetupError("--extra needs a name: smollm2, train or grader");
   if (!existsSync(venv("uv"))) throw new SetupError("there is no .venv yet: run `npm run setup` first");
   return [venv("uv"), ["sync", "--locked", "--inexact", "--extra", name]];
 }
 
-/** Adds an optional group of Python packages of pyproject.toml, such as `smollm2` or `train`. */
+/** Adds an optional group of Python packages of pyproject.toml, such as `smollm2`, `train` or `grader`. */
 export function installExtra(name) {
   return mustRun(...extra(name), options);
 }

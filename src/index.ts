@@ -3,6 +3,7 @@
  */
 
 export * from "./answers/index.js";
+export * from "./audit.js";
 export { type LoadOptions, loadQuestions } from "./benchmarks.js";
 export { type Environment, environment, type Profile, profile, profiles } from "./config.js";
 export type { ExportOptions, ExportSummary, RoleCounts } from "./dataset/rules.js";

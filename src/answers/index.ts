@@ -1,76 +1,35 @@
 /**
  * Reading and grading answers: numbers (GSM8K, GSM-Symbolic, arithmetic), letters (CommonsenseQA) and LaTeX (MATH).
- * Scope: numbers are compared exactly; LaTeX that is not a number is compared as normalised text, without algebra, so
- * `(1,2)` equals `\left(1, 2\right)` but `a+b` differs from `b+a`. Pure and deterministic; linear in the input's length.
+ *
+ * Here are the ways in: `gradeText`, grade.ts for two bare answers, case.ts for a line of a file. Below them five folders,
+ * each of which imports only from those behind it in this list:
+ *
+ * find/     where a completion states its answer: markers, boxes, the phrase that names it
+ * meaning/  what an answer states (value.ts), whether two state the same (compare.ts), one text per answer (canonical.ts)
+ * latex/    from LaTeX or typed mathematics to a tree; parse.ts is the way in
+ * plain/    answers without notation: numbers, words, units, letters, and what they are dressed in
+ * algebra/  exact fractions, polynomials as canonical forms, whether two are equal; knows of no text
+ *
+ * Everything is pure and deterministic; work is counted and capped, so a verdict depends neither on the machine nor on the
+ * time of day.
+ *
+ * Own code, because of what was measured on 624 bare pairs of answers (Node.js 20): @cortex-js/compute-engine 0.27 loads in
+ * 160 ms, agrees on 68 %, needs up to 250 ms and calls 9^(9^(9^9)) and that number plus 1 equal; mathjs 15.2 does not come back
+ * from that tower; nerdamer 1.1 expands (x+y)^40 (x−y)^40 in 7 s. None reads units, intervals, sets or assignments.
  */
 import type { Question } from "../types.js";
-import { type AnswerKind, canonical, extract } from "./extract.js";
-import { formatNumber, parseQuantity } from "./number.js";
-import { normalizeText } from "./undress.js";
+import { extract } from "./find/extract.js";
+import { grade } from "./grade.js";
+import { answerKind } from "./plain/kind.js";
 
-export { type AnswerKind, canonical, type Extraction, extract, lastBox, type Rule } from "./extract.js";
-export { formatNumber, limits, parseQuantity, type Quantity, type Rational } from "./number.js";
-
-/** The result of comparing two bare answers. "unparsable" is never equal. */
-export interface Verdict {
-  equal: boolean;
-  verdict: "equal" | "different" | "unparsable";
-  /** One line for a person. */
-  reason: string;
-}
-
-/** How a question's answers are read: by letter where it has options, as LaTeX for MATH, else as a number if it is one. */
-export function answerKind(question: Question): AnswerKind {
-  if (question.choices !== null) return "choice";
-  return question.benchmark !== "math" && parseQuantity(question.answer) ? "number" : "math";
-}
-
-/** The kind of a bare reference answer of an unknown benchmark: one letter A–E, else a plain number, else LaTeX. */
-export function inferKind(gold: string): AnswerKind {
-  const text = normalizeText(gold);
-  if (/^\(?[A-E]\)?$/.test(text)) return "choice";
-  const quantity = parseQuantity(gold);
-  return quantity && (quantity.unit === null || quantity.unit === "%") ? "number" : "math";
-}
-
-const shown = (answer: string): string => JSON.stringify(answer.length > 60 ? `${answer.slice(0, 60)}…` : answer);
-
-/**
- * Compares two bare answers. Symmetric in `equal` and `verdict`, and reflexive for every answer that is not blank.
- *
- * Numbers: equal as exact fractions, so 0.5 = 1/2 and 0.333 ≠ 1/3. A per cent sign and units are dropped, since the
- * number benchmarks ask for bare numbers: 25% = 25 ≠ 1/4. "math": the same, but two different units differ.
- */
-export function grade(gold: string, pred: string, kind: AnswerKind): Verdict {
-  const same = (how: string): Verdict => ({ equal: true, verdict: "equal", reason: how });
-  const different = (how: string): Verdict => ({ equal: false, verdict: "different", reason: how });
-  const unparsable = (side: string, answer: string): Verdict => ({
-    equal: false,
-    verdict: "unparsable",
-    reason: `the ${side} ${shown(answer)} is not ${{ number: "a number", choice: "one option", math: "an answer" }[kind]}`,
-  });
-  if (gold.trim() === "") return unparsable("reference", gold);
-  if (pred.trim() === "") return unparsable("prediction", pred);
-  if (kind === "math") {
-    const [a, b] = [parseQuantity(gold), parseQuantity(pred)];
-    if (a && b) {
-      const [x, y] = [formatNumber(a.value), formatNumber(b.value)];
-      if (x !== y) return different(`${shown(x)} and ${shown(y)} are different numbers`);
-      if (a.unit !== null && b.unit !== null && a.unit !== b.unit)
-        return different(`units ${a.unit} and ${b.unit} differ`);
-      return same(`both are ${shown(x)}`);
-    }
-  }
-  const [x, y] = [canonical(gold, kind), canonical(pred, kind)];
-  if (x !== null && y !== null) {
-    return x === y ? same(`both are ${shown(x)}`) : different(`${shown(x)} and ${shown(y)} differ`);
-  }
-  // Not of the kind, yet the same text: the same answer all the same.
-  if (gold === pred || (normalizeText(gold) !== "" && normalizeText(gold) === normalizeText(pred))) {
-    return same("the same text");
-  }
-  return x === null ? unparsable("reference", gold) : unparsable("prediction", pred);
-}
+export type { Rational } from "./algebra/rational.js";
+export { type GradeCase, gradeCase } from "./case.js";
+export { lastBox } from "./find/boxes.js";
+export { type Extraction, extract, findAnswer, type Rule } from "./find/extract.js";
+export { type GradeStep, grade, type Verdict } from "./grade.js";
+export { canonical } from "./meaning/canonical.js";
+export { type AnswerKind, answerKind, inferKind } from "./plain/kind.js";
+export { formatNumber, limits, parseQuantity, type Quantity } from "./plain/number.js";
 
 /**
  * Reads the answer out of a completion and grades it against the question's.
@@ -80,5 +39,8 @@ export function gradeText(question: Question, text: string): { answer: string | 
   const kind = answerKind(question);
   const found = extract(text, kind, question.choices);
   if (!found) return { answer: null, correct: null };
-  return { answer: found.answer, correct: grade(question.answer, found.answer, kind).equal };
+  return {
+    answer: found.answer,
+    correct: grade(question.answer, kind === "math" ? found.text : found.answer, kind).equal,
+  };
 }

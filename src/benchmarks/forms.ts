@@ -119,7 +119,8 @@ function gsmSymbolic(row: Row): Draft {
 function math(row: Row): Draft {
   const question = text(row, "problem");
   const solution = text(row, "solution");
-  const given = row.answer === undefined || row.answer === null ? (lastBox(solution, 0)?.content ?? "") : row.answer;
+  const given =
+    row.answer === undefined || row.answer === null ? (lastBox(solution, 0)?.contents.join(", ") ?? "") : row.answer;
   if (typeof given !== "string") throw new FieldError("answer", `must be a string, received ${shown(given)}`);
   if (given.trim() === "") throw new EmptyAnswer("answer", "is empty and the solution boxes none; leave the row out");
   const id = row.unique_id === undefined ? null : text(row, "unique_id");

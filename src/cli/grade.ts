@@ -3,39 +3,21 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { z } from "zod";
-import { type AnswerKind, canonical, extract, grade, inferKind, type Verdict } from "../answers/index.js";
+import type { GradeCase } from "../answers/case.js";
+import type { Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
+import { guarded } from "./guard.js";
 
 const caseSchema = z.object({
   id: z.string(),
   gold: z.string(),
   pred: z.string(),
   input: z.enum(["raw", "text"]).default("raw"),
-  /** "number", "choice" or "math"; any other word is a label of the file's own and the kind is inferred. */
   kind: z.string().optional(),
-});
+}) satisfies z.ZodType<GradeCase>;
 
-/** One row of a file of cases. */
-export type GradeCase = z.infer<typeof caseSchema>;
-
-const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKind[];
-
-/**
- * Grades one case. `input` "raw": both sides are bare answers. "text": both are texts, from which the answer is extracted
- * first; a reference without any marker is taken as it stands. A `kind` that the reference is not of is ignored: the kind
- * is then inferred from the reference.
- */
-export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
-  const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
-  const kindOf = (answer: string): AnswerKind =>
-    given !== null && canonical(answer, given) !== null ? given : inferKind(answer);
-  if (input === "raw") return grade(gold, pred, kindOf(gold));
-  const reference = extract(gold, given ?? "math")?.answer ?? gold;
-  const asked = kindOf(reference);
-  const found = extract(pred, asked);
-  if (found) return grade(reference, found.answer, asked);
-  return { equal: false, verdict: "unparsable", reason: "no answer is stated in the prediction" };
-}
+/** Milliseconds after which a case is given up; the slowest known take some tens. */
+const limit = 5_000;
 
 /** Parses one line of a file of cases. @throws InputError naming the line and the field */
 export function parseCase(text: string, line: number, file: string): GradeCase {
@@ -55,23 +37,32 @@ export function parseCase(text: string, line: number, file: string): GradeCase {
   );
 }
 
+const givenUp: Verdict = {
+  equal: false,
+  verdict: "unparsable",
+  reason: `unreadable: given up, since it took more than ${limit} ms or too much memory`,
+  step: "unreadable",
+};
+
 /** Grades a file of cases, in order. @throws InputError if the file cannot be read or a line is not a case */
 export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & Verdict> {
   const stream = createReadStream(path, "utf8");
+  const guard = guarded<GradeCase, Verdict>(new URL("./grade-worker.js", import.meta.url), limit);
   let number = 0;
   try {
     for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
       number++;
       if (line.trim() === "") continue;
       const row = parseCase(line, number, path);
-      yield { id: row.id, ...gradeCase(row) };
+      yield { id: row.id, ...((await guard.run(row)) ?? givenUp) };
     }
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === undefined) throw error;
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
     throw new InputError(`cannot read the cases "${path}" (${code}); give --file the path of a JSONL file`);
   } finally {
     stream.destroy();
+    await guard.close();
   }
 }
 
@@ -85,10 +76,10 @@ export function register(program: Command): void {
     .requiredOption("--file <path>", "JSONL file of cases")
     .addHelpText(
       "after",
-      '\nkind is "number", "choice" or "math". Without it, it is inferred from gold: a single letter A-E is a choice,' +
-        "\na bare number or percentage a number, anything else math.",
+      '\nkind is "number", "choice" or "math". Without it, it is inferred: a single letter A-E is a choice, anything' +
+        "\nelse is compared as mathematics.",
     )
     .action(async ({ file }: { file: string }) => {
-      for await (const verdict of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
+      for await (const { step: _, ...verdict } of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
     });
 }

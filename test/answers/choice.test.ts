@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseChoice } from "../../src/answers/choice.js";
+import { parseChoice } from "../../src/answers/plain/choice.js";
 
 const places = ["bank", "library", "book store", "store", "new york"];
 

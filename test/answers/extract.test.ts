@@ -24,6 +24,14 @@ describe("extract a number", () => {
     ["1+1=2, Answer: 2", "2", "answer is"],
     ["Answer \\[\n 9 \n\\]", "9", "answer is"],
     ["72", "72", "bare"],
+    ["Final Answer: 1.234,56", "1234.56", "final answer"],
+    ["Final Answer: 3\u00bd", "3.5", "final answer"],
+    ["Final Answer: \\sqrt{64}", "8", "final answer"],
+    ["Final Answer: 100 (50 + 50)", "100", "final answer"],
+    ["Answer: $(9+1)$", "10", "answer is"],
+    ["He has 3 + 4 = 7 apples. Therefore, he needs 12 more.", "12", "conclusion"],
+    ["So she pays $14. I hope this helps.", "14", "conclusion"],
+    ["about 12 apples", "12", "only one"],
   ])("%j gives %s", (text, expected, rule) => {
     const found = extract(text, "number");
     expect(found).toMatchObject({ answer: expected, rule });
@@ -43,9 +51,25 @@ describe("extract a number", () => {
     ["Final Answer: 1 hour and 30 minutes", "two numbers"],
     ["12 + 7 = 19.", "a line of working that was cut off"],
     ["Final Answer: unknown", "no number"],
+    ["Final Answer: 1,5", "a list, or a decimal"],
+    ["Final Answer: 3:30", "a time"],
+    ["Therefore, we have 5 apples and 6 pears.", "two numbers"],
+    ["Final Answer: 9x", "a product"],
+    ["Final Answer: \\frac{1}{x+2}", "an expression"],
+    ["Final Answer: x_1 + 5y", "an expression"],
+    ["So she has 5 apples.\nThen she buys 7 more apples and", "working goes on behind it"],
+    ["She buys 5 +", "cut off within a sum"],
+    ["Not sure (12).", "a hedge"],
+    ["Therefore, it might be 12.", "a hedge"],
     ["", "nothing"],
   ])("%j gives none: %s", (text) => {
     expect(answer(text)).toBeNull();
+  });
+
+  it("reads numbers in words", () => {
+    expect(answer("Final Answer: eighteen eggs")).toBe("18");
+    expect(answer("Final Answer: one hundred and five")).toBe("105");
+    expect(answer("Final Answer: many")).toBeNull();
   });
 
   it("prefers a final answer to boxes before it, and a box to a hash", () => {
@@ -62,10 +86,42 @@ describe("extract a number", () => {
 describe("extract LaTeX and letters", () => {
   it("reads nested braces, joins neighbouring boxes, drops what a sentence adds", () => {
     expect(answer("$\\boxed{\\frac{\\sqrt{3}}{2}}$.", "math")).toBe("\\frac{\\sqrt{3}}{2}");
-    expect(answer("are \\boxed{1}, \\boxed{2} and \\boxed{3}.", "math")).toBe("1,2,3");
+    expect(answer("are \\boxed{1}, \\boxed{2} and \\boxed{3}.", "math")).toBe("1, 2, 3");
     expect(answer("\\boxed{840}. Let me check.\n\\boxed{840}", "math")).toBe("840");
     expect(answer("Final Answer: $x + 1$. I hope it is correct.", "math")).toBe("x+1");
     expect(answer("Final Answer: 52_8", "math")).toBe("52_8");
+  });
+
+  it("takes boxes together only where they are parts of one answer", () => {
+    expect(answer("$\\boxed{(1,2)}$ \\text{ and } $\\boxed{(3,4)}$", "math")).toBe("(1, 2), (3, 4)");
+    expect(answer("First \\boxed{3}. Then \\boxed{4}", "math")).toBe("4");
+    expect(answer("\\boxed{3} so finally \\boxed{4}", "math")).toBe("4");
+    expect(answer("\\boxed{12x-34}, or \\boxed{-34+12x}", "math")).toBe("12x-34");
+    expect(answer("thus $x=\\boxed 9$", "math")).toBe("9");
+  });
+
+  it.each([
+    ["Final Answer: The final answer is $14 {, }916$. I hope it is correct.", "14916"],
+    ["Final Answer: The volume of $ABCD$ is $120$.", "120"],
+    ["Final Answer: $x \\in (-1, 2)$, where $x$ is real", "(-1, 2)"],
+    ["Final Answer: $5$ and $7$", "5, 7"],
+    ["Final Answer: $28$ percent", "28 %"],
+    ["Final Answer: the function is odd", "odd"],
+    ["Hence $x > 5$ is the solution.", "x>5"],
+    ["We find that $y = 2$.", "2"],
+    ["The sum is $3+4$", "7"],
+    ["$$(1, +\\infty)$$", "(1, \\infty)"],
+    ["W(x)=1", "1"],
+  ])("%j gives %s", (text, expected) => {
+    expect(answer(text, "math")).toBe(expected);
+  });
+
+  it.each([
+    ["Answer $ \n 9 \n $", "a formula does not begin at the end of a line"],
+    ["$1$ or perhaps $2$, we do not know", "several formulas and no conclusion"],
+    ["We try $x=1$. Then $y=2$. It remains to show the rest", "working"],
+  ])("%j gives none: %s", (text) => {
+    expect(answer(text, "math")).toBeNull();
   });
 
   it("reads letters, and options by their words", () => {
@@ -74,6 +130,11 @@ describe("extract LaTeX and letters", () => {
     expect(answer("Final Answer: the library", "choice", ["bank", "library"])).toBe("B");
     expect(answer("Final Answer: A or B", "choice")).toBeNull();
     expect(answer("A person goes there often.", "choice")).toBeNull();
+    expect(answer("The right option is C: library", "choice")).toBe("C");
+    expect(answer("C is the correct answer", "choice")).toBe("C");
+    expect(answer("Thus, B.", "choice")).toBe("B");
+    expect(answer("So the answer is C and not D", "choice")).toBe("C");
+    expect(answer("Final Answer: 'C'", "choice")).toBe("C");
   });
 });
 

@@ -4,16 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { gradeCase } from "../../src/answers/case.js";
 import {
   type AnswerKind,
   answerKind,
   canonical,
+  extract,
   grade,
   gradeText,
   inferKind,
   type Verdict,
 } from "../../src/answers/index.js";
-import { gradeCase, gradeFile } from "../../src/cli/grade.js";
+import { gradeFile } from "../../src/cli/grade.js";
 import type { Question } from "../../src/types.js";
 
 const question = (answer: string, extra: Partial<Question> = {}): Question => ({
@@ -46,7 +48,11 @@ describe("grade", () => {
     ["5 cm", "5 m", "math", "different"],
     ["x^2+y^2=9", "9", "math", "different"],
     ["1,2", "1.2", "math", "different"],
-    ["1 2", "12", "math", "different"],
+    ["1 2", "12", "math", "unparsable"],
+    ["p - q", "-q+p", "math", "equal"],
+    ["\\sqrt{961}", "31", "number", "equal"],
+    ["0.28", "28%", "math", "equal"],
+    ["1,22", "1.22", "math", "equal"],
   ])("%j and %j as %s: %s", (gold, pred, kind, verdict) => {
     expect(grade(gold, pred, kind)).toMatchObject({ verdict, equal: verdict === "equal" });
     expect(grade(pred, gold, kind)).toMatchObject({ verdict, equal: verdict === "equal" });
@@ -124,7 +130,10 @@ describe("kinds", () => {
     ["C", "choice"],
     ["\\text{(B)}", "choice"],
     ["1,234", "number"],
-    ["40\\%", "number"],
+    ["40\\%", "math"],
+    ["1/3", "math"],
+    ["(C) Cecile", "choice"],
+    ["A = 5", "math"],
     ["5 cm", "math"],
     ["x", "math"],
     ["F", "math"],
@@ -192,25 +201,31 @@ describe("malt grade", () => {
 const cases = join(process.env.MALT_BENCHMARKS ?? new URL("../../../shared/data", import.meta.url).pathname, "graders");
 
 describe.skipIf(!existsSync(cases))("public grader cases (MALT_BENCHMARKS)", () => {
-  // Floors against regression, just below what was measured (112 of 127 and 387 of 401); sums, roots and prose without a
-  // marker are out of scope. That nothing wrong is called right is a requirement.
   it.each([
-    ["grader-cases.jsonl", 0.88],
-    ["grader-real.jsonl", 0.96],
-  ])(
-    "%s: numbers, fractions, percentages and letters agree, and nothing wrong is called right",
-    async (name, share) => {
-      const rows = (await readFile(join(cases, name), "utf8"))
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line));
-      const numeric = rows.filter(
-        (row) => ["number", "fraction", "percent", "choice"].includes(row.kind) && !row.disputed,
-      );
-      const verdicts = numeric.map((row) => gradeCase(row).equal);
-      const agreed = numeric.filter((row, i) => verdicts[i] === row.expected).length;
-      expect(agreed / numeric.length).toBeGreaterThanOrEqual(share);
-      expect(numeric.filter((row, i) => verdicts[i] && !row.expected).map((row) => row.id)).toEqual([]);
-    },
-  );
+    // Of the two that do not agree, one demands 0.33 = 1/3, the other an asymmetry; see data/graders/README.md.
+    ["grader-cases.jsonl", 0.99, ["c0188"]],
+    ["grader-real.jsonl", 1, []],
+  ])("%s: %d agree, and nothing else that is wrong is called right", async (name, share, contested) => {
+    const rows = (await readFile(join(cases, name), "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+      .filter((row) => !row.disputed);
+    const verdicts = rows.map((row) => gradeCase(row).equal);
+    expect(rows.filter((row, i) => verdicts[i] === row.expected).length / rows.length).toBeGreaterThanOrEqual(share);
+    expect(rows.filter((row, i) => verdicts[i] && !row.expected).map((row) => row.id)).toEqual(contested);
+  });
+
+  it("extract-cases.jsonl: every answer is found, and where none is stated none is", async () => {
+    const rows = (await readFile(join(cases, "extract-cases.jsonl"), "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { id: string; text: string; answer_kind: string; expected: string | null });
+    const wrong = rows.filter(({ text, answer_kind, expected }) => {
+      const kind = ({ numeric: "number", choice: "choice", latex: "math" } as const)[answer_kind]!;
+      const found = extract(text, kind);
+      return expected === null ? found !== null : !found || !grade(expected, found.text, kind).equal;
+    });
+    expect(wrong).toEqual([]);
+  });
 });

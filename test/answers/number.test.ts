@@ -55,6 +55,17 @@ describe("parseQuantity", () => {
     ["10km", "10 km"],
     ["90^\\circ", "90 degrees"],
     ["18 apples.", "18 apples"],
+    ["eighteen", "18"],
+    ["Twenty-five dollars", "25 dollars"],
+    ["one hundred and five", "105"],
+    ["two thousand three hundred", "2300"],
+    ["two thirds", "2/3"],
+    ["a million", "1000000"],
+    ["0,125", "0.125"],
+    ["1.234.567", "1234567"],
+    ["1.234,5", "1234.5"],
+    ["1 234 567,5", "1234567.5"],
+    ["2,74 \u20ac", "2.74"],
   ])("reads %s as %s", (text, expected) => {
     expect(read(text)).toBe(expected);
   });
@@ -85,6 +96,11 @@ describe("parseQuantity", () => {
     ["x^2 + y^2 = 9", "an equation"],
     ["AZYUK2A", "a word"],
     ["Infinity", "no number"],
+    ["five twenty", "no number in words"],
+    ["hundred", "a scale without a number"],
+    ["seven or eight", "two answers"],
+    ["(0.125,0.5)", "a pair, whatever its digits"],
+    ["none", "a word that begins like one"],
     ["0x10", "no decimal"],
   ])("does not read %s: %s", (text) => {
     expect(read(text)).toBeNull();

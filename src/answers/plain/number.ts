@@ -3,16 +3,12 @@
  * floating point, no evaluation of expressions. Pure.
  *
  * Read: signs, currency, thousands separators (`1,234`, `1{,}234`, `1\,234`), decimals, fractions (`3/4`, `\frac34`,
- * `6 \div 5`), mixed numbers, scientific notation, `million` and its kin, a trailing unit or per cent sign.
+ * `6 \div 5`), mixed numbers, scientific notation, `million` and its kin, words, a trailing unit or per cent sign.
  * Not read, on purpose: sums, roots, lists, ranges, other bases, a decimal comma (`1,2` may be a list).
  */
+import { multiply, divide as quotient, type Rational, rational } from "../algebra/rational.js";
 import { undress } from "./undress.js";
-
-/** An exact fraction in lowest terms, `denominator` ≥ 1. */
-export interface Rational {
-  numerator: bigint;
-  denominator: bigint;
-}
+import { readWords } from "./words.js";
 
 /** A number and what it counts. */
 export interface Quantity {
@@ -39,21 +35,13 @@ const shortUnits = new Set(
   ),
 );
 /** Words that continue an expression rather than name a unit. */
-const notUnits = new Set("pi and or to plus minus times over sqrt sin cos tan log not than".split(" "));
+const notUnits = new Set(
+  "pi and or to plus minus times over sqrt sin cos tan log not than hundred thousand million billion trillion".split(
+    " ",
+  ),
+);
 
-const gcd = (a: bigint, b: bigint): bigint => {
-  let [x, y] = [a < 0n ? -a : a, b < 0n ? -b : b];
-  while (y !== 0n) [x, y] = [y, x % y];
-  return x;
-};
-
-const rational = (n: bigint, d: bigint): Rational => {
-  const g = gcd(n, d) || 1n;
-  return d < 0n ? { numerator: -n / g, denominator: -d / g } : { numerator: n / g, denominator: d / g };
-};
-
-const divide = (a: Rational, b: Rational): Rational | null =>
-  b.numerator === 0n ? null : rational(a.numerator * b.denominator, a.denominator * b.numerator);
+const divide = (a: Rational, b: Rational): Rational | null => (b.numerator === 0n ? null : quotient(a, b));
 
 /** A number that begins at an offset of a text, and the offset behind it. */
 export interface NumberAt {
@@ -154,11 +142,7 @@ export function readNumber(text: string, at = 0): NumberAt | null {
   const base = readSigned(text, at, (t, i) => readMixed(t, i) ?? readFrac(t, i) ?? readSlash(t, i) ?? readAtom(t, i));
   const scale = base && readScale(text, base.end);
   if (!base || !scale) return base;
-  const value = rational(
-    base.value.numerator * scale.value.numerator,
-    base.value.denominator * scale.value.denominator,
-  );
-  return { value, end: scale.end };
+  return { value: multiply(base.value, scale.value), end: scale.end };
 }
 
 /** What follows a number: "" for nothing, a unit, or null where it is not a unit, so that the whole is no number. */
@@ -195,8 +179,7 @@ export function parseQuantity(text: string): Quantity | null {
   const left = plain.slice(0, Math.max(equals, 0));
   if (!/^[a-zA-Z\\_{}() ]*$/.test(left) && !/^[\d.,+\-*/÷×() =≈]*$/.test(left)) return null;
   const side = plain.slice(equals + 1);
-  const found = readNumber(side);
-  const whole = found ?? unwrap(side);
+  const whole = readNumber(side) ?? unwrap(side) ?? readWords(side, 0);
   if (!whole) return null;
   const unit = unitOf(side.slice(whole.end));
   return unit === null ? null : { value: whole.value, unit: unit === "" ? null : unit };

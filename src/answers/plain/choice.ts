@@ -27,7 +27,7 @@ export function parseChoice(phrase: string, choices: readonly string[] | null = 
   const known = letters(choices?.length ?? DEFAULT_CHOICES);
   const named = new Set<string>();
   // "B. library, not A": a rejecting clause names nothing.
-  for (const clause of plain.split(/[,;]|\.(?=\s+\S{2})/)) {
+  for (const clause of plain.split(/[,;]|\.(?=\s+\S{2})|\b(?:and|but)\s+(?=not\b)/)) {
     if (!rejects.test(clause))
       for (const letter of lettersIn(clause, known, clause.trim() === plain)) named.add(letter);
   }
@@ -38,7 +38,7 @@ export function parseChoice(phrase: string, choices: readonly string[] | null = 
 /** Letters that stand in a clause as options: "(B)", "B)", "B.", "B: text", "option c", "so A", or alone. */
 function lettersIn(clause: string, known: string, alone: boolean): string[] {
   const found: string[] = [];
-  for (const match of clause.matchAll(/(?<![\p{L}\d'’-])[a-zA-Z](?![\p{L}\d'’])/gu)) {
+  for (const match of clause.matchAll(/(?<![\p{L}\d’-]|\p{L}')[a-zA-Z](?![\p{L}\d’]|'\p{L})/gu)) {
     const letter = match[0].toUpperCase();
     if (!known.includes(letter)) continue;
     const before = clause.slice(0, match.index);
@@ -55,10 +55,10 @@ function lettersIn(clause: string, known: string, alone: boolean): string[] {
 
 /** An upper-case letter used as a label; "A" before a word in lower case is the article. */
 function standsAsLabel(before: string, after: string, letter: string): boolean {
-  if (/^[\s*"']*(?:[).:\]]|$)/.test(after)) return true;
+  if (/^[\s*"'’”]*(?:[).:\]]|$)/.test(after)) return true;
   if (/^\s*(?:\/|\bor\b|\band\b|&)/i.test(after) || /(?:\/|\bor|\band|&)\s*$/i.test(before)) return true;
   const leads = /^[\W_]*$/.test(before);
-  if (leads && /^\s*(?:[-–—]|because\b|since\b)/.test(after)) return true;
+  if (leads && /^\s*(?:[-–—]|because\b|since\b|is (?:the )?(?:correct|right|best|most)\b)/.test(after)) return true;
   return leads && letter !== "A" && letter !== "I" && /^\s/.test(after);
 }
 

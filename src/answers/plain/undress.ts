@@ -6,20 +6,57 @@
 const fonts = "text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname|boxed|fbox|emph|rm|bf";
 const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
 
+/**
+ * Decimal commas as points, and points between thousands away, where nothing else can be meant: `0,125`, `1.234,56`,
+ * `1.234.567`, `1 234,5`, `2,74 €`. `1,5` may be a list and stays.
+ */
+export function decimalPoint(text: string): string {
+  if (!/\d[., ]\d/.test(text)) return text;
+  const number = /^([-+\s$€£]*)(\d[\d., ]*\d)([\s$€£.]*)$/.exec(text);
+  // Dollars on both sides are math delimiters, and "$1,50$" a list.
+  if (number) return number[1]! + plainNumber(number[2]!, /[€£]|^[^$]*\s\$/.test(text)) + number[3]!;
+  return text.replace(/(?<![\d.,])(\d+),(\d{1,2})(?=\s+\$|\s*[€£])/g, "$1.$2");
+}
+
+/** Digits with points, commas and blanks between them. */
+function plainNumber(text: string, isMoney: boolean): string {
+  const join = (whole: string, rest: string | undefined): string =>
+    whole.replace(/[. ]/g, "") + (rest === undefined ? "" : `.${rest}`);
+  const decimal = /^(0),(\d{3,})$/.exec(text) ?? (isMoney ? /^(\d+),(\d{1,2})$/.exec(text) : null);
+  const grouped =
+    /^([1-9]\d{0,2}(?: \d{3})+)(?:[.,](\d+))?$/.exec(text) ??
+    /^([1-9]\d{0,2}(?:\.\d{3})+),(\d+)$/.exec(text) ??
+    /^([1-9]\d{0,2}(?:\.\d{3}){2,})$/.exec(text);
+  const found = decimal ?? grouped;
+  return found ? join(found[1]!, found[2]) : text;
+}
+
+/** Fractions of one sign. */
+export const vulgar: Readonly<Record<string, string>> = {
+  "½": "1/2",
+  "⅓": "1/3",
+  "⅔": "2/3",
+  "¼": "1/4",
+  "¾": "3/4",
+  "⅕": "1/5",
+  "⅛": "1/8",
+};
+
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
 export function undress(text: string): string {
   return (
-    text
+    decimalPoint(text)
       .replace(/[−–﹣－]/g, "-")
       .replace(/[\u00a0\u2009\u202f]/g, " ")
-      .replace(/,\\! ?(?=\d{3})/g, ",")
+      .replace(/[½⅓⅔¼¾⅕⅛]/g, (sign) => ` ${vulgar[sign]}`)
+      .replace(/,\\! ?(?=\d{3})|\s?\{\s?,\s?\}\s?(?=\d{3})/g, ",")
       .replace(/\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\!|\\[()[\]]/g, "")
       .replace(/\\[dtc]frac(?![a-z])/g, "\\frac")
       .replace(/\\(?:approx|simeq)(?![a-z])/g, "≈")
       .replace(/\\?[$€£¥₹]/g, "")
       // A thin space between digit groups is a thousands separator; every other LaTeX space separates.
       .replace(/(\d)\\,(?=\d{3}(?!\d))/g, "$1,")
-      .replace(/\\[,;: ]|~|\\q?quad(?![a-z])/g, " ")
+      .replace(/(?<!\\)\\[,;: ]|~|\\q?quad(?![a-z])/g, " ")
       .replace(fontCommand, " ")
       .replace(/^[\s*_`]+/, "")
       .trim()

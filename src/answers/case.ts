@@ -1,0 +1,41 @@
+/** Grades two answers of which nothing is known but their texts, as `malt grade` does with a line of a file. Pure. */
+
+import { findAnswer } from "./find/extract.js";
+import { grade, type Verdict } from "./grade.js";
+import { canonical } from "./meaning/canonical.js";
+import { type AnswerKind, inferKind } from "./plain/kind.js";
+
+/** One row of a file of cases. */
+export interface GradeCase {
+  id: string;
+  gold: string;
+  pred: string;
+  input: "raw" | "text";
+  /** "number", "choice" or "math"; any other word is a label of the file's own and the kind is inferred. */
+  kind?: string | undefined;
+}
+
+const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKind[];
+
+/**
+ * Grades one case. `input` "raw": both sides are bare answers. "text": both are texts, from which the answer is extracted
+ * first; a reference without any marker is taken as it stands. A `kind` says how answers are looked for in texts, where the
+ * reference is of that kind; numbers are compared as mathematics, since √961 and 31 are the same answer.
+ */
+export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
+  if (input === "raw") return compare(gold, pred);
+  const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
+  const reference = findAnswer(gold, given ?? "math")?.text ?? gold;
+  const asked = given !== null && canonical(reference, given) !== null ? given : inferKind(reference);
+  // A number may be stated as a formula.
+  const found = findAnswer(pred, asked) ?? (asked === "number" ? findAnswer(pred, "math") : null);
+  if (found) return asked === "choice" ? grade(reference, found.text, asked) : compare(reference, found.text);
+  const reason = "unreadable: no answer is stated in the prediction";
+  return { equal: false, verdict: "unparsable", reason, step: "unreadable" };
+}
+
+const compare = (a: string, b: string): Verdict => grade(a, b, isChoice(a, b) || isChoice(b, a) ? "choice" : "math");
+
+/** Whether an answer is a choice and the other one could be; looked at from both sides, so that the verdict is symmetric. */
+const isChoice = (a: string, b: string): boolean =>
+  a.length < 200 && inferKind(a) === "choice" && canonical(b, "choice") !== null;

@@ -1,0 +1,196 @@
+/**
+ * Finds the answer that a completion states. Rules in order, the first that applies decides: the last
+ * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X", a
+ * completion that is nothing but an answer, a last sentence that concludes, and a single line with one number or formula.
+ * Within a rule the last one counts, because a model may correct itself, and there is no way back: where the last one
+ * cannot be read, there is no answer. Linear in the length. Pure.
+ */
+
+import { canonical } from "../meaning/canonical.js";
+import { parseChoice } from "../plain/choice.js";
+import type { AnswerKind } from "../plain/kind.js";
+import { parseQuantity } from "../plain/number.js";
+import { undress } from "../plain/undress.js";
+import { type Box, lastBox } from "./boxes.js";
+import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
+
+/** Which rule found an answer. */
+export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | "conclusion" | "only one";
+
+/** An answer found in a text. */
+export interface Extraction {
+  /** Canonical form: equal strings are equal answers. */
+  answer: string;
+  /** The answer as it is written, for `grade`. */
+  text: string;
+  /** Offsets [start, end) of the phrase it was read from. */
+  span: [start: number, end: number];
+  rule: Rule;
+}
+
+/** Text beyond this many characters is not searched. */
+const maxText = 1_000_000;
+/** A single line up to this length may state an answer without any marker. */
+const maxLine = 160;
+
+/**
+ * Finds the answer a completion states.
+ * @param choices option texts of a multiple-choice question, so that an option may be named by its own words
+ * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
+ */
+export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
+  const found = findAnswer(text, kind, choices);
+  const answer = found && canonical(found.text, kind, choices);
+  return found && answer !== null ? { answer, ...found } : null;
+}
+
+/** The same without the canonical form, for callers that compare the answer as it is written. */
+export function findAnswer(
+  text: string,
+  kind: AnswerKind,
+  choices: readonly string[] | null = null,
+): Omit<Extraction, "answer"> | null {
+  if (text.length > maxText) return null;
+  const own = text.slice(0, ownLength(text));
+  const found = marked(own, kind) ?? unmarked(own, kind);
+  if (!found) return null;
+  const answer = found.content ?? bareAnswer(own.slice(found.start, found.end), kind, choices);
+  if (answer === null || undress(answer) === "") return null;
+  if (kind !== "math" && canonical(answer, kind, choices) === null) return null;
+  return { text: answer, span: [found.start, found.end], rule: found.rule };
+}
+
+interface Located {
+  start: number;
+  end: number;
+  rule: Rule;
+  /** The answer's text where it is not simply the span: the contents of boxes. */
+  content?: string;
+}
+
+/** The answer in a phrase: the whole of it where that is one, else what its sentence states. */
+function bareAnswer(phrase: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
+  if (kind === "choice") return phrase;
+  if (kind === "math") return stated(phrase, kind);
+  // "100 (50 + 50)" is 100 with an aside, so a sentence is looked for before anything is multiplied out.
+  if (parseQuantity(phrase) !== null) return phrase;
+  return stated(phrase, kind) ?? (canonical(phrase, kind, choices) === null ? null : phrase);
+}
+
+/** Ends the completion where another speaker or the next few-shot question begins. */
+function ownLength(text: string): number {
+  // A whole token: "0<|y+2|<5" is mathematics.
+  const special = text.search(/<\|[a-z_][a-z0-9_]{1,40}\|>|<\/s>|<eos>|<end_of_turn>/i);
+  const limit = special < 0 ? text.length : special;
+  const first = /^[\s*_#>]*final answer/im.exec(text);
+  if (!first) return limit;
+  const next = /^(?:question|problem)(?: \d{1,4})?:/gim;
+  next.lastIndex = first.index + first[0].length;
+  return Math.min(limit, next.exec(text)?.index ?? limit);
+}
+
+/** Boxes that hold the same in other words, as "12x − 34, or −34 + 12x", are one. */
+function boxed({ start, end, contents }: Box, kind: AnswerKind): Located {
+  const forms = new Set(
+    contents.length > 1 ? contents.map((content) => canonical(content, kind) ?? content) : contents,
+  );
+  return { start, end, content: forms.size > 1 ? contents.join(", ") : contents.at(-1)!, rule: "boxed" };
+}
+
+/** Words that announce an answer; an option may also be called so. */
+const answerIs = /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
+const optionIs = /\b(?:answer|option|choice)(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
+
+/** What a marker points to. */
+function marked(text: string, kind: AnswerKind): Located | null {
+  const marker = lastMatch(text, /final answer(?:[*_]{0,3}:| is\b| ?[*_#]{0,3}[ \t]*(?=\n|$))/gi);
+  if (marker) {
+    const box = lastBox(text, marker.index);
+    return box ? boxed(box, kind) : payload(text, marker.index + marker[0].length, "final answer");
+  }
+  const box = lastBox(text, 0);
+  if (box) return boxed(box, kind);
+  const hashes = text.lastIndexOf("#### ");
+  if (hashes >= 0) return payload(text, hashes + 5, "hashes");
+  const phrase = lastMatch(text, kind === "choice" ? optionIs : answerIs);
+  return phrase && payload(text, phrase.index + phrase[0].length, "answer is");
+}
+
+const lastMatch = (text: string, pattern: RegExp): RegExpExecArray | null => {
+  let last: RegExpExecArray | null = null;
+  pattern.lastIndex = 0;
+  for (let match = pattern.exec(text); match; match = pattern.exec(text)) last = match;
+  return last;
+};
+
+/** The rest of the marker's line, or the next line that is not blank; decoration is no content. */
+function payload(text: string, from: number, rule: Rule): Located {
+  let start = from;
+  while (start < text.length && " \t\r\n*_#:>`".includes(text[start]!)) start++;
+  // Displayed mathematics may run over several lines.
+  const closer = text.startsWith("\\[", start) ? "\\]" : text.startsWith("$$", start) ? "$$" : "\n";
+  const stop = text.indexOf(closer, start + 2);
+  const [first, end] = trimmed(text, start, stop < 0 ? text.length : closer === "\n" ? stop : stop + 2);
+  return { start: first, end, rule };
+}
+
+function trimmed(text: string, from: number, to: number): [number, number] {
+  let [start, end] = [from, to];
+  while (start < end && " \t\r\n*_`".includes(text[start]!)) start++;
+  while (end > start && " \t\r\n*_`".includes(text[end - 1]!)) end--;
+  return [start, end];
+}
+
+/** An answer without a marker. */
+function unmarked(text: string, kind: AnswerKind): Located | null {
+  const [start, end] = trimmed(text, 0, text.length);
+  const all = text.slice(start, end);
+  if (kind === "choice") return isBareChoice(all) ? { start, end, rule: "bare" } : concluding(text, end, kind);
+  if (isBare(all, kind)) return { start, end, rule: "bare", content: all };
+  const conclusion = concluding(text, end, kind);
+  if (conclusion) return conclusion;
+  return end - start <= maxLine && !all.includes("\n") && namesOne(all) ? { start, end, rule: "only one" } : null;
+}
+
+/** A line that begins with its letter: `B`, `(B) library`, `B is correct`. */
+function isBareChoice(line: string): boolean {
+  if (line.length > maxLine || line.includes("\n")) return false;
+  if (/^[({"'[]*[A-Za-z](?:[})\].:"']|$)/.test(undress(line))) return true;
+  return /^\W*[A-Z]\W+(?:\p{Lu}|is\b)/u.test(line) && parseChoice(line) !== null;
+}
+
+/** A last sentence that begins with "Therefore" or the like; only a remark without numbers may follow it. */
+function concluding(text: string, end: number, kind: AnswerKind): Located | null {
+  let opening: RegExpExecArray | null = null;
+  const words = /\b(?:(?:Therefore|Thus|Hence|Consequently|So)\b,?|[Ww]e (?:find|conclude) that\b)/g;
+  for (let match = words.exec(text); match; match = words.exec(text)) {
+    // "So" has other uses inside a sentence.
+    if (
+      !match[0].startsWith("So") ||
+      /^$|[.!?]\s{1,3}$|\n\s{0,3}$/.test(text.slice(Math.max(0, match.index - 4), match.index))
+    )
+      opening = match;
+  }
+  if (!opening) return null;
+  const start = opening.index + opening[0].length;
+  const sentence = firstSentence(text.slice(start, Math.min(end, start + 1_000)));
+  const stop = start + sentence.length;
+  const isFinished = /[.!]/.test(text[stop] ?? "");
+  if (!isFinished || /[\d$\\]/.test(text.slice(stop, end))) return null;
+  if (kind === "choice" ? parseChoice(sentence) === null : !namesOne(sentence)) return null;
+  const [from, to] = trimmed(text, start, stop);
+  return { start: from, end: to, rule: "conclusion" };
+}
+
+/** A sentence with one of these words states nothing. */
+const hedges =
+  /\b(?:not|never|cannot|unsure|unclear|maybe|perhaps|possibly|might|may|could|guess|unknown|if|suppose|assume)\b|n['’]t\b/i;
+
+/** Whether a sentence states one formula, or no formula and one number. */
+function namesOne(sentence: string): boolean {
+  if (hedges.test(sentence)) return false;
+  const spans = formulas(sentence);
+  if (spans.length > 0) return spans.length === 1;
+  const plain = undress(sentence);
+  return new Set(numbersIn(plain).map(({ value }) => value)).size === 1 && !/\d\s*[-+*/×÷^=]\s*$/.test(plain);
+}

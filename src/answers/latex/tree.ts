@@ -1,0 +1,108 @@
+/** What an answer's notation says, before any mathematics is done with it. Types and their smallest helpers. Pure. */
+import { integer, type Rational } from "../algebra/rational.js";
+
+/** How items of a list are joined: `1, 2`; `x < 1 or x > 2`. */
+export type Joint = "," | "or";
+/** Brackets of a list; "" for a bare one, "{" for a set, "<" for ⟨ ⟩. */
+export type Bracket = "" | "(" | "[" | "{" | "<" | ")" | "]";
+
+export type Tree =
+  /** `places`: decimals as written, 0 for `8.`; null without a decimal point. */
+  | { type: "number"; value: Rational; places: number | null }
+  /** An integer or decimal with more digits than are computed with, in canonical spelling. */
+  | { type: "digits"; text: string }
+  | { type: "symbol"; name: string }
+  | { type: "infinity" }
+  | { type: "sum"; terms: Tree[] }
+  | { type: "product"; factors: Tree[] }
+  /** `mixed`: an integer that stands directly in front is added, as in 1½. */
+  | { type: "quotient"; above: Tree; below: Tree; mixed: boolean }
+  | { type: "power"; base: Tree; exponent: Tree }
+  | { type: "root"; radicand: Tree; index: number }
+  /** ±, or ∓ where `flipped`. */
+  | { type: "plusminus"; value: Tree; flipped: boolean }
+  /** sin, log, abs, factorial, sum, … and functions without a meaning of their own, such as f. */
+  | { type: "call"; name: string; args: Tree[] }
+  | { type: "quantity"; value: Tree; unit: string }
+  | { type: "based"; digits: string; base: number }
+  | { type: "list"; open: Bracket; close: Bracket; items: Tree[]; joint: Joint }
+  | { type: "relation"; sides: Tree[]; signs: string[] }
+  | { type: "union"; parts: Tree[] }
+  | { type: "difference"; from: Tree; without: Tree }
+  | { type: "reals" }
+  | { type: "ratio"; parts: Tree[] }
+  | { type: "matrix"; rows: Tree[][] }
+  | { type: "text"; words: string };
+
+export const numberTree = (n: number | bigint): Tree => ({ type: "number", value: integer(n), places: null });
+
+/** −tree; the sign becomes part of a plain number, so that −3.89 is still a decimal. */
+export function negated(tree: Tree): Tree {
+  if (tree.type === "number") {
+    const { numerator, denominator } = tree.value;
+    return { ...tree, value: { numerator: -numerator, denominator } };
+  }
+  if (tree.type === "based") {
+    return { ...tree, digits: tree.digits.startsWith("-") ? tree.digits.slice(1) : `-${tree.digits}` };
+  }
+  if (tree.type === "quantity") return { ...tree, value: negated(tree.value) };
+  return { type: "product", factors: [numberTree(-1), tree] };
+}
+
+/** Whether a tree names something that may stand in front of "=" without being part of the answer: x, AB, f(x), (p, q). */
+export function isName(tree: Tree): boolean {
+  switch (tree.type) {
+    case "symbol":
+      return tree.name !== "i" && tree.name !== "pi";
+    case "text":
+      return true;
+    case "call":
+      return !/^(?:abs|ln|log|exp|factorial|floor|ceil|norm)$/.test(tree.name);
+    case "list":
+      return tree.open === "(" && tree.close === ")" && tree.items.every(isName);
+    case "ratio":
+      return tree.parts.every(isName);
+    case "quotient":
+      return isName(tree.above) && isName(tree.below);
+    case "product":
+      // AB and m∠A are names of one thing; xy is a product of two.
+      return (
+        tree.factors.every(
+          (f) => f.type === "symbol" && (/^\p{Lu}/u.test(f.name) || (f.name === "m" && tree.factors.length === 2)),
+        ) || tree.factors.some((f) => f.type === "symbol" && f.name.startsWith("∠"))
+      );
+    default:
+      return false;
+  }
+}
+
+/** Follows ± with one sign and ∓ with the other. */
+export function choose(tree: Tree, plus: boolean): Tree {
+  const each = (trees: Tree[]): Tree[] => trees.map((t) => choose(t, plus));
+  switch (tree.type) {
+    case "plusminus": {
+      const value = choose(tree.value, plus);
+      return tree.flipped === plus ? negated(value) : value;
+    }
+    case "sum":
+      return { type: "sum", terms: each(tree.terms) };
+    case "product":
+      return { type: "product", factors: each(tree.factors) };
+    case "quotient":
+      return { ...tree, above: choose(tree.above, plus), below: choose(tree.below, plus) };
+    case "power":
+      return { type: "power", base: choose(tree.base, plus), exponent: choose(tree.exponent, plus) };
+    case "root":
+      return { ...tree, radicand: choose(tree.radicand, plus) };
+    case "call":
+      return { ...tree, args: each(tree.args) };
+    case "quantity":
+      return { ...tree, value: choose(tree.value, plus) };
+    case "list":
+      return { ...tree, items: each(tree.items) };
+    case "relation":
+      return { ...tree, sides: each(tree.sides) };
+    default:
+      return tree;
+  }
+}
