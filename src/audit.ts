@@ -14,7 +14,7 @@ import { answerKind } from "./answers/plain/kind.js";
 import { undress } from "./answers/plain/undress.js";
 import { InputError } from "./errors.js";
 import { parseLine } from "./jsonl.js";
-import { pairSiblings } from "./pairs.js";
+import { pairSiblings, siblingsOf } from "./pairs.js";
 import { type Grade, scoreTrees } from "./score.js";
 import { python, root } from "./train/base.js";
 import type { Node, Question, Role } from "./types.js";
@@ -259,11 +259,5 @@ export function movement(before: readonly Node[], after: readonly Node[]): Movem
 }
 
 /** Preference pairs among nodes of one role. */
-function pairs(nodes: readonly Node[]): number {
-  const states = new Map<string, Node[]>();
-  for (const node of nodes) {
-    const state = `${node.question_id}\n${node.parent_id ?? ""}`;
-    states.set(state, [...(states.get(state) ?? []), node]);
-  }
-  return [...states.values()].reduce((total, siblings) => total + pairSiblings(siblings).length, 0);
-}
+const pairs = (nodes: readonly Node[]): number =>
+  siblingsOf(nodes).reduce((total, siblings) => total + pairSiblings(siblings).length, 0);
