@@ -13,7 +13,7 @@ import { type GradeCase, grade, gradeCase, gradeText, parseQuantity } from "./an
 import { answerKind } from "./answers/plain/kind.js";
 import { undress } from "./answers/plain/undress.js";
 import { InputError } from "./errors.js";
-import { parseLine } from "./jsonl.js";
+import { parseLine } from "./json.js";
 import { pairSiblings, siblingsOf } from "./pairs.js";
 import { type Grade, scoreTrees } from "./score.js";
 import { python, root } from "./train/base.js";

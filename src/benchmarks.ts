@@ -12,7 +12,7 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import { download } from "./benchmarks/download.js";
 import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type Row } from "./benchmarks/forms.js";
 import { InputError } from "./errors.js";
-import { notJson } from "./jsonl.js";
+import { notJson } from "./json.js";
 import type { Question, Split } from "./types.js";
 
 export { fileSha256 } from "./benchmarks/download.js";

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { GradeCase } from "../answers/case.js";
 import type { Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
-import { parseLine } from "../jsonl.js";
+import { parseLine } from "../json.js";
 import { guarded } from "./guard.js";
 
 const caseSchema = z.object({

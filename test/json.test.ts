@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import { InputError } from "../src/errors.js";
-import { parseLine } from "../src/jsonl.js";
+import { parseLine } from "../src/json.js";
 
 const shape = z.object({
   id: z.string(),

@@ -1,6 +1,6 @@
 /**
- * Lines of JSONL files that people write: what is wrong with one is said with its place and field. Pure. The journal,
- * which may end in half a line, has its own reader.
+ * JSON as this project reads and writes it: texts that are equal where the values are, and what is wrong with a line that
+ * a person wrote, with its place and field. Pure. The journal, which may end in half a line, has its own reader.
  */
 import type * as z from "zod";
 import { InputError } from "./errors.js";
@@ -29,4 +29,19 @@ export function parseLine<Row>(line: string, at: string, shape: z.ZodType<Row>, 
 export function notJson(at: string, cause: Error): InputError {
   const why = cause.message.replace(/\s+/g, " ").slice(0, 160);
   return new InputError(`${at}: not valid JSON (${why}); write one object per line`);
+}
+
+/** A JSON text, or undefined where it is not one: for what is checked against a shape next. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** JSON.stringify replacer: objects with sorted keys, so that equal things have equal text. */
+export function sorted(_key: string, value: unknown): unknown {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
