@@ -209,6 +209,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
       const tokens = said.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
       outcome = { tokens, retries: Math.max(...said.map((each) => each.retries)) };
+      hope.succeeded();
       progress.session.requests++;
       progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
       progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
