@@ -16,7 +16,7 @@ import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./tre
 import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "./types.js";
 
 export { AdaptiveLimit, fixedLimit, type Limit } from "./tree/limit.js";
-export { childId, nodeKey, requestSeed, statesPerTree } from "./tree/state.js";
+export { childId, nodeKey, requestSeed, type Setting, statesPerTree } from "./tree/state.js";
 
 /** What has become of the requests of a run. Always asked = ok + failed + pending. */
 export interface Counts {
