@@ -197,7 +197,10 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const ask = async ({ state, branch }: Job) => {
     const { request } = state;
     const first = branch ?? 0;
-    const streams = mode === "streamed" && request.n > 1 && state.turns.length + 1 < roles.length;
+    // A stream says the length of the prompt with the choice that ends last. Where one of them stands already, that may
+    // be the one, and nobody would have it; so what was cut off is asked again for a whole answer.
+    const isNew = state.entries.every((entry) => entry === undefined);
+    const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
     const kept: Promise<void>[] = [];
     const arrived = (choice: number, completion: Completion) => {
       kept[choice] ??= keep(state, first + choice, completion).then(pump);
