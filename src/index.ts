@@ -15,7 +15,7 @@ export { type Judge, type LlmJudgeOptions, llmJudge, ownAnswer, type Reading } f
 export { drawSubset, type Evaluated, type EvaluateOptions, evaluateRun } from "./evaluate.js";
 export * from "./figures.js";
 export { interruption } from "./interruption.js";
-export { type Journal, openJournal, openKept, readJournal } from "./journal.js";
+export { type Journal, type Kept, openJournal, openKept, readJournal } from "./journal.js";
 export * from "./pairs.js";
 export * from "./pipeline.js";
 export type { Load } from "./policy/load.js";
