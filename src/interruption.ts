@@ -14,6 +14,15 @@ export function interruption(): { signal: AbortSignal; off(): void } {
   const controller = new AbortController();
   const interrupt = () =>
     controller.abort(new RunError("interrupted; what had finished is kept, run the same command again to go on"));
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  return { signal: controller.signal, off: () => void process.off("SIGINT", interrupt).off("SIGTERM", interrupt) };
+  // Not at once: a notebook's kernel runs the first part of a cell, up to its first `await`, in a mode in which Node.js
+  // gives SIGINT back to the system when it ends, so that a listener added in it would cost the kernel its life.
+  let isOff = false;
+  queueMicrotask(() => {
+    if (!isOff) process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  });
+  const off = () => {
+    isOff = true;
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  };
+  return { signal: controller.signal, off };
 }

@@ -114,8 +114,10 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
 
   const before = await findManifest(dir);
   if (before) requireSame(before, wanted);
-  if (before && before.counts.ok === before.counts.asked)
-    return { dir, manifest: before, wasComplete: true, session: { ...noSession, seconds: 0 }, damaged: 0 };
+  const complete = before && before.counts.ok === before.counts.asked ? before : null;
+  const found = complete && (await survey(dir));
+  if (complete && found!.damaged === 0 && found!.completions >= complete.counts.completions)
+    return { dir, manifest: complete, wasComplete: true, session: { ...noSession, seconds: 0 }, damaged: 0 };
   const { models, owner, build } = await server.server();
   requireModel(model, models, baseURL);
 
@@ -161,7 +163,8 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     }
     const seconds = (performance.now() - began) / 1000;
     const wasComplete = latest.ok === latest.asked && session.requests === 0;
-    return { dir, manifest: await record(), wasComplete, session: { ...session, seconds }, damaged: journal.damaged };
+    const damaged = journal.damaged + (found?.damaged ?? 0);
+    return { dir, manifest: await record(), wasComplete, session: { ...session, seconds }, damaged };
   } finally {
     await journal.close();
   }
@@ -174,6 +177,13 @@ const noSession: Progress["session"] = {
   cached_tokens: 0,
   completion_tokens: 0,
 };
+
+/** What the journal has, which may be less than run.json counts: lines may have been damaged since. */
+async function survey(dir: string): Promise<{ damaged: number; completions: number }> {
+  const journal = await openJournal(dir);
+  await journal.close();
+  return journal;
+}
 
 /** What all calls together have used. */
 function sum(before: Manifest["usage"], { requests, completions: _, ...tokens }: Progress["session"]) {

@@ -158,7 +158,9 @@ function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, p
   if (wasComplete) return `run "${manifest.run}" is complete, nothing was asked: ${holds}, in ${dir}`;
   const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
   const aside =
-    damaged > 0 ? `${damaged} damaged journal lines set aside in journal/damaged.txt and asked for again; ` : "";
+    damaged > 0
+      ? `${damaged} damaged journal ${damaged === 1 ? "line" : "lines"} set aside in journal/damaged.txt and asked for again; `
+      : "";
   const paid = prices ? `, $${cost(session, prices).toFixed(2)}` : "";
   return (
     `${holds}; ${aside}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
 import { exportRun } from "../../src/dataset.js";
@@ -26,6 +26,9 @@ const draw = () => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   return state / 2 ** 32;
 };
+
+/** Entries but for what a stream says once, with whichever choice ends last. */
+const said = (entries: JournalEntry[]) => entries.map(({ prompt_tokens, cached_tokens, ...rest }) => rest);
 
 const dataset = async (at: Workplace, file: string) => {
   await exportRun(folder(at));
@@ -82,8 +85,6 @@ it("20 kills and 5 interruptions at random moments, then the same command: the s
   const repeats = [...watched.asked.values()].reduce((sum, times) => sum + times - 1, 0);
   expect(repeats).toBeGreaterThan(0);
   expect(repeats).toBeLessThanOrEqual(signals.length * 4 * 3);
-  // Prompt tokens are said once per stream, by whichever choice ends last; everything else is the same.
-  const said = (entries: JournalEntry[]) => entries.map(({ prompt_tokens, cached_tokens, ...rest }) => rest);
   expect(said(finished)).toEqual(said(await journal(unbroken)));
   expect((await manifest(broken)).counts).toEqual((await manifest(unbroken)).counts);
   for (const file of ["nodes.parquet", "sft.parquet", "dpo.parquet", "trees.arrow"])
@@ -101,6 +102,28 @@ it("a complete run says so and asks nothing, even of a server that is gone", asy
   expect(again).toMatchObject({ code: 0, errors: [] });
   expect(again.stdout).toContain('run "r" is complete, nothing was asked: 3 questions, 117 completions, 0 failed');
   expect(await journal(at)).toEqual(before);
+});
+
+it("a damaged journal line is set aside, and only its request is asked again; the dataset is the same", async () => {
+  const at = await place();
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  await sample(at, fake.baseURL).ended;
+  const [before, bytes] = [await journal(at), await dataset(at, "nodes.parquet")];
+  const path = join(folder(at), "journal", "completions.jsonl");
+  const lines = (await readFile(path, "utf8")).split("\n");
+  const hit = lines.findIndex((line) => line.includes('"node_id":"g1"'));
+  lines[hit] = lines[hit]!.replace("Final", "Fatal").replace("Considering", "Consideration");
+  await writeFile(path, lines.join("\n"));
+  await expect(exportRun(folder(at))).rejects.toThrow(`line ${hit + 1} is damaged`);
+
+  const { code, stdout } = await sample(at, fake.baseURL).ended;
+  expect(code).toBe(0);
+  expect(stdout).toContain("1 damaged journal line set aside in journal/damaged.txt and asked for again");
+  expect(fake.requests).toHaveLength(39 + 1);
+  expect(await readFile(join(folder(at), "journal", "damaged.txt"), "utf8")).toContain(lines[hit]!);
+  expect(said(await journal(at))).toEqual(said(before));
+  expect((await dataset(at, "nodes.parquet")).equals(bytes)).toBe(true);
 });
 
 it("Ctrl-C ends with one line, and the same command goes on", async () => {
