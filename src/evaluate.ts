@@ -14,7 +14,8 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { lineFile, parquetFrom } from "./dataset/tables.js";
+import { parquetFolder } from "./dataset/parquet.js";
+import { json } from "./dataset/tables.js";
 import { refreshViews } from "./dataset.js";
 import { InputError, RefusedError, RunError, ServerError } from "./errors.js";
 import { type Judge, ownAnswer } from "./evaluate/judge.js";
@@ -277,10 +278,14 @@ async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: 
   try {
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { recursive: true });
-    const file = lineFile(join(staging, "evaluation.ndjson"));
-    for (const row of rows) file.write(row);
-    file.close();
-    await parquetFrom(staging, "evaluation", file.longest());
+    const parquet = await parquetFolder(staging);
+    try {
+      const table = parquet.table("evaluation");
+      for (const row of rows) table.writeJson(json(row));
+      await table.finish();
+    } finally {
+      await parquet.close();
+    }
     await rename(join(staging, "evaluation.parquet"), join(dir, "evaluation.parquet"));
     await refreshViews(dir);
     await writeManifest(dir, { ...(await readManifest(dir)), evaluation });

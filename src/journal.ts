@@ -23,8 +23,6 @@ export type { Kept };
 export interface Journal extends Kept {
   /** Damaged lines that opening set aside in `journal/damaged.txt`; their completions must be asked for again. */
   readonly damaged: number;
-  /** Completions that stood when it was opened. */
-  readonly completions: number;
   /**
    * The completions of a question that stood when the journal was opened and still do, in the order they were written.
    * What is appended after that is not among them.
@@ -66,11 +64,10 @@ export async function openJournal(dir: string): Promise<Journal> {
         files.push(repaired.file);
       }
       const discarded = await readDiscarded(journalFolder(dir), true);
-      const completions = files.reduce((sum, { offsets }) => sum + offsets.length, 0) - discarded.size();
       reader = await readByQuestion(files, discarded);
       handle = await open(journalFile(dir), "a");
       await syncFolder(journalFolder(dir));
-      return { damaged, completions, ...writer({ dir, handle, reader, discarded, unlock }) };
+      return { damaged, completions: reader.completions, ...writer({ dir, handle, reader, discarded, unlock }) };
     } catch (error) {
       await reader?.close();
       await handle?.close();

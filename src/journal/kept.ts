@@ -34,6 +34,8 @@ export async function scan(path: string, onDamaged: (line: Line) => void): Promi
 
 /** Entries by question. */
 export interface Kept {
+  /** Completions that stood when it was opened; of two with one key both count. */
+  readonly completions: number;
   /**
    * The entries of a question that stand, in the order they were written; of two with one key the first.
    * @throws RunError if they cannot be read any more
@@ -68,6 +70,7 @@ export async function readByQuestion(files: readonly ScannedFile[], discarded: D
   };
 
   return {
+    completions: files.reduce((sum, { offsets }) => sum + offsets.length, 0) - discarded.size(),
     close,
     async kept(questionId) {
       const entries = new Map<string, JournalEntry>();

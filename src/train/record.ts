@@ -183,7 +183,7 @@ async function writeMetrics(dir: string, stages: readonly TrainedStage[]): Promi
   const source = `${target}.${process.pid}.ndjson`;
   const lines = lineFile(source);
   for (const stage of stages) for (const row of await loggedSteps(stage)) lines.write(row);
-  lines.close();
+  lines.finish();
   const database = await DuckDBInstance.create(":memory:", { threads: "1" });
   try {
     const connection = await database.connect();
