@@ -228,19 +228,22 @@ function policyOf(model: string, adapters: ReadonlyMap<string, string>) {
   };
 }
 
-type Remembering = Pick<Journal, "get" | "append"> & { added(): number };
-
 /** A journal that also finds what was appended since it was opened: systems share passes within one call. */
-function remembering(journal: Journal): Remembering {
-  const fresh = new Map<string, JournalEntry>();
+function remembering(journal: Journal) {
+  const fresh = new Map<string, JournalEntry[]>();
+  let added = 0;
   return {
-    get: (key) => fresh.get(key) ?? journal.get(key),
-    async append(entries) {
+    kept: async (questionId: string) => [...(await journal.kept(questionId)), ...(fresh.get(questionId) ?? [])],
+    async append(entries: readonly JournalEntry[]) {
       await journal.append(entries);
-      for (const entry of entries)
-        if (!fresh.has(entry.key) && journal.get(entry.key) === undefined) fresh.set(entry.key, entry);
+      added += entries.length;
+      for (const entry of entries) {
+        const known = fresh.get(entry.question_id);
+        if (known) known.push(entry);
+        else fresh.set(entry.question_id, [entry]);
+      }
     },
-    added: () => fresh.size,
+    added: () => added,
   };
 }
 

@@ -14,7 +14,7 @@ export { debatePrompt } from "./evaluate/debate.js";
 export { type Judge, type LlmJudgeOptions, llmJudge, ownAnswer, type Reading } from "./evaluate/judge.js";
 export { drawSubset, type Evaluated, type EvaluateOptions, evaluateRun } from "./evaluate.js";
 export * from "./figures.js";
-export { type Journal, openJournal, readJournal } from "./journal.js";
+export { type Journal, openJournal, openKept, readJournal } from "./journal.js";
 export * from "./pairs.js";
 export * from "./pipeline.js";
 export {

@@ -8,7 +8,8 @@ import { dirname, join } from "node:path";
 import * as z from "zod";
 import { environment } from "./config.js";
 import { InputError, RunError } from "./errors.js";
-import { sorted } from "./tree.js";
+import { parseJson, sorted } from "./json.js";
+
 import type { Question } from "./types.js";
 
 const count = z.number().int().nonnegative();
@@ -206,14 +207,5 @@ async function writeWhole(path: string, text: string): Promise<void> {
     await rm(draft, { force: true }).catch(() => {});
     const reason = error instanceof Error ? error.message : String(error);
     throw new RunError(`cannot write ${path}: ${reason}`, { cause: error });
-  }
-}
-
-/** A JSON text, or undefined where it is not one: for files whose shape is checked next. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

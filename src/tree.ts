@@ -59,7 +59,7 @@ export interface SampleTreesOptions {
   /** The run's seed; every request's own seed derives from it. */
   seed: number;
   complete: Complete;
-  journal: Pick<Journal, "get" | "append">;
+  journal: Pick<Journal, "kept" | "append">;
   /** Requests in flight, ≥ 1. */
   concurrency: number;
   /** Called once when the journal has been looked through, then after each request. */
@@ -101,17 +101,17 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
     counts.completion_tokens += completions.reduce((sum, c) => sum + (c.completion_tokens ?? 0), 0);
     counts.retries += Math.max(...completions.map((c) => c.retries));
     completions.forEach(({ text }, i) => {
-      visit(state.question, state.nodes[i]!, [...state.turns, { role: state.role.name, text }]);
+      visit(state.question, state.kept, state.nodes[i]!, [...state.turns, { role: state.role.name, text }]);
     });
   };
 
   const ask = async (state: State) => {
     if (stop.signal.aborted) return;
-    const kept = state.keys.map((key) => journal.get(key));
+    const kept = state.keys.map((key) => state.kept.get(key));
     try {
       const fresh = await options.complete(state.request, stop.signal);
       const entries = state.keys.map((key, i): JournalEntry => kept[i] ?? entry(state, key, i, fresh[i]!));
-      await journal.append(entries);
+      await journal.append(entries.filter((_, i) => !kept[i]));
       end(state, entries);
     } catch (error) {
       if (stop.signal.aborted) return;
@@ -124,12 +124,12 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
     options.onProgress?.({ ...counts });
   };
 
-  const visit = (question: Question, parent: string | null, turns: readonly Turn[]) => {
+  const visit = (question: Question, before: State["kept"], parent: string | null, turns: readonly Turn[]) => {
     const role = roles[turns.length];
     if (!role) return;
     const policy = typeof options.policy === "function" ? options.policy(role) : options.policy;
-    const state = stateOf({ question, parent, turns, role, promptSet, policy, sampling, seed });
-    const kept = state.keys.map((key) => journal.get(key));
+    const state = stateOf({ question, kept: before, parent, turns, role, promptSet, policy, sampling, seed });
+    const kept = state.keys.map((key) => before.get(key));
     if (kept.every((entry) => entry !== undefined)) end(state, kept);
     else
       queue
@@ -141,7 +141,10 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> 
   options.signal?.throwIfAborted();
   options.signal?.addEventListener("abort", cancel, { once: true });
   try {
-    for (const question of questions) visit(question, null, []);
+    for (const question of questions) {
+      const kept = new Map((await journal.kept(question.id)).map((entry) => [entry.key, entry] as const));
+      visit(question, kept, null, []);
+    }
     options.onProgress?.({ ...counts });
     await queue.start().onIdle();
   } finally {
@@ -176,6 +179,8 @@ export function statesPerTree(roles: readonly Role[]): number {
 /** A state of one role, and its children to be. */
 interface State {
   question: Question;
+  /** What the journal has of the question, by key. */
+  kept: ReadonlyMap<string, JournalEntry>;
   /** Node id of the last turn, null at the question. */
   parent: string | null;
   turns: readonly Turn[];

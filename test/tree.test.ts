@@ -38,6 +38,7 @@ function memory(entries: JournalEntry[] = []) {
   return {
     appended,
     get: (key: string) => kept.get(key),
+    kept: async (id: string) => [...kept.values()].filter(({ question_id }) => question_id === id),
     append: async (more: readonly JournalEntry[]) => {
       for (const entry of more) if (!kept.has(entry.key)) appended.push(entry);
       for (const entry of more) if (!kept.has(entry.key)) kept.set(entry.key, entry);

@@ -12,7 +12,8 @@ import { lineFile, literal, pathLiteral } from "../dataset/tables.js";
 import { openDataset } from "../dataset.js";
 import { RunError } from "../errors.js";
 import { lock } from "../journal/lock.js";
-import { hash, parseJson, readManifest, writeManifest } from "../run.js";
+import { parseJson } from "../json.js";
+import { hash, readManifest, writeManifest } from "../run.js";
 import { type Adapter, trainedAdapters } from "./adapters.js";
 import { type TrainingMethod, trainingMethods } from "./plan.js";
 
