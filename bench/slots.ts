@@ -11,7 +11,7 @@ import type { AddressInfo } from "node:net";
 import { pathToFileURL } from "node:url";
 import { type Lengths, PrefixCache, type Prompt, readPrompt, type Said, say } from "./slots/completion.js";
 import { type Interval, SlotQueue } from "./slots/queue.js";
-import { type Asked, chunk, metrics, usageChunk, whole } from "./slots/wire.js";
+import { type Asked, metrics, piece, roles, usageEvent, whole } from "./slots/wire.js";
 
 export interface SlotOptions extends Lengths {
   /** m, completions that are decoded at once. */
@@ -42,6 +42,8 @@ export interface SlotStats {
   wasted_ms: number;
   /** Sum of the lengths of what was decoded to its end; with `wasted_ms` all the time a slot was taken. */
   work_ms: number;
+  /** How long after its end a completion was told of, on average: over a few ms the machine is too busy to measure on. */
+  late_ms: number;
   /** From the arrival of the first request to the last answer sent. */
   makespan_ms: number;
   running: number;
@@ -82,7 +84,10 @@ interface Request extends Asked {
   prompt: Prompt;
   response: ServerResponse;
   choices: Choice[];
+  /** Choices that have not ended. */
   open: number;
+  /** Whether something was streamed already. */
+  isBegun: boolean;
 }
 
 /** What is forgotten at once by a reset. */
@@ -94,7 +99,7 @@ function blank(options: SlotOptions) {
   return {
     ...{ options, stats, intervals: [] as Interval<Choice>[], queue: new SlotQueue<Choice>(options.slots) },
     cache: new PrefixCache(Math.ceil(options.cacheTokens / 16)),
-    ...{ first: null as number | null, last: 0 },
+    ...{ first: null as number | null, last: 0, late: 0 },
   };
 }
 
@@ -107,6 +112,7 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
   const advance = (now: number) => {
     for (const interval of state.queue.advance(now)) {
       state.intervals.push(interval);
+      state.late += now - interval.end;
       finish(interval.job);
     }
   };
@@ -127,11 +133,16 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
     wind();
   };
 
+  /** Streams what of a choice's first `tokens` tokens was not sent yet. */
   const speak = (choice: Choice, tokens: number) => {
     const { request, said, index, sent } = choice;
     if (!request.stream || tokens <= sent) return;
+    const step = state.options.pieces === "token" ? 1 : tokens - sent;
+    let text = request.isBegun ? "" : roles(request, request.choices.length);
+    for (let from = sent; from < tokens; from += step) text += piece(request, index, said, from, from + step);
+    request.isBegun = true;
+    request.response.write(text);
     choice.sent = tokens;
-    request.response.write(chunk(request, index, said, sent, tokens));
   };
 
   const finish = (choice: Choice) => {
@@ -144,7 +155,7 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
     if (--request.open > 0) return;
     const { response } = request;
     const all = request.choices.map((each) => each.said);
-    response.end(request.stream ? `${usageChunk(request, all)}data: [DONE]\n\n` : whole(request, all));
+    response.end(request.stream ? `${usageEvent(request, all)}data: [DONE]\n\n` : whole(request, all));
     state.last = performance.now();
   };
 
@@ -159,7 +170,13 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
     const cached = cache.take(prompt);
     const request: Request = {
       ...{ id: `chatcmpl-${prompt.digest.slice(0, 12)}`, model: options.model, stream, prompt, response, cached },
-      ...{ choices: [], open: n, promptTokens: prompt.tokens, usage: parsed.stream_options?.include_usage === true },
+      ...{
+        choices: [],
+        open: n,
+        isBegun: false,
+        promptTokens: prompt.tokens,
+        usage: parsed.stream_options?.include_usage === true,
+      },
       tokenIds: options.owner === "vllm" && parsed.return_token_ids === true,
       logprobs: parsed.logprobs === true,
     };
@@ -211,6 +228,7 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
     "/health": () => ({ status: "ok" }),
     "/stats": (): SlotStats => ({
       ...state.stats,
+      late_ms: state.late / Math.max(1, state.intervals.length),
       makespan_ms: state.first === null ? 0 : state.last - state.first,
       ...{ running: state.queue.running, waiting: state.queue.waiting },
       ...{ peak_running: state.queue.peakRunning, peak_waiting: state.queue.peakWaiting },

@@ -8,14 +8,16 @@ import { openJournal } from "../../src/journal.js";
 import { openaiPolicy } from "../../src/policy.js";
 import { maltRoles, promptSet } from "../../src/prompts.js";
 import { python as ownPython, root } from "../../src/train/base.js";
-import { sampleTrees } from "../../src/tree.js";
-import type { Question } from "../../src/types.js";
+import { type RequestMode, requestModes, sampleTrees } from "../../src/tree.js";
+import type { Question, Sampling } from "../../src/types.js";
 
 /** What is to be sampled, and where. */
 export interface Work {
   baseURL: string;
   questions: readonly Question[];
-  /** Requests (or questions, where a client counts those) in flight. */
+  /** The run's seed: other texts, and other lengths. */
+  seed: number;
+  /** Requests of three completions (or questions, where a client counts those) in flight. */
   width: number;
 }
 
@@ -35,9 +37,10 @@ export interface Client {
 
 const prompts = promptSet("arithmetic");
 const model = "fake";
-const seed = 0;
 // No length is cut off: the benchmark's are log-normal.
 const maxTokens = 1_000_000;
+const penalties = { presence_penalty: 0, frequency_penalty: 0 };
+const sampling: Sampling = { temperature: 0.3, top_p: 1, max_tokens: maxTokens, ...penalties, extra: {} };
 
 /** Questions whose number the fake server can read. */
 export function makeQuestions(count: number): Question[] {
@@ -47,46 +50,39 @@ export function makeQuestions(count: number): Question[] {
   });
 }
 
-/** This project's sampler with a real journal in a temporary folder. */
-export const malt: Client[] = [
-  {
-    name: "malt, whole",
-    async sample({ baseURL, questions, width }) {
-      const dir = await mkdtemp(join(tmpdir(), "malt-bench-"));
-      // The first observation of the timer ends at its resolution; only what is beyond it is lag.
-      const delay = monitorEventLoopDelay({ resolution: 1 });
-      const lag = (ns: number) => Math.max(0, ns / 1e6 - 1);
-      try {
-        const { complete } = openaiPolicy({ baseURL, maxRetries: 0 });
-        const journal = await openJournal(dir);
-        const [cpu, start] = [process.cpuUsage(), performance.now()];
-        delay.enable();
-        const counts = await sampleTrees({
-          ...{ questions, roles: maltRoles(), promptSet: prompts, policy: { model, adapter: null }, seed },
-          sampling: {
-            temperature: 0.3,
-            top_p: 1,
-            max_tokens: maxTokens,
-            presence_penalty: 0,
-            frequency_penalty: 0,
-            extra: {},
-          },
-          ...{ complete, journal, concurrency: width },
-        });
-        delay.disable();
-        const [ms, { user, system }] = [performance.now() - start, process.cpuUsage(cpu)];
-        await journal.close();
-        if (counts.failed > 0) throw new Error(`${counts.failed} requests failed`);
-        return {
-          ...{ completions: counts.completions, ms, cpuMs: (user + system) / 1000 },
-          lag: { p50: lag(delay.percentile(50)), p99: lag(delay.percentile(99)), max: lag(delay.max) },
-        };
-      } finally {
-        await rm(dir, { recursive: true, force: true });
-      }
-    },
+/** Requests that hold as many completions in flight as `width` requests of three. */
+const placesOf = (mode: RequestMode, width: number) => (mode === "single" ? 3 * width : width);
+
+/** This project's sampler in its three request modes, with a real journal in a temporary folder. */
+export const malt: Client[] = requestModes.map((request) => ({
+  name: `malt, ${request}`,
+  async sample({ baseURL, questions, seed, width }) {
+    const dir = await mkdtemp(join(tmpdir(), "malt-bench-"));
+    const journal = await openJournal(dir);
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    // The timer that looks takes its resolution even on an idle loop; only what is beyond it is lag.
+    const lag = (ns: number) => Math.max(0, ns / 1e6 - 1);
+    try {
+      const { complete } = openaiPolicy({ baseURL, maxRetries: 0 });
+      const [cpu, start] = [process.cpuUsage(), performance.now()];
+      delay.enable();
+      const counts = await sampleTrees({
+        ...{ questions, roles: maltRoles(), promptSet: prompts, policy: { model, adapter: null }, seed, sampling },
+        ...{ complete, journal, request, concurrency: placesOf(request, width) },
+      });
+      delay.disable();
+      const [ms, { user, system }] = [performance.now() - start, process.cpuUsage(cpu)];
+      if (counts.failed > 0) throw new Error(`${counts.failed} requests failed`);
+      return {
+        ...{ completions: counts.completions, ms, cpuMs: (user + system) / 1000 },
+        lag: { p50: lag(delay.percentile(50)), p99: lag(delay.percentile(99)), max: lag(delay.max) },
+      };
+    } finally {
+      await journal.close();
+      await rm(dir, { recursive: true, force: true });
+    }
   },
-];
+}));
 
 const plans = {
   stage: "Python, all generators, then all verifiers, then all refiners",
@@ -104,7 +100,7 @@ export async function pythonPeers(): Promise<Client[] | null> {
   if (failed) return null;
   return Object.entries(plans).map(([plan, name]) => ({
     name,
-    async sample({ baseURL, questions, width }) {
+    async sample({ baseURL, questions, seed, width }) {
       const { generator, verifier, refiner } = prompts;
       const job = {
         ...{ base_url: baseURL, model, plan, width, branching: 3, max_tokens: maxTokens, seed },

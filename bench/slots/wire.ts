@@ -42,33 +42,35 @@ export function whole(asked: Asked, said: readonly Said[]): string {
     ...{ index, message: { role: "assistant", content: text }, finish_reason, stop_reason: null },
     ...counted(asked, tokens),
   }));
-  return JSON.stringify({ id, object: "chat.completion", created: 0, model, choices, usage: usage(asked, said) });
+  return JSON.stringify({
+    ...{ id, object: "chat.completion", created: 0, model, choices, usage: usage(asked, said) },
+    ...(asked.tokenIds && { prompt_token_ids: Array(asked.promptTokens).fill(12345) }),
+  });
 }
 
 const event = ({ id, model }: Asked, rest: object) =>
   `data: ${JSON.stringify({ id, object: "chat.completion.chunk", created: 0, model, ...rest })}\n\n`;
 
-/** The events for tokens `from` … `to` − 1 of a choice: the role before the first one, the reason after the last one. */
-export function chunk(
-  asked: Asked,
-  index: number,
-  { text, tokens, finish_reason }: Said,
-  from: number,
-  to: number,
-): string {
+/** The first events of a stream: the role of each choice, and the prompt's token ids if they are asked for. */
+export function roles(asked: Asked, n: number): string {
+  const prompt = asked.tokenIds && { prompt_token_ids: Array(asked.promptTokens).fill(12345) };
+  const delta = { role: "assistant", content: "" };
+  return Array.from({ length: n }, (_, index) =>
+    event(asked, { choices: [{ index, delta, logprobs: null, finish_reason: null }], ...prompt }),
+  ).join("");
+}
+
+/** The event for tokens `from` … `to` − 1 of a choice; with the last one it says why the choice ended. */
+export function piece(asked: Asked, index: number, said: Said, from: number, to: number): string {
+  const { text, tokens } = said;
   const at = (token: number) => Math.round((text.length * token) / tokens);
-  const choice = (delta: object, rest: object = { logprobs: null }, reason: string | null = null) =>
-    event(asked, { choices: [{ index, delta, finish_reason: reason, ...rest }] });
-  const piece = { content: text.slice(at(from), at(to)) };
-  return [
-    from === 0 ? choice({ role: "assistant", content: "" }) : "",
-    choice(piece, counted(asked, to - from)),
-    to === tokens ? choice({}, { logprobs: null, stop_reason: null }, finish_reason) : "",
-  ].join("");
+  const end = to === tokens ? { finish_reason: said.finish_reason, stop_reason: null } : { finish_reason: null };
+  const delta = { content: text.slice(at(from), at(to)) };
+  return event(asked, { choices: [{ index, delta, ...end, ...counted(asked, to - from) }] });
 }
 
 /** The last event of a stream that was asked to count; empty for another. */
-export function usageChunk(asked: Asked, said: readonly Said[]): string {
+export function usageEvent(asked: Asked, said: readonly Said[]): string {
   return asked.usage ? event(asked, { choices: [], usage: usage(asked, said) }) : "";
 }
 
