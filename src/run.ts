@@ -47,7 +47,8 @@ const manifestShape = z.looseObject({
     ),
     prompt_set: z.string(),
     seed: z.number().int(),
-    concurrency: count,
+    /** Requests in flight; "auto" if the server's load decided. */
+    concurrency: z.union([count, z.literal("auto")]),
   }),
   benchmark: z.object({
     name: z.string(),
@@ -72,6 +73,11 @@ const manifestShape = z.looseObject({
     retries: count,
     completion_tokens: count,
   }),
+  /**
+   * What sampling has cost, over all starts: requests that succeeded and their tokens, as far as the server counted them.
+   * Unlike `counts` it holds the prompts, and what was answered twice because it was cut off.
+   */
+  usage: z.object({ requests: count, prompt_tokens: count, cached_tokens: count, completion_tokens: count }).optional(),
   /** Time spent sampling, over all starts. */
   wall_seconds: z.number().nonnegative(),
   /** Options and counts of the last export (dataset.ts), if there was one. */

@@ -456,7 +456,7 @@ describe("a streamed request", () => {
 });
 
 describe("patience", () => {
-  it.each([
+  it.each<[string, { timeout?: number; stall?: number }, FakeOptions]>([
     ["headers that do not come", { timeout: 100 }, { before: () => new Promise<undefined>(() => {}) }],
     ["an answer that stops in its middle", { stall: 100 }, { before: () => "stall" as const }],
   ])("ends at %s, as a broken connection", async (_, limits, fault) => {

@@ -128,7 +128,7 @@ async function evaluate(flags: Flags): Promise<void> {
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
       },
       promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
-      concurrency: flags.concurrency ?? size.concurrency,
+      concurrency: flags.concurrency ?? (size.concurrency === "auto" ? 64 : size.concurrency),
       judge,
       onProgress: (done, total) => line.update(done, total),
       signal,

@@ -15,9 +15,12 @@ import { patience } from "../tree/patience.js";
 import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
-type Shared = "questions" | "promptSet" | "sampling" | "seed" | "complete" | "journal" | "concurrency" | "signal";
+type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "signal" | "onFailure";
 
-export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared | "onFailure"> {
+export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared> {
+  questions: readonly Question[];
+  /** Requests in flight, ≥ 1. */
+  concurrency: number;
   /** The role of the first round; its template asks the question. */
   role: Role;
   policy: PolicyId;

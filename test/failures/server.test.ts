@@ -62,6 +62,9 @@ describe("at the start", () => {
     ["number", ["--branching", "2.5"], '--branching must be an integer ≥ 1, not "2.5"'],
     ["prompt set", ["--prompt-set", "poetry"], 'unknown prompt set "poetry"; known: arithmetic'],
     ["extra field", ["--extra-body", "{"], "--extra-body must be a JSON object"],
+    ["concurrency", ["--concurrency", "many"], '--concurrency must be an integer ≥ 1, not "many"'],
+    ["request mode", ["--request", "half"], '--request must be one of streamed, whole, single, not "half"'],
+    ["list of prices", ["--prices", "1"], '--prices must be two or three numbers such as 0.15,0.60, not "1"'],
     ["URL", ["--base-url", "localhost:1"], 'base URL "localhost:1" is not an http(s) URL'],
   ])("a wrong %s is one line", async (_, args, words) => {
     const fake = await fakeServer();
