@@ -7,6 +7,7 @@
  * About five minutes. MALT_BENCH_QUESTIONS=50 is a short try. MALT_BENCH_TIMELINES=folder measures a small case instead and
  * writes what every slot did when: see sampler/timelines.ts.
  */
+import { requestModes } from "../src/tree.js";
 import type { Result } from "./run.js";
 import { boundOf, withoutDelay } from "./sampler/bound.js";
 import { type Client, makeQuestions, malt, pythonPeers, type Used } from "./sampler/clients.js";
@@ -86,7 +87,7 @@ function ratio(all: readonly Measured[]): Result {
     `${percent(mean(bounds.map(({ idle }) => idle)))} of slot time idle while there was work`,
     `at most ${Math.max(...all.map(({ stats }) => stats.peak_waiting))} waiting`,
     `${percent(mean(all.map(({ stats }) => stats.cached_tokens / stats.prompt_tokens)))} of the prompts cached`,
-    `${percent(mean(all.map(({ used }) => used.cpuMs / used.ms)))} of a core`,
+    `${percent(mean(all.map(({ used, stats }) => used.cpuMs / stats.makespan_ms)))} of a core`,
     ...(all.length > 1 ? [`by seed ${ratios.join(", ")}`] : []),
   ];
   return {
@@ -110,14 +111,14 @@ function withoutAnyDelay(all: readonly Measured[]): Result {
 async function instant(server: SlotChild, questions: number, peer: Client | undefined): Promise<Result[]> {
   const each = async (client: Client, count: number) => {
     const asked = { slots: 64, msPerToken: 0, questions: Math.ceil(count), seed: 0 };
-    const { used } = await measure(server, client, asked);
-    const ms = used.ms / used.completions;
-    const cost = `${Math.round(1000 / ms)}/s, ${(used.cpuMs / used.completions).toFixed(2)} ms CPU`;
+    const { used, stats } = await measure(server, client, asked);
+    const ms = stats.makespan_ms / stats.completions;
+    const cost = `${Math.round(1000 / ms)}/s, ${(used.cpuMs / stats.completions).toFixed(2)} ms CPU`;
     return { ms, cost, lag: used.lag };
   };
   const other = peer && (await each(peer, questions / 4));
   const results: Result[] = [];
-  for (const client of malt) {
+  for (const client of malt.slice(0, requestModes.length)) {
     const { ms, cost, lag } = await each(client, questions);
     const [p50, p99, max] = [lag?.p50, lag?.p99, lag?.max].map((delay) => delay?.toFixed(1));
     results.push({

@@ -1,8 +1,8 @@
 """The peer of `npm run bench -- sampler`: the same trees, asked for with asyncio and the openai package as one writes it down.
 
 Reads one job as JSON on stdin: {"base_url", "model", "plan", "width", "branching", "max_tokens", "seed", "templates": {role:
-text with {question}, {answer}, {critique}}, "questions": [{"id", "question"}]}; writes {"completions", "seconds",
-"cpu_seconds"}. Plans: "stage", all generators, then all verifiers, then all refiners; "question", the same inside each
+text with {question}, {answer}, {critique}}, "questions": [{"id", "question"}]}; writes {"cpu_seconds"}, those of the sampling
+alone. Plans: "stage", all generators, then all verifiers, then all refiners; "question", the same inside each
 question, `width` questions at a time; "request", every tree by itself, `width` requests at a time. The seeds are the ones
 malt sends, so the server has exactly the same to say.
 """
@@ -12,7 +12,6 @@ import hashlib
 import json
 import resource
 import sys
-import time
 from contextlib import nullcontext
 
 from openai import AsyncOpenAI
@@ -20,7 +19,6 @@ from openai import AsyncOpenAI
 job = json.load(sys.stdin)
 client = AsyncOpenAI(base_url=job["base_url"], api_key="none")
 limit = asyncio.Semaphore(job["width"])
-count = 0
 
 
 def seed(question, parent, role):
@@ -30,7 +28,6 @@ def seed(question, parent, role):
 
 async def ask(question, parent, role, answer="", critique=""):
     """The texts of one request, with the node ids of the completions."""
-    global count
     content = job["templates"][role].replace("{question}", question["question"])
     content = content.replace("{answer}", answer).replace("{critique}", critique)
     async with nullcontext() if job["plan"] == "question" else limit:
@@ -42,7 +39,6 @@ async def ask(question, parent, role, answer="", critique=""):
             temperature=0.3,
             max_tokens=job["max_tokens"],
         )
-    count += len(completion.choices)
     before = "" if parent is None else f"{parent}."
     return [(f"{before}{role[0]}{choice.index}", choice.message.content) for choice in completion.choices]
 
@@ -76,14 +72,13 @@ def cpu_seconds():
 
 async def main():
     questions = job["questions"]
-    start, used = time.perf_counter(), cpu_seconds()
+    used = cpu_seconds()
     if job["plan"] == "stage":
         await stages(questions)
     else:
         whole = question_by_itself if job["plan"] == "question" else tree
         await asyncio.gather(*(whole(question) for question in questions))
-    seconds = time.perf_counter() - start
-    print(json.dumps({"completions": count, "seconds": seconds, "cpu_seconds": cpu_seconds() - used}))
+    print(json.dumps({"cpu_seconds": cpu_seconds() - used}))
 
 
 asyncio.run(main())

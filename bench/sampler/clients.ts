@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { execa } from "execa";
-import { openJournal } from "../../src/journal.js";
 import { openaiPolicy } from "../../src/policy.js";
 import { maltRoles, promptSet } from "../../src/prompts.js";
+import { sampleRun } from "../../src/sample.js";
 import { python as ownPython, root } from "../../src/train/base.js";
-import { type RequestMode, requestModes, sampleTrees } from "../../src/tree.js";
-import type { Question, Sampling } from "../../src/types.js";
+import { type RequestMode, requestModes } from "../../src/tree.js";
+import type { Question } from "../../src/types.js";
 
 /** What is to be sampled, and where. */
 export interface Work {
@@ -21,10 +21,8 @@ export interface Work {
   width: number;
 }
 
-/** What a client used. CPU of all its threads; the event loop's lag beyond what its timer takes anyway; ms. */
+/** What a client used, ms. CPU of all its threads; the event loop's lag beyond what its timer takes anyway. */
 export interface Used {
-  completions: number;
-  ms: number;
   cpuMs: number;
   lag?: { p50: number; p99: number; max: number };
 }
@@ -39,8 +37,8 @@ const prompts = promptSet("arithmetic");
 const model = "fake";
 // No length is cut off: the benchmark's are log-normal.
 const maxTokens = 1_000_000;
-const penalties = { presence_penalty: 0, frequency_penalty: 0 };
-const sampling: Sampling = { temperature: 0.3, top_p: 1, max_tokens: maxTokens, ...penalties, extra: {} };
+const sampling = { temperature: 0.3, max_tokens: maxTokens };
+const branching = 3;
 
 /** Questions whose number the fake server can read. */
 export function makeQuestions(count: number): Question[] {
@@ -50,39 +48,39 @@ export function makeQuestions(count: number): Question[] {
   });
 }
 
-/** Requests that hold as many completions in flight as `width` requests of three. */
-const placesOf = (mode: RequestMode, width: number) => (mode === "single" ? 3 * width : width);
+/** `malt sample` in its three request modes, and with the concurrency it finds by itself. */
+export const malt: Client[] = [
+  ...requestModes.map((mode) =>
+    sampler(`malt, ${mode}`, mode, (width) => (mode === "single" ? branching * width : width)),
+  ),
+  sampler("malt, streamed, concurrency auto", "streamed", () => "auto"),
+];
 
-/** This project's sampler in its three request modes, with a real journal in a temporary folder. */
-export const malt: Client[] = requestModes.map((request) => ({
-  name: `malt, ${request}`,
-  async sample({ baseURL, questions, seed, width }) {
-    const dir = await mkdtemp(join(tmpdir(), "malt-bench-"));
-    const journal = await openJournal(dir);
+function sampler(name: string, request: RequestMode, concurrency: (width: number) => number | "auto"): Client {
+  const sample = async ({ baseURL, questions, seed, width }: Work): Promise<Used> => {
+    const outputs = await mkdtemp(join(tmpdir(), "malt-bench-"));
     const delay = monitorEventLoopDelay({ resolution: 1 });
     // The timer that looks takes its resolution even on an idle loop; only what is beyond it is lag.
     const lag = (ns: number) => Math.max(0, ns / 1e6 - 1);
+    const server = openaiPolicy({ baseURL, maxRetries: 0 });
+    const cpu = process.cpuUsage();
+    delay.enable();
     try {
-      const { complete } = openaiPolicy({ baseURL, maxRetries: 0 });
-      const [cpu, start] = [process.cpuUsage(), performance.now()];
-      delay.enable();
-      const counts = await sampleTrees({
-        ...{ questions, roles: maltRoles(), promptSet: prompts, policy: { model, adapter: null }, seed, sampling },
-        ...{ complete, journal, request, concurrency: placesOf(request, width) },
+      const { manifest } = await sampleRun({
+        ...{ run: "bench", outputs, questions, source: { path: "bench", sha256: null }, server, baseURL, model, seed },
+        ...{ sampling, roles: maltRoles(branching), promptSet: prompts, request, concurrency: concurrency(width) },
       });
-      delay.disable();
-      const [ms, { user, system }] = [performance.now() - start, process.cpuUsage(cpu)];
-      if (counts.failed > 0) throw new Error(`${counts.failed} requests failed`);
-      return {
-        ...{ completions: counts.completions, ms, cpuMs: (user + system) / 1000 },
-        lag: { p50: lag(delay.percentile(50)), p99: lag(delay.percentile(99)), max: lag(delay.max) },
-      };
+      const { user, system } = process.cpuUsage(cpu);
+      if (manifest.counts.failed > 0) throw new Error(`${name}: ${manifest.counts.failed} requests failed`);
+      const at = (share: number) => lag(delay.percentile(share));
+      return { cpuMs: (user + system) / 1000, lag: { p50: at(50), p99: at(99), max: lag(delay.max) } };
     } finally {
-      await journal.close();
-      await rm(dir, { recursive: true, force: true });
+      delay.disable();
+      await rm(outputs, { recursive: true, force: true });
     }
-  },
-}));
+  };
+  return { name, sample };
+}
 
 const plans = {
   stage: "Python, all generators, then all verifiers, then all refiners",
@@ -103,13 +101,12 @@ export async function pythonPeers(): Promise<Client[] | null> {
     async sample({ baseURL, questions, seed, width }) {
       const { generator, verifier, refiner } = prompts;
       const job = {
-        ...{ base_url: baseURL, model, plan, width, branching: 3, max_tokens: maxTokens, seed },
+        ...{ base_url: baseURL, model, plan, width, branching, max_tokens: maxTokens, seed },
         templates: { generator, verifier, refiner },
         questions: questions.map(({ id, question }) => ({ id, question })),
       };
       const { stdout } = await execa(python, [join(root, "python", "peer_sampler.py")], { input: JSON.stringify(job) });
-      const { completions, seconds, cpu_seconds } = JSON.parse(stdout);
-      return { completions, ms: 1000 * seconds, cpuMs: 1000 * cpu_seconds };
+      return { cpuMs: 1000 * JSON.parse(stdout).cpu_seconds };
     },
   }));
 }
