@@ -7,6 +7,7 @@
  */
 import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { RunError } from "./errors.js";
 import { type Discarded, readDiscarded } from "./journal/discarded.js";
 import { failing, journalFile, journalFiles, journalFolder, syncFolder } from "./journal/files.js";
@@ -15,6 +16,8 @@ import { decode, encode, type Line, readLines } from "./journal/line.js";
 import { lock } from "./journal/lock.js";
 import { setAside, truncateTo } from "./journal/repair.js";
 import type { JournalEntry } from "./types.js";
+
+export type { Kept };
 
 /** A run's journal, opened for writing by one process. */
 export interface Journal extends Kept {
@@ -53,6 +56,7 @@ export async function openJournal(dir: string): Promise<Journal> {
     await mkdir(journalFolder(dir), { recursive: true });
     const unlock = await lock(join(dir, "lock"));
     let reader: Kept | undefined;
+    let handle: FileHandle | undefined;
     try {
       let damaged = 0;
       const files: ScannedFile[] = [];
@@ -64,11 +68,12 @@ export async function openJournal(dir: string): Promise<Journal> {
       const discarded = await readDiscarded(journalFolder(dir), true);
       const completions = files.reduce((sum, { offsets }) => sum + offsets.length, 0) - discarded.size();
       reader = await readByQuestion(files, discarded);
-      const handle = await open(journalFile(dir), "a");
+      handle = await open(journalFile(dir), "a");
       await syncFolder(journalFolder(dir));
       return { damaged, completions, ...writer({ dir, handle, reader, discarded, unlock }) };
     } catch (error) {
       await reader?.close();
+      await handle?.close();
       await unlock();
       throw error;
     }
@@ -147,9 +152,10 @@ function writer({ dir, handle, reader, discarded, unlock }: Opened): Omit<Journa
     });
   };
 
-  // Group commit: whatever arrives while one write is being made durable goes into the next, with a single fsync.
+  // Group commit: whatever arrives in one turn of the event loop, or while a write is being made durable, goes into the
+  // next write, with a single fsync.
   const commit = async () => {
-    await last;
+    await Promise.all([last, setImmediate()]);
     const lines = waiting.join("");
     waiting = [];
     next = null;

@@ -157,8 +157,11 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return loaded;
   };
 
-  type OnChoice = (choice: number, completion: Fresh) => void;
-  const attempt = async (request: CompletionRequest, controller: AbortController, onChoice?: OnChoice) => {
+  interface Listener {
+    isWanted(choice: number): boolean;
+    onChoice(choice: number, completion: Fresh): void;
+  }
+  const attempt = async (request: CompletionRequest, controller: AbortController, listener: Listener | null) => {
     const info = await server();
     const { owner } = info;
     const { model, adapter } = request.policy;
@@ -168,7 +171,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
         : { model: adapter ? await served(adapter, info) : model };
     const { extra, ...sampling } = request.sampling;
     const counted = owner === "vllm" ? { return_token_ids: true } : { logprobs: true, top_logprobs: 1 };
-    const streamed = onChoice ? { stream: true, stream_options: { include_usage: true } } : { stream: false };
+    const streamed = listener ? { stream: true, stream_options: { include_usage: true } } : { stream: false };
     const { n, seed } = request;
     const body = {
       ...counted,
@@ -182,8 +185,10 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     };
     const response = await client.chat.completions.create(body, { signal: controller.signal }).asResponse();
     const type = response.headers.get("content-type") ?? "";
-    if (onChoice && type.startsWith("text/event-stream"))
-      return completionsIn(Stream.fromSSEResponse<unknown>(response, controller, client), n, onChoice);
+    if (listener && type.startsWith("text/event-stream")) {
+      const chunks = Stream.fromSSEResponse<unknown>(response, controller, client);
+      return completionsIn(chunks, n, listener.isWanted, listener.onChoice);
+    }
     const text = await response.text();
     return completionsOf(type.includes("json") ? JSON.parse(text) : (parseJson(text) ?? text), n);
   };
@@ -205,7 +210,8 @@ export function openaiPolicy(options: PolicyOptions): Policy {
       signal?.throwIfAborted();
       signal?.addEventListener("abort", abort, { once: true });
       try {
-        const fresh = await attempt(request, controller, onChoice && finish);
+        const listener = onChoice ? { isWanted: (choice: number) => !finished[choice], onChoice: finish } : null;
+        const fresh = await attempt(request, controller, listener);
         for (const [choice, completion] of fresh.entries()) finish(choice, completion);
         return finished;
       } catch (cause) {

@@ -90,7 +90,7 @@ export function samplingLine(progress: Readonly<Progress>, seconds: number, pric
   const rate = (tokens: number) => (seconds > 0 ? tokens / seconds : 0).toFixed(0);
   const spent = prices && cost(session, prices);
   return [
-    `sampling ${ok + failed}/${asked} requests`,
+    `sampling requests ${ok + failed}/${asked}`,
     requests > 0 && pending > 0 && `${duration((pending * seconds) / requests)} left`,
     `${in_flight} of ${limit} in flight`,
     `${rate(completion_tokens)} tokens/s`,

@@ -16,7 +16,7 @@ import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./tre
 import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "./types.js";
 
 export { AdaptiveLimit, fixedLimit, type Limit } from "./tree/limit.js";
-export { childId, nodeKey, requestSeed, statesPerTree } from "./tree/state.js";
+export { childId, nodeKey, requestSeed, type Setting, statesPerTree } from "./tree/state.js";
 
 /** What has become of the requests of a run. Always asked = ok + failed + pending. */
 export interface Counts {
@@ -197,7 +197,10 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const ask = async ({ state, branch }: Job) => {
     const { request } = state;
     const first = branch ?? 0;
-    const streams = mode === "streamed" && request.n > 1 && state.turns.length + 1 < roles.length;
+    // A stream says the length of the prompt with the choice that ends last. Where one of them stands already, that may
+    // be the one, and nobody would have it; so what was cut off is asked again for a whole answer.
+    const isNew = state.entries.every((entry) => entry === undefined);
+    const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
     const kept: Promise<void>[] = [];
     const arrived = (choice: number, completion: Completion) => {
       kept[choice] ??= keep(state, first + choice, completion).then(pump);
@@ -209,6 +212,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
       const tokens = said.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
       outcome = { tokens, retries: Math.max(...said.map((each) => each.retries)) };
+      hope.succeeded();
       progress.session.requests++;
       progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
       progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));

@@ -435,6 +435,8 @@ describe("a streamed request", () => {
       ["42 in attempt 2", 1],
       ["43 in attempt 2", 1],
     ]);
+    // One of those that the second attempt brought says how long the prompt was, whichever choice ended last in it.
+    expect(completions.filter(({ prompt_tokens }) => prompt_tokens === 7)).toHaveLength(1);
     expect(heard.map(([choice]) => choice).sort()).toEqual([0, 1, 2]);
   });
 

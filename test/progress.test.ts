@@ -57,12 +57,12 @@ describe("a sampling", () => {
 
   it("is told in one line, time left first; what has not happened is not mentioned", () => {
     expect(samplingLine(progress, 10)).toBe(
-      "sampling 30/130 requests, 40 s left, 7 of 16 in flight, 200 tokens/s, 400 in, 25 % cached, 1 failed, 2 retries, " +
+      "sampling requests 30/130, 40 s left, 7 of 16 in flight, 200 tokens/s, 400 in, 25 % cached, 1 failed, 2 retries, " +
         "generator 20 verifier 40 refiner 21",
     );
     const session = { requests: 0, completions: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
     expect(samplingLine({ ...progress, failed: 0, retries: 0, session }, 0)).toBe(
-      "sampling 29/130 requests, 7 of 16 in flight, 0 tokens/s, 0 in, generator 20 verifier 40 refiner 21",
+      "sampling requests 29/130, 7 of 16 in flight, 0 tokens/s, 0 in, generator 20 verifier 40 refiner 21",
     );
   });
 

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { fileSha256, loadQuestions } from "../benchmarks.js";
 import { environment, profile } from "../config.js";
 import { InputError, ServerError } from "../errors.js";
+import { interruption } from "../interruption.js";
 import { policyPool } from "../policy/pool.js";
 import { neutralExtra, openaiPolicy } from "../policy.js";
 import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
@@ -11,7 +12,7 @@ import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
 import { type RequestMode, requestModes } from "../tree.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
-import { interruption, localPath, onlyModel, startEmbedded } from "./server.js";
+import { localPath, onlyModel, startEmbedded } from "./server.js";
 
 interface Flags {
   questions: string;

@@ -75,7 +75,8 @@ export async function readByQuestion(files: readonly ScannedFile[], discarded: D
       for (const [file, { path, offsets }] of files.entries()) {
         for (const at of offsetsOf(offsets, questionId)) {
           const entry = decode(await lineAt(file, at));
-          if (!entry) throw new RunError(`${path} was changed at byte ${at} since it was opened; start again`);
+          if (!entry)
+            throw new RunError(`${path} was changed at byte ${at} since it was opened; run the same command again`);
           if (entry.question_id !== questionId || !stands(entry.key) || entries.has(entry.key)) continue;
           entries.set(entry.key, entry);
         }
@@ -93,7 +94,7 @@ const blocksHeld = 256;
  * together, so that asking for one question after another reads a file about once.
  */
 function blocks(handles: readonly FileHandle[]): (file: number, block: number) => Promise<Buffer> {
-  const held = new Map<string, Promise<Buffer>>();
+  const held = new Map<number, Promise<Buffer>>();
   const read = async (file: number, block: number) => {
     const buffer = Buffer.allocUnsafe(blockBytes);
     let length = 0;
@@ -104,7 +105,7 @@ function blocks(handles: readonly FileHandle[]): (file: number, block: number) =
     return buffer.subarray(0, length);
   };
   return (file, block) => {
-    const name = `${file} ${block}`;
+    const name = file * 2 ** 32 + block;
     let bytes = held.get(name);
     if (!bytes) {
       bytes = read(file, block);

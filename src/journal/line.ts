@@ -23,7 +23,7 @@ const shape = z.object({
   retries: count,
 }) satisfies z.ZodType<JournalEntry>;
 
-/** Without a checksum an unknown field may be a damaged name of a known one, of `crc` too. */
+/** For lines without a fitting checksum: there an unknown field may be a damaged one, of `crc` or of a known name. */
 const strictShape = z.strictObject(shape.shape);
 
 /** How a line ends: `,"crc":"0123abcd"}`. JSON escapes quotes, so nothing inside a text reads like it. */
@@ -38,10 +38,8 @@ export function encode(entry: JournalEntry): string {
 
 /** The entry of a line without its newline; null if the line is damaged. */
 export function decode(line: Buffer): JournalEntry | null {
-  const intact = isIntact(line);
-  if (intact === false) return null;
   try {
-    return (intact ? shape : strictShape).parse(JSON.parse(line.toString()));
+    return (isIntact(line) ? shape : strictShape).parse(JSON.parse(line.toString()));
   } catch {
     return null;
   }
@@ -56,12 +54,11 @@ export function questionOf(line: Buffer): string | null {
   return plain ? plain[1]! : (decode(line)?.question_id ?? null);
 }
 
-/** Whether the checksum fits; null if there is none. */
-function isIntact(line: Buffer): boolean | null {
+/** Whether there is a checksum and it fits. */
+function isIntact(line: Buffer): boolean {
   const end = Math.max(0, line.length - checksumBytes);
   const written = checksum.exec(line.toString("latin1", end))?.[1];
-  if (written === undefined) return null;
-  return crc32("}", crc32(line.subarray(0, end))) === Number.parseInt(written, 16);
+  return written !== undefined && crc32("}", crc32(line.subarray(0, end))) === Number.parseInt(written, 16);
 }
 
 /** A complete line of a file. */

@@ -66,19 +66,21 @@ export function completionsOf(answer: unknown, n: number): Fresh[] {
 
 /**
  * Reads a stream to its end.
- * @param onChoice told of each choice as soon as it is finished, but of the last one at the end of the stream only: there
- *   the server says how many prompt tokens it read, and one of the siblings has to carry that number
+ * @param isWanted whether a choice is still to be told of; an earlier attempt may have finished it
+ * @param onChoice told of each wanted choice as soon as it is finished, but of the last one at the end of the stream only:
+ *   there the server says how many prompt tokens it read, and one of the siblings has to carry that number
  * @throws BadAnswer if it is not a stream of n choices, or ends before all of them
  */
 export async function completionsIn(
   chunks: AsyncIterable<unknown>,
   n: number,
+  isWanted: (choice: number) => boolean,
   onChoice: (choice: number, completion: Fresh) => void,
 ): Promise<Fresh[]> {
   const texts = Array.from({ length: n }, () => ({ text: "", tokens: 0, isCounted: false }));
   const finished: Fresh[] = [];
-  let unfinished = n;
-  let last = -1;
+  let unfinished = texts.filter((_, i) => isWanted(i)).length;
+  let last: number | null = null;
   let usage: z.infer<typeof usageShape>;
   for await (const chunk of chunks) {
     const parsed = chunkShape.safeParse(chunk);
@@ -96,12 +98,14 @@ export async function completionsIn(
       const completion_tokens = said.isCounted ? said.tokens : null;
       const completion: Fresh = { text: said.text, finish_reason, ...prompt(null), completion_tokens };
       finished[index] = completion;
+      if (!isWanted(index)) continue;
       if (--unfinished > 0) onChoice(index, completion);
       else last = index;
     }
   }
   const cut = texts.findIndex((_, i) => !finished[i]);
   if (cut >= 0) throw new BadAnswer(`a stream that ended before choice ${cut} of ${n} was finished`);
+  if (last === null) return finished;
   const { completion_tokens, ...rest } = finished[last]!;
   const total = n === 1 ? (usage?.completion_tokens ?? null) : null;
   const completion: Fresh = { ...rest, ...prompt(usage), completion_tokens: completion_tokens ?? total };

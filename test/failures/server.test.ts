@@ -94,7 +94,7 @@ describe("under way", () => {
     const hit = about("1 + 11?");
     let broken = true;
     const fake = await fakeServer({ before: (r) => (broken && hit(r) && r.ordinal > 0 ? fault : undefined) });
-    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--concurrency", "1"]).ended;
+    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--request", "whole"]).ended;
     expect(code).toBe(1);
     expect(errors).toEqual([expect.stringMatching(/^malt: 1 of 26 requests failed, the first with: /)]);
     expect(stdout).toContain("2 questions, 39 completions, 1 failed, 12 pending");
