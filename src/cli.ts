@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { register as evaluate } from "./cli/evaluate.js";
 import { register as exportRun } from "./cli/export.js";
 import { register as grade } from "./cli/grade.js";
+import { register as merge } from "./cli/merge.js";
 import { register as report } from "./cli/report.js";
 import { register as reproduce } from "./cli/reproduce.js";
 import { register as sample } from "./cli/sample.js";
@@ -14,7 +15,7 @@ import { MaltError } from "./errors.js";
 const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
   .showHelpAfterError("(malt <command> --help shows the options)");
-for (const register of [serve, sample, exportRun, train, evaluate, report, reproduce, grade]) register(program);
+for (const register of [serve, sample, merge, exportRun, train, evaluate, report, reproduce, grade]) register(program);
 
 try {
   await program.parseAsync();

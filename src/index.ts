@@ -38,6 +38,7 @@ export { differences, type Manifest, readManifest, readQuestions, runDir } from 
 export { defaultSampling, promptSetFor, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
 export * from "./score.js";
 export { type Server, type ServerOptions, startServer } from "./server.js";
+export { type MergedRun, type MergeOptions, mergeShards, parseShard, type Shard, shardOf } from "./shards.js";
 export * from "./stats/paired.js";
 export { type PairedDesign, powerOf, questionsNeeded } from "./stats/power.js";
 export * from "./stats.js";

@@ -79,8 +79,21 @@ const manifestShape = z.looseObject({
    * Unlike `counts` it holds the prompts, and what was answered twice because it was cut off.
    */
   usage: z.object({ requests: count, prompt_tokens: count, cached_tokens: count, completion_tokens: count }).optional(),
-  /** Time spent sampling, over all starts. */
+  /** Time spent sampling, over all starts and, in a merged run, over all shards. */
   wall_seconds: z.number().nonnegative(),
+  /** Of a shard: its place, counted from 1, in the run that it is a part of (shards.ts). */
+  shard: z
+    .object({
+      index: z.number().int().positive(),
+      of: z.number().int().positive(),
+      run: z.string(),
+      /** Of the whole run, as in `benchmark`. */
+      questions: count,
+      questions_sha256: sha256,
+    })
+    .optional(),
+  /** Of a merged run: what was merged, in order (shards.ts). */
+  shards: z.array(z.looseObject({ index: z.number().int().positive(), journal_sha256: sha256 })).optional(),
   /** Options and counts of the last export (dataset.ts), if there was one. */
   export: z.record(z.string(), z.unknown()).optional(),
 });
@@ -124,8 +137,8 @@ export async function writeManifest(dir: string, manifest: Manifest): Promise<vo
 }
 
 /**
- * What would make `next` another run than `old`: model, adapter, sampling, roles, prompts, seed and questions, as lines
- * "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
+ * What would make `next` another run than `old`: model, adapter, sampling, roles, prompts, seed, questions and shard, as
+ * lines "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
  */
 export function differences(old: Manifest, next: Manifest): string[] {
   const [before, after] = [flat(identity(old)), flat(identity(next))];
@@ -145,7 +158,7 @@ export function requireSame(old: Manifest, next: Manifest): void {
     );
 }
 
-function identity({ config, benchmark, prompt_set_hash }: Manifest): unknown {
+function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unknown {
   const { policy, sampling, roles, prompt_set, seed } = config;
   const { name, questions, questions_sha256 } = benchmark;
   return {
@@ -156,6 +169,7 @@ function identity({ config, benchmark, prompt_set_hash }: Manifest): unknown {
     seed,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,
+    shard,
   };
 }
 

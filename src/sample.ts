@@ -67,6 +67,8 @@ export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" 
   concurrency?: number | "auto";
   /** Bound that `auto` never passes, ≥ 1; 1,024 by default. */
   maxConcurrency?: number;
+  /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
+  shard?: Manifest["shard"];
 }
 
 /** What a call of {@link sampleRun} did. */
@@ -109,6 +111,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     versions: await versions(),
     counts: { ...noCounts, asked: questions.length * statesPerTree(roles) },
     wall_seconds: 0,
+    ...(options.shard && { shard: options.shard }),
   };
   wanted.counts.pending = wanted.counts.asked;
 
@@ -131,6 +134,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       ...wanted,
       created: old?.created ?? wanted.created,
       server: { owner, build: options.build ?? build },
+      ...(old?.shards && { shards: old.shards }),
     };
     const earlier = old?.wall_seconds ?? 0;
     const began = performance.now();
@@ -223,7 +227,8 @@ export function promptSetFor(questions: readonly Question[]): PromptSet {
   return promptSet(questions.length > 0 && questions.every(({ choices }) => choices) ? "csqa" : "gsm8k");
 }
 
-function benchmarkName(questions: readonly Question[]): string {
+/** The benchmarks of the questions, with "+" between them. @throws InputError where there are no questions */
+export function benchmarkName(questions: readonly Question[]): string {
   if (questions.length === 0) throw new InputError("there are no questions to sample; check the file and --limit");
   return [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
 }

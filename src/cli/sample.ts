@@ -9,6 +9,7 @@ import { neutralExtra, openaiPolicy } from "../policy.js";
 import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
 import { maltRoles, promptSet } from "../prompts.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
+import { parseShard, type Shard, shardOf } from "../shards.js";
 import { type RequestMode, requestModes } from "../tree.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
@@ -23,6 +24,7 @@ interface Flags {
   benchmark?: string;
   split?: Split;
   limit?: number;
+  shard?: Shard;
   promptSet?: string;
   branching: number;
   temperature: number;
@@ -56,6 +58,7 @@ export function register(program: Command): void {
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--limit <n>", "keep the first n questions", number("--limit", { min: 1, integer: true }))
+    .option("--shard <i/N>", "every N-th question from the i-th on, as a run of its own; see malt merge", parseShard)
     .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
     .option("--branching <n>", "children per state", number("--branching", { min: 1, integer: true }), 3)
     .option("--temperature <t>", "", number("--temperature", { min: 0 }), defaultSampling.temperature)
@@ -92,6 +95,7 @@ async function sample(flags: Flags): Promise<void> {
   const env = environment();
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await loadQuestions(flags.questions, sources);
+  const part = flags.shard ? shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
   const size = profile(flags.baseUrl || env.baseURL ? "vllm" : flags.profile);
   const embedded = await startEmbedded(flags.baseUrl ?? env.baseURL, size.name);
   const baseURL = embedded?.baseURL ?? flags.baseUrl ?? env.baseURL!;
@@ -104,9 +108,8 @@ async function sample(flags: Flags): Promise<void> {
     const one = (url: string) => openaiPolicy({ baseURL: url, apiKey: embedded ? null : env.apiKey, ...patience });
     const server = policyPool(baseURL.split(",").map(one));
     const result = await sampleRun({
-      run: flags.run,
+      ...part,
       outputs: env.outputs,
-      questions,
       source: { path: flags.questions, sha256: await fileSha256(await localPath(flags.questions)) },
       server,
       baseURL,
@@ -121,7 +124,7 @@ async function sample(flags: Flags): Promise<void> {
         extra: flags.extraBody,
       },
       roles: maltRoles(flags.branching),
-      promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
+      ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
       seed: flags.seed,
       concurrency: flags.concurrency ?? size.concurrency,
       maxConcurrency: flags.maxConcurrency,

@@ -1,0 +1,250 @@
+/**
+ * One run on several machines. A shard is every N-th question, sampled as an ordinary run of its own; merging N shards
+ * gives the run that one machine would have made. What it leaves out: starting the machines (scripts/cluster/).
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream, existsSync } from "node:fs";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { InputError, RunError } from "./errors.js";
+import { lock } from "./journal/lock.js";
+import { readJournal } from "./journal.js";
+import {
+  differences,
+  findManifest,
+  hash,
+  type Manifest,
+  questionsJsonl,
+  readQuestions,
+  runDir,
+  writeManifest,
+  writeQuestions,
+} from "./run.js";
+import { benchmarkName, promptSetFor, type SampleRunOptions } from "./sample.js";
+import { findParts, type Part, requireComplete, wholeBenchmark } from "./shards/parts.js";
+import type { Question, Role } from "./types.js";
+
+/** The i-th of N shards: 1 ≤ index ≤ of. */
+export interface Shard {
+  index: number;
+  of: number;
+}
+
+/** Reads `i/N`. @throws InputError unless 1 ≤ i ≤ N */
+export function parseShard(text: string): Shard {
+  const [, index, of] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(text)?.map(Number) ?? [];
+  if (index && of && index <= of && Number.isSafeInteger(of)) return { index, of };
+  throw new InputError(`--shard must be i/N with 1 ≤ i ≤ N, such as 2/8, not "${text}"`);
+}
+
+/**
+ * The part of a run that one machine samples: what differs in the options of sampleRun. Question q, counted from 0,
+ * belongs to shard (q mod N) + 1, so shards differ by one question at most and by no drift in the file's order.
+ * @param run name of the whole run
+ * @param questions of the whole run
+ * @throws InputError where a shard would have no questions, or no valid name
+ */
+export function shardOf(
+  run: string,
+  questions: readonly Question[],
+  { index, of }: Shard,
+): Required<Pick<SampleRunOptions, "run" | "questions" | "promptSet" | "shard">> {
+  parseShard(`${index}/${of}`);
+  if (questions.length < of)
+    throw new InputError(`${questions.length} questions cannot be divided into ${of} shards; ask for fewer shards`);
+  const longest = 64 - `.shard-${of}-of-${of}`.length;
+  if (run.length > longest)
+    throw new InputError(`run name "${run}" is too long for ${of} shards; use at most ${longest} characters`);
+  return {
+    run: shardName(run, { index, of }),
+    questions: questions.filter((_, q) => q % of === index - 1),
+    // Chosen by all questions: those of one shard alone might look like another benchmark.
+    promptSet: promptSetFor(questions),
+    shard: { index, of, run, questions: questions.length, questions_sha256: hash(questionsJsonl(questions)) },
+  };
+}
+
+const shardName = (run: string, { index, of }: Shard) => `${run}.shard-${index}-of-${of}`;
+
+export interface MergeOptions {
+  /** Name of the whole run. */
+  run: string;
+  /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
+  outputs?: string;
+  /** The shards, as names of runs or as folders, wherever they lie; by default those of the run in `outputs`. */
+  from?: readonly string[];
+  /** Whether shards that are not complete are merged as far as they are; sampling then goes on with the merged run. */
+  incomplete?: boolean;
+}
+
+/** What {@link mergeShards} left. */
+export interface MergedRun {
+  dir: string;
+  manifest: Manifest;
+  /** Whether these shards had been merged before, so that nothing was written. */
+  wasMerged: boolean;
+}
+
+/**
+ * Makes the whole run from its shards: the questions in their order, the journals as they are, the counts added up. The
+ * run appears complete or not at all; the shards stay as they are.
+ * @throws InputError for a place without a run; RunError where the shards are not exactly the parts of one run, or a
+ *   journal holds less than its manifest says, or another run has the name
+ */
+export async function mergeShards({ run, outputs, from, incomplete = false }: MergeOptions): Promise<MergedRun> {
+  const dir = runDir(run, outputs);
+  const runs = dirname(dir);
+  const parts = await findParts(run, runs, from);
+  if (!incomplete) requireComplete(parts);
+  const staging = join(runs, `.${run}.merging`);
+  try {
+    await mkdir(runs, { recursive: true });
+    const unlock = await lock(`${staging}.lock`);
+    try {
+      const before = await findManifest(dir);
+      if (before && !before.shards)
+        throw new RunError(`run "${run}" is there and was not merged from shards; move ${dir} away to merge it anew`);
+      await rm(staging, { recursive: true, force: true });
+      const manifest = await stage(staging, run, parts);
+      if (before && !sameParts(before, manifest))
+        throw new RunError(`run "${run}" was merged from other shards, or when they held less; move ${dir} away first`);
+      if (before) return { dir, manifest: before, wasMerged: true };
+      for (const folder of [join(staging, "journal"), staging]) await syncFolder(folder);
+      await rename(staging, dir);
+      await syncFolder(runs);
+      return { dir, manifest, wasMerged: false };
+    } finally {
+      await rm(staging, { recursive: true, force: true });
+      await unlock();
+    }
+  } catch (error) {
+    if (!(error instanceof Error) || !("code" in error)) throw error;
+    throw new RunError(`cannot merge run "${run}": ${error.message}; the shards are as they were`, { cause: error });
+  }
+}
+
+/** Writes the whole run's folder at `staging`. @throws RunError where a shard holds less than it says */
+async function stage(staging: string, run: string, parts: readonly Part[]): Promise<Manifest> {
+  await mkdir(join(staging, "journal"), { recursive: true });
+  const first = parts[0]!;
+  const questions = interleaved(await Promise.all(parts.map(({ dir }) => readQuestions(dir))));
+  if (hash(questionsJsonl(questions)) !== first.shard.questions_sha256)
+    throw new RunError(`the shards' questions are not those of run "${run}"; sample the shards anew from one file`);
+  const shards = [];
+  for (const part of parts) shards.push({ ...origin(part), journal_sha256: await copyJournal(part, staging) });
+  for (const name of ["discarded.txt", "damaged.txt"]) {
+    const notes = parts.map(({ dir }) => join(dir, "journal", name)).filter((path) => existsSync(path));
+    if (notes.length > 0) await copyLines(notes, join(staging, "journal", name));
+  }
+  await requireAll(staging, parts, questions);
+  const { schema, config, prompt_set_hash, server, versions } = first.manifest;
+  const merged: Manifest = {
+    schema,
+    run,
+    created: shards.map(({ created }) => created).sort()[0]!,
+    config,
+    benchmark: { ...wholeBenchmark(first), name: benchmarkName(questions) },
+    prompt_set_hash,
+    server,
+    versions,
+    counts: summed(shards.map(({ counts }) => counts)),
+    wall_seconds: Math.round(shards.reduce((sum, { wall_seconds }) => sum + wall_seconds, 0) * 1000) / 1000,
+    shards,
+  };
+  await writeQuestions(staging, questions);
+  await writeManifest(staging, merged);
+  return merged;
+}
+
+/** What the merged run remembers of a shard: what may differ between shards, and what is added up. */
+function origin({ manifest, shard: { index } }: Part) {
+  const { run, created, config, server, versions, counts, wall_seconds } = manifest;
+  const { base_url, concurrency } = config;
+  return { index, run, created, base_url, concurrency, server, versions, counts, wall_seconds };
+}
+
+/** The first of each, the second of each, … */
+function interleaved<T>(lists: readonly (readonly T[])[]): T[] {
+  const rounds = Math.max(...lists.map(({ length }) => length));
+  return Array.from({ length: rounds }, (_, k) => lists.flatMap((list) => list.slice(k, k + 1))).flat();
+}
+
+function summed(all: readonly Manifest["counts"][]): Manifest["counts"] {
+  const names = Object.keys(all[0]!) as (keyof Manifest["counts"])[];
+  const sums = names.map((name) => [name, all.reduce((sum, counts) => sum + counts[name], 0)]);
+  return Object.fromEntries(sums) as Manifest["counts"];
+}
+
+/** A folder that was copied while it was written, or in part, shows here: a complete shard must have all its nodes. */
+async function requireAll(staging: string, parts: readonly Part[], questions: readonly Question[]): Promise<void> {
+  const home = new Map(questions.map(({ id }, q) => [id, q % parts.length]));
+  const held = parts.map(() => 0);
+  for await (const { question_id } of readJournal(staging)) {
+    const part = home.get(question_id);
+    if (part !== undefined) held[part]! += 1;
+  }
+  parts.forEach(({ dir, manifest: { counts, config, benchmark } }, i) => {
+    const all = benchmark.questions * nodesPerTree(config.roles);
+    if (counts.ok === counts.asked && held[i]! < all)
+      throw new RunError(
+        `the journal in ${dir} holds ${held[i]} completions of ${all}, though its run.json says complete; copy it again`,
+      );
+  });
+}
+
+/** n + n² + n³ for three roles. */
+function nodesPerTree(roles: readonly Pick<Role, "branching">[]): number {
+  let [all, level] = [0, 1];
+  for (const { branching } of roles) {
+    level *= branching;
+    all += level;
+  }
+  return all;
+}
+
+/** Whether an earlier merge was of the same journals. What was sampled after it does not matter. */
+function sameParts(before: Manifest, next: Manifest): boolean {
+  const journals = ({ shards = [] }: Manifest) => shards.map(({ journal_sha256 }) => journal_sha256).join();
+  return differences(before, next).length === 0 && journals(before) === journals(next);
+}
+
+/** Copies a shard's journal into one file of the whole run's. @returns its SHA-256 */
+async function copyJournal({ dir, shard }: Part, staging: string): Promise<string> {
+  const journal = join(dir, "journal");
+  const names = (await readdir(journal)).filter((name) => name.endsWith(".jsonl")).sort();
+  const copy = join(staging, "journal", `shard-${shard.index}-of-${shard.of}.jsonl`);
+  return copyLines(
+    names.map((name) => join(journal, name)),
+    copy,
+  );
+}
+
+/** Writes the complete lines of files into one, durably. @returns its SHA-256 */
+async function copyLines(from: readonly string[], to: string): Promise<string> {
+  const sha256 = createHash("sha256");
+  const lines = async function* () {
+    for (const path of from) {
+      let rest: Buffer = Buffer.alloc(0);
+      for await (const chunk of createReadStream(path)) {
+        const bytes = Buffer.concat([rest, chunk as Buffer]);
+        const end = bytes.lastIndexOf(10) + 1;
+        rest = bytes.subarray(end);
+        sha256.update(bytes.subarray(0, end));
+        yield bytes.subarray(0, end);
+      }
+    }
+  };
+  await pipeline(lines, createWriteStream(to, { flush: true }));
+  return sha256.digest("hex");
+}
+
+/** A new file is durable only once its folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
