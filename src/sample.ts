@@ -149,8 +149,9 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     };
     await record();
     const onProgress = (progress: Readonly<Progress>) => {
-      latest = progress;
-      session = progress.session;
+      const { in_flight: _, limit: __, nodes: ___, session: own, ...counts } = progress;
+      latest = counts;
+      session = own;
       options.onProgress?.(progress);
     };
     const { request, onFailure, signal } = options;
