@@ -1,14 +1,25 @@
 /**
- * Exporting against what cannot be avoided: parsing the journal (the least any export must read) and writing the same
- * rows as plain JSON lines.
+ * Exporting against what cannot be avoided, reading the journal and parsing each line, at two sizes: the ratio and the
+ * memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many questions instead, once: 3.9
+ * million completions take minutes and some 15 GB of TMPDIR.
+ *
+ * Each export runs in a process of its own, whose memory is then that of the export.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { exportRun, openDataset } from "../src/dataset.js";
+import { journalFile } from "../src/journal/files.js";
+import { encode, readLines } from "../src/journal/line.js";
 import { maltRoles, promptSet, promptSetHash } from "../src/prompts.js";
-import { hash, questionsJsonl, writeManifest } from "../src/run.js";
+import { writeManifest, writeQuestions } from "../src/run.js";
+import { treeSize } from "../src/score.js";
 import { childId, nodeKey } from "../src/tree.js";
 import type { JournalEntry, Question } from "../src/types.js";
 import { type Result, timed } from "./run.js";
@@ -17,38 +28,43 @@ const roles = maltRoles(3);
 const sampling = { temperature: 0.3, top_p: 1, max_tokens: 99, presence_penalty: 0, frequency_penalty: 0, extra: {} };
 const policy = { model: "bench", adapter: null };
 
-/** Writes a run of full trees with texts of about 400 characters; returns its number of completions. */
-async function writeRun(dir: string, trees: number): Promise<number> {
-  const questions = Array.from(
-    { length: trees },
-    (_, i): Question => ({
-      ...{ id: `q${i}`, benchmark: "bench", split: "train", question: `What is ${i} + 1?`, choices: null, answer: "5" },
-    }),
-  );
-  const journal = questions.flatMap(({ id }) => {
+function* questions(count: number): Generator<Question> {
+  for (let i = 0; i < count; i++) {
+    const text = `What is ${i} + 1?`;
+    yield { id: `q${i}`, benchmark: "bench", split: "train", question: text, choices: null, answer: "5" };
+  }
+}
+
+/** The journal of full trees with texts of about 400 characters, every second leaf right; a tree at a time. */
+function* journal(count: number): Generator<string> {
+  for (const { id } of questions(count)) {
+    let tree = "";
     let above: (string | null)[] = [null];
-    return roles.flatMap((role) => {
-      const level = above.flatMap((parent) => [0, 1, 2].map((branch) => childId(parent, role, branch)));
-      above = level;
-      return level.map((node_id, i): JournalEntry => {
-        const text = `${`${id} ${node_id} and so on. `.repeat(18)}\nFinal Answer: ${(i * 7) % 3 === 0 ? 5 : 6}`;
-        const key = nodeKey({ policy, messages: [], sampling, seed: i, questionId: id, nodeId: node_id });
-        return {
-          ...{ key, question_id: id, node_id, role: role.name, text, finish_reason: "stop", seed: i, model: "bench" },
-          ...{ prompt_tokens: 100, completion_tokens: 100, retries: 0 },
-        };
-      });
-    });
-  });
-  await mkdir(join(dir, "journal"), { recursive: true });
-  const text = questionsJsonl(questions);
+    for (const role of roles) {
+      above = above.flatMap((parent) => Array.from({ length: role.branching }, (_, i) => childId(parent, role, i)));
+      for (const [seed, node_id] of (above as string[]).entries()) {
+        const key = nodeKey({ policy, messages: [], sampling, seed, questionId: id, nodeId: node_id });
+        const answer = Number.parseInt(key.slice(0, 8), 16) % 2 === 0 ? 5 : 6;
+        const text = `${`${id} ${node_id} and so on. `.repeat(18)}\nFinal Answer: ${answer}`;
+        tree += encode({
+          ...{ key, question_id: id, node_id, role: role.name, text, finish_reason: "stop", seed, model: "bench" },
+          ...{ prompt_tokens: 100, completion_tokens: 100, cached_tokens: null, retries: 0 },
+        } as JournalEntry);
+      }
+    }
+    yield tree;
+  }
+}
+
+async function writeRun(dir: string, count: number): Promise<void> {
   const set = promptSet("arithmetic");
-  writeFileSync(join(dir, "questions.jsonl"), text);
-  writeFileSync(join(dir, "journal", "completions.jsonl"), journal.map((e) => `${JSON.stringify(e)}\n`).join(""));
+  await mkdir(join(dir, "journal"), { recursive: true });
+  await pipeline(Readable.from(journal(count)), createWriteStream(journalFile(dir)));
+  const written = await writeQuestions(dir, questions(count));
   await writeManifest(dir, {
     ...{ schema: 1, run: "bench", created: "2025-01-01T00:00:00.000Z" },
     config: { base_url: "http://127.0.0.1", policy, sampling, roles, prompt_set: set.name, seed: 0, concurrency: 1 },
-    benchmark: { name: "bench", source: "none", sha256: null, questions: trees, questions_sha256: hash(text) },
+    benchmark: { name: "bench", source: "none", sha256: null, ...written },
     ...{ prompt_set_hash: promptSetHash(set), server: { owner: null, build: null } },
     versions: { malt: "bench", node: process.version, git: null },
     counts: {
@@ -56,44 +72,74 @@ async function writeRun(dir: string, trees: number): Promise<number> {
     },
     wall_seconds: 0,
   });
-  return journal.length;
+}
+
+/** The bound: reads every line as an entry and keeps none. */
+async function parseJournal(dir: string): Promise<void> {
+  for await (const lines of readLines(journalFile(dir))) for (const { bytes } of lines) JSON.parse(bytes.toString());
+}
+
+/** What one process measured. */
+interface Measured {
+  ms: number;
+  parseMs: number;
+  /** Bytes in memory before the export, and at most during it. */
+  before: number;
+  peak: number;
+}
+
+/** @param rounds as of {@link timed}; 0 measures once, without one to warm up */
+async function measure(dir: string, rounds: number): Promise<Measured> {
+  const time = rounds > 0 ? (action: () => Promise<void>) => timed(rounds, action) : once;
+  const before = process.memoryUsage.rss();
+  const ms = await time(async () => void (await exportRun(dir)));
+  const peak = 1024 * process.resourceUsage().maxRSS;
+  return { ms, before, peak, parseMs: await time(() => parseJournal(dir)) };
+}
+
+async function once(action: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await action();
+  return performance.now() - start;
+}
+
+/** {@link measure} in a process of its own. */
+async function measureAlone(dir: string, rounds: number): Promise<Measured> {
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), dir, `${rounds}`];
+  return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout) as Measured;
 }
 
 export async function run(): Promise<Result[]> {
-  const dir = mkdtempSync(join(tmpdir(), "malt-bench-"));
-  try {
-    const completions = await writeRun(dir, 500);
-    const parse = () =>
-      readFileSync(join(dir, "journal", "completions.jsonl"), "utf8")
-        .split("\n")
-        .slice(0, -1)
-        .map((line) => JSON.parse(line));
-    const rewrite = () =>
-      writeFileSync(
-        join(dir, "plain.jsonl"),
-        parse()
-          .map((row) => JSON.stringify(row))
-          .join("\n"),
-      );
-    const exported = await timed(3, () => exportRun(dir));
-    const data = await openDataset(dir);
-    const nodes = await timed(3, () => data.nodes());
-    data.close();
-    return [
-      {
-        name: `exportRun, ${completions} completions`,
-        ms: exported,
-        peer: "parse the journal, write it as JSON lines",
-        peerMs: await timed(3, async () => rewrite()),
-      },
-      {
+  const only = process.env.MALT_BENCH_QUESTIONS;
+  const results: Result[] = [];
+  for (const count of only ? [Number(only)] : [500, 2_000]) {
+    const dir = mkdtempSync(join(tmpdir(), "malt-bench-"));
+    try {
+      await writeRun(dir, count);
+      const { ms, parseMs, before, peak } = await measureAlone(dir, only ? 0 : 3);
+      const completions = count * treeSize(roles);
+      const grown = `peak memory ${Math.round(peak / 2 ** 20)} MB, ${Math.round(before / 2 ** 20)} before`;
+      results.push({
+        name: `exportRun, ${completions} completions, ${grown}`,
+        ...{ ms, peer: "parse the journal", peerMs: parseMs },
+      });
+      if (only) continue;
+      const data = await openDataset(dir);
+      const nodes = await timed(3, () => data.nodes());
+      data.close();
+      results.push({
         name: `openDataset nodes(), ${completions} rows`,
-        ms: nodes,
-        peer: "parse the journal's JSON",
-        peerMs: await timed(3, async () => parse()),
-      },
-    ];
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
+        ...{ ms: nodes, peer: "parse the journal", peerMs: parseMs },
+      });
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
   }
+  return results;
+}
+
+// Not awaited, as in run.ts.
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const [dir, rounds] = process.argv.slice(2);
+  void measure(dir!, Number(rounds)).then((measured) => process.stdout.write(JSON.stringify(measured)));
 }

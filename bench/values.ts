@@ -43,7 +43,7 @@ function pass({ parent, reward }: Forest): Float64Array {
 }
 
 export function run(): Result[] {
-  const { forest: trees, tree } = forest(20_000);
+  const { forest: trees, tree } = forest(100_000);
   const nodes = trees.parent.length;
   const bound = timedSync(9, () => pass(trees));
   const against = (name: string, action: () => unknown): Result => ({

@@ -40,6 +40,10 @@ export function run(command, args, options = {}) {
   const heartbeat = process.stdout.isTTY || options.quiet ? undefined : setInterval(still, 15_000);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: "inherit", ...options });
+    // Ctrl-C reaches the whole group; SIGTERM only this process, and what it started should end with it.
+    const pass = () => child.kill("SIGTERM");
+    process.once("SIGTERM", pass);
+    child.once("close", () => process.off("SIGTERM", pass));
     child.on("error", (error) =>
       reject(new SetupError(`${command} cannot be started (${error.code}): is it installed?`)),
     );

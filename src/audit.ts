@@ -13,7 +13,8 @@ import { type GradeCase, grade, gradeCase, gradeText, parseQuantity } from "./an
 import { answerKind } from "./answers/plain/kind.js";
 import { undress } from "./answers/plain/undress.js";
 import { InputError } from "./errors.js";
-import { pairSiblings } from "./pairs.js";
+import { parseLine } from "./json.js";
+import { pairSiblings, siblingsOf } from "./pairs.js";
 import { type Grade, scoreTrees } from "./score.js";
 import { python, root } from "./train/base.js";
 import type { Node, Question, Role } from "./types.js";
@@ -43,7 +44,7 @@ const caseSchema = z.object({
 /** The project's own cases; see the README beside them. */
 export const ownCases = join(root, "data", "graders", "cases.jsonl");
 
-/** Reads a file of cases. @throws InputError naming the line */
+/** Reads a file of cases. @throws InputError naming the line and the field */
 export async function loadCases(path: string = ownCases): Promise<AuditCase[]> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new InputError(`cannot read the cases "${path}" (${error.code}); give the path of a JSONL file`);
@@ -51,22 +52,8 @@ export async function loadCases(path: string = ownCases): Promise<AuditCase[]> {
   const cases: AuditCase[] = [];
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
-    let row: unknown;
-    try {
-      row = JSON.parse(line);
-    } catch (error) {
-      throw new InputError(
-        `${path} line ${i + 1}: not valid JSON (${(error as Error).message}); write one object per line`,
-      );
-    }
-    const parsed = caseSchema.safeParse(row);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0]!;
-      throw new InputError(
-        `${path} line ${i + 1}: field "${issue.path.join(".")}": ${issue.message}; see data/graders/README.md`,
-      );
-    }
-    const { mv, math_verify, disputed, ...rest } = parsed.data;
+    const row = parseLine(line, `${path} line ${i + 1}`, caseSchema, "see data/graders/README.md");
+    const { mv, math_verify, disputed, ...rest } = row;
     if (!disputed) cases.push({ ...rest, mathVerify: math_verify ?? mv ?? null });
   }
   return cases;
@@ -272,11 +259,5 @@ export function movement(before: readonly Node[], after: readonly Node[]): Movem
 }
 
 /** Preference pairs among nodes of one role. */
-function pairs(nodes: readonly Node[]): number {
-  const states = new Map<string, Node[]>();
-  for (const node of nodes) {
-    const state = `${node.question_id}\n${node.parent_id ?? ""}`;
-    states.set(state, [...(states.get(state) ?? []), node]);
-  }
-  return [...states.values()].reduce((total, siblings) => total + pairSiblings(siblings).length, 0);
-}
+const pairs = (nodes: readonly Node[]): number =>
+  siblingsOf(nodes).reduce((total, siblings) => total + pairSiblings(siblings).length, 0);

@@ -12,6 +12,7 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import { download } from "./benchmarks/download.js";
 import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type Row } from "./benchmarks/forms.js";
 import { InputError } from "./errors.js";
+import { notJson } from "./json.js";
 import type { Question, Split } from "./types.js";
 
 export { fileSha256 } from "./benchmarks/download.js";
@@ -206,8 +207,7 @@ async function malformed(path: string, said: string): Promise<InputError> {
     try {
       JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
     } catch (error) {
-      const why = (error as Error).message.replace(/\s+/g, " ").slice(0, 160);
-      return new InputError(`${path} line ${line}: not valid JSON (${why}); write one object per line`);
+      return notJson(`${path} line ${line}`, error as Error);
     }
   }
   return new InputError(`cannot read "${path}": ${said.replace(/\s+/g, " ").slice(0, 300)}`);

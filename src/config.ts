@@ -29,8 +29,8 @@ export interface Profile {
   about: string;
   /** Whether this project starts the server itself. */
   embedded: boolean;
-  /** Requests in flight. */
-  concurrency: number;
+  /** Requests in flight; `auto` finds out what the server can take. */
+  concurrency: number | "auto";
   /** Longest completion, in tokens. */
   maxTokens: number;
 }
@@ -55,7 +55,7 @@ export const profiles = {
     name: "vllm",
     about: "any OpenAI-compatible server at --base-url or OPENAI_BASE_URL, such as vLLM on a GPU",
     embedded: false,
-    concurrency: 64,
+    concurrency: "auto",
     maxTokens: 1024,
   },
 } as const satisfies Record<string, Profile>;

@@ -7,24 +7,16 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { card } from "./dataset/card.js";
-import { checkOptions, type ExportOptions, type ExportSummary, type RoleCounts, snakeCase } from "./dataset/rules.js";
-import {
-  lineFile,
-  pathLiteral,
-  type TableName,
-  tableNames,
-  writeArrow,
-  writeParquet,
-  writeViews,
-} from "./dataset/tables.js";
-import { InputError, RunError } from "./errors.js";
+import { treeFiles } from "./dataset/files.js";
+import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./dataset/rules.js";
+import { pathLiteral, tableNames, writeViews } from "./dataset/tables.js";
+import { RunError } from "./errors.js";
 import { lock } from "./journal/lock.js";
-import { readJournal } from "./journal.js";
-import { preferencePairs, sftExamples, splitOf } from "./pairs.js";
-import { type PromptSet, promptSet } from "./prompts.js";
-import { readManifest, readQuestions, writeManifest } from "./run.js";
-import { type Grade, type ScoredTrees, scoreTrees } from "./score.js";
-import type { EvaluationRow, JournalEntry, Node, Question } from "./types.js";
+import { type Kept, openKept, readJournal } from "./journal.js";
+import { promptSet } from "./prompts.js";
+import { type Manifest, readManifest, readQuestions, streamQuestions, writeManifest } from "./run.js";
+import { type Grade, noQuestion, type ScoredTrees, scoreTrees, treeScorer } from "./score.js";
+import type { EvaluationRow, JournalEntry, Node, Question, Split } from "./types.js";
 import type { ValueOptions } from "./values.js";
 
 /**
@@ -47,17 +39,12 @@ export async function exportRun(
     const manifest = await readManifest(runDir);
     await rm(staging, { recursive: true, force: true });
     await mkdir(join(staging, "train"), { recursive: true });
-    const scored = await scoreRun(runDir, { ...rules, ...(options.grade && { grade: options.grade }) });
-    checkRoleNames(scored);
-    const { longest, roles } = writeLines(staging, scored, promptSet(manifest.config.prompt_set), rules);
-    await writeParquet(staging, longest);
+    const { trees, roles, splits } = await writeTrees(runDir, staging, manifest, rules, options);
+    const nodes = roles.reduce((sum, role) => sum + role.nodes, 0);
+    const summary: ExportSummary = { options: rules, trees, nodes, roles };
     const evaluation = existsSync(join(runDir, "evaluation.parquet")) ? ["evaluation"] : [];
     await writeViews(join(staging, "run.duckdb"), [...tableNames, ...evaluation], [staging, runDir]);
-    await writeArrow(join(staging, "trees.arrow"), scored.nodes);
-    const complete = scored.complete.reduce((sum, c) => sum + c, 0);
-    const trees = { complete, incomplete: scored.questions.length - complete };
-    const summary: ExportSummary = { options: rules, trees, nodes: scored.nodes.length, roles };
-    await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, scored.questions, summary));
+    await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, splits, summary));
     const files = await moveAll(staging, runDir);
     await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules) } });
     return { ...summary, files };
@@ -70,6 +57,46 @@ export async function exportRun(
     await rm(staging, { recursive: true, force: true });
     await unlock();
   }
+}
+
+/** Scores one tree after another and writes its rows, so that memory does not grow with the number of questions. */
+async function writeTrees(
+  runDir: string,
+  staging: string,
+  { config, benchmark }: Manifest,
+  rules: ExportSummary["options"],
+  { grade, onProgress }: ExportOptions,
+) {
+  const { roles, prompt_set } = config;
+  const score = treeScorer(roles, { ...rules, ...(grade && { grade }) });
+  const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);
+  const splits = new Map<Split, number>();
+  let [done, complete, nodes] = [0, 0, 0];
+  let journal: Kept | undefined;
+  try {
+    journal = await openKept(runDir);
+    for await (const question of streamQuestions(runDir)) {
+      const tree = score(question, await journal.kept(question.id));
+      await files.write(question, tree);
+      splits.set(question.split, (splits.get(question.split) ?? 0) + 1);
+      complete += Number(tree.complete);
+      nodes += tree.nodes.length;
+      done++;
+      onProgress?.(done, benchmark.questions);
+    }
+    if (nodes !== journal.completions) await checkQuestions(runDir);
+    return { splits, trees: { complete, incomplete: done - complete }, roles: await files.finish() };
+  } finally {
+    await files.close();
+    await journal?.close();
+  }
+}
+
+/** @throws RunError if the journal has an entry of a question that the run has not */
+async function checkQuestions(runDir: string): Promise<void> {
+  const ids = new Set<string>();
+  for await (const { id } of streamQuestions(runDir)) ids.add(id);
+  for await (const entry of readJournal(runDir)) if (!ids.has(entry.question_id)) throw noQuestion(entry);
 }
 
 /** Makes run.duckdb anew over whatever Parquet files a run folder holds; does nothing before the first export. */
@@ -91,91 +118,6 @@ export async function scoreRun(runDir: string, options: ValueOptions & { grade?:
   const entries: JournalEntry[] = [];
   for await (const entry of readJournal(runDir)) entries.push(entry);
   return scoreTrees(await readQuestions(runDir), config.roles, entries, options);
-}
-
-/** Role names become file names, so they are held to what is safe in one. */
-function checkRoleNames({ roles }: ScoredTrees): void {
-  for (const { name } of roles) {
-    if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
-      throw new InputError(`role name ${JSON.stringify(name)} cannot name a file; use 1 to 32 of a-z, 0-9 and "-"`);
-    }
-  }
-}
-
-/** Writes the four tables as NDJSON and the trainer's files, one tree after another: examples never pile up in memory. */
-function writeLines(
-  folder: string,
-  scored: ScoredTrees,
-  set: PromptSet,
-  rules: ExportSummary["options"],
-): { longest: Record<TableName, number>; roles: RoleCounts[] } {
-  const { questions, roles, nodes, tree, complete } = scored;
-  const files = new Map<string, ReturnType<typeof lineFile>>();
-  const open = (name: string) => {
-    const file = files.get(name) ?? lineFile(join(folder, name));
-    files.set(name, file);
-    return file;
-  };
-  const table = (name: TableName) => open(`${name}.ndjson`);
-  const train = (role: string, kind: "sft" | "dpo", side: "train" | "eval", form: "" | "-openai") =>
-    open(`train/${role}-${kind}${side === "eval" ? "-eval" : ""}${form}.jsonl`);
-  const counts = new Map(
-    roles.map(({ name }) => [name, { role: name, nodes: 0, valued: 0, positive: 0, sft: 0, pairs: 0 }]),
-  );
-  const sides = rules.evalFraction > 0 ? (["train", "eval"] as const) : (["train"] as const);
-  const forms = rules.openai ? (["", "-openai"] as const) : ([""] as const);
-  try {
-    // A role without examples gets empty files, so that what is there does not depend on chance.
-    for (const name of tableNames) table(name);
-    for (const { name } of roles) {
-      for (const side of sides)
-        for (const form of forms) for (const kind of ["sft", "dpo"] as const) train(name, kind, side, form);
-    }
-    let start = 0;
-    questions.forEach((question, q) => {
-      const { id, choices, ...rest } = question;
-      table("questions").write({ question_id: id, ...rest, choices: choices && JSON.stringify(choices) });
-      let end = start;
-      while (end < nodes.length && tree[end] === q) end++;
-      const own = nodes.slice(start, end);
-      start = end;
-      for (const node of own) {
-        table("nodes").write(node);
-        const count = counts.get(node.role)!;
-        count.nodes += 1;
-        if (node.value !== null) count.valued += 1;
-        if (node.label) count.positive += 1;
-      }
-      if (complete[q] === 0 && rules.incomplete === "skip") return;
-      const whole = { question, nodes: own, roles, promptSet: set };
-      const side = splitOf(id, rules);
-      for (const example of sftExamples(whole, rules)) {
-        const { role, prompt, completion } = example;
-        table("sft").write(example);
-        train(role, "sft", side, "").write({ prompt, completion });
-        if (rules.openai) train(role, "sft", side, "-openai").write({ messages: [...prompt, ...completion] });
-        counts.get(role)!.sft += 1;
-      }
-      for (const pair of preferencePairs(whole, rules)) {
-        const { role, prompt, chosen, rejected } = pair;
-        table("dpo").write(pair);
-        train(role, "dpo", side, "").write({ prompt, chosen, rejected });
-        if (rules.openai) {
-          const input = { messages: prompt };
-          train(role, "dpo", side, "-openai").write({
-            input,
-            preferred_output: chosen,
-            non_preferred_output: rejected,
-          });
-        }
-        counts.get(role)!.pairs += 1;
-      }
-    });
-  } finally {
-    for (const file of files.values()) file.close();
-  }
-  const longest = Object.fromEntries(tableNames.map((name) => [name, table(name).longest()]));
-  return { longest: longest as Record<TableName, number>, roles: [...counts.values()] };
 }
 
 /** Moves what was staged into the run folder, and removes trainer's files of an earlier export that this one lacks. */

@@ -14,7 +14,8 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { lineFile, parquetFrom } from "./dataset/tables.js";
+import { parquetFolder } from "./dataset/parquet.js";
+import { json } from "./dataset/tables.js";
 import { refreshViews } from "./dataset.js";
 import { InputError, RefusedError, RunError, ServerError } from "./errors.js";
 import { type Judge, ownAnswer } from "./evaluate/judge.js";
@@ -228,19 +229,22 @@ function policyOf(model: string, adapters: ReadonlyMap<string, string>) {
   };
 }
 
-type Remembering = Pick<Journal, "get" | "append"> & { added(): number };
-
 /** A journal that also finds what was appended since it was opened: systems share passes within one call. */
-function remembering(journal: Journal): Remembering {
-  const fresh = new Map<string, JournalEntry>();
+function remembering(journal: Journal) {
+  const fresh = new Map<string, JournalEntry[]>();
+  let added = 0;
   return {
-    get: (key) => fresh.get(key) ?? journal.get(key),
-    async append(entries) {
+    kept: async (questionId: string) => [...(await journal.kept(questionId)), ...(fresh.get(questionId) ?? [])],
+    async append(entries: readonly JournalEntry[]) {
       await journal.append(entries);
-      for (const entry of entries)
-        if (!fresh.has(entry.key) && journal.get(entry.key) === undefined) fresh.set(entry.key, entry);
+      added += entries.length;
+      for (const entry of entries) {
+        const known = fresh.get(entry.question_id);
+        if (known) known.push(entry);
+        else fresh.set(entry.question_id, [entry]);
+      }
     },
-    added: () => fresh.size,
+    added: () => added,
   };
 }
 
@@ -274,10 +278,14 @@ async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: 
   try {
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { recursive: true });
-    const file = lineFile(join(staging, "evaluation.ndjson"));
-    for (const row of rows) file.write(row);
-    file.close();
-    await parquetFrom(staging, "evaluation", file.longest());
+    const parquet = await parquetFolder(staging);
+    try {
+      const table = parquet.table("evaluation");
+      for (const row of rows) table.writeJson(json(row));
+      await table.finish();
+    } finally {
+      await parquet.close();
+    }
     await rename(join(staging, "evaluation.parquet"), join(dir, "evaluation.parquet"));
     await refreshViews(dir);
     await writeManifest(dir, { ...(await readManifest(dir)), evaluation });

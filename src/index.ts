@@ -14,9 +14,12 @@ export { debatePrompt } from "./evaluate/debate.js";
 export { type Judge, type LlmJudgeOptions, llmJudge, ownAnswer, type Reading } from "./evaluate/judge.js";
 export { drawSubset, type Evaluated, type EvaluateOptions, evaluateRun } from "./evaluate.js";
 export * from "./figures.js";
-export { type Journal, openJournal, readJournal } from "./journal.js";
+export { interruption } from "./interruption.js";
+export { type Journal, type Kept, openJournal, openKept, readJournal } from "./journal.js";
 export * from "./pairs.js";
 export * from "./pipeline.js";
+export type { Load } from "./policy/load.js";
+export { policyPool } from "./policy/pool.js";
 export {
   neutralExtra,
   openaiPolicy,
@@ -25,6 +28,7 @@ export {
   requireModel,
   type ServerInfo,
 } from "./policy.js";
+export { cost, type Prices, samplingLine } from "./progress.js";
 export * from "./prompts.js";
 export * from "./published.js";
 export * from "./recorded.js";
@@ -43,9 +47,15 @@ export * from "./thresholds.js";
 export { type Adapter, trainedAdapters } from "./train/adapters.js";
 export * from "./train.js";
 export {
+  AdaptiveLimit,
   type Counts,
   childId,
+  fixedLimit,
+  type Limit,
   nodeKey,
+  type Progress,
+  type RequestMode,
+  requestModes,
   requestSeed,
   type SampleTreesOptions,
   sampleTrees,

@@ -1,64 +1,75 @@
 /**
  * The journal: one line per finished completion, appended, durable, never changed. It is the only truth of a run; every
  * other file is derived from it. What it leaves out: what to ask (tree.ts) and what a line is worth (values.ts).
+ *
+ * Its size is not bounded by memory: an open journal holds where each line is, 8 bytes per completion, and reads the
+ * lines of a question back when they are asked for.
  */
-import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readdir } from "node:fs/promises";
+import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
+import { setImmediate } from "node:timers/promises";
 import { RunError } from "./errors.js";
+import { type Discarded, readDiscarded } from "./journal/discarded.js";
+import { failing, journalFile, journalFiles, journalFolder, syncFolder } from "./journal/files.js";
+import { type Kept, readByQuestion, type ScannedFile, scan } from "./journal/kept.js";
+import { decode, encode, type Line, readLines } from "./journal/line.js";
 import { lock } from "./journal/lock.js";
+import { setAside, truncateTo } from "./journal/repair.js";
 import type { JournalEntry } from "./types.js";
 
+export type { Kept };
+
 /** A run's journal, opened for writing by one process. */
-export interface Journal {
-  /** The completion kept under a key, if it had finished when the journal was opened. */
-  get(key: string): JournalEntry | undefined;
+export interface Journal extends Kept {
+  /** Damaged lines that opening set aside in `journal/damaged.txt`; their completions must be asked for again. */
+  readonly damaged: number;
   /**
-   * Adds finished completions; they are on disk when it resolves. A key that is kept already stands unchanged.
+   * The completions of a question that stood when the journal was opened and still do, in the order they were written.
+   * What is appended after that is not among them.
+   * @throws RunError if they cannot be read
+   */
+  kept(questionId: string): Promise<JournalEntry[]>;
+  /**
+   * Adds finished completions, of keys that the journal has not; they are on disk when it resolves.
    * @throws RunError if they cannot be written (disk full, no permission); then nothing more is accepted
    */
   append(entries: readonly JournalEntry[]): Promise<void>;
+  /**
+   * Lets entries no longer stand, say because their parent was lost to damage and came out with another text. They stay
+   * in the file and are skipped by all readers. Durable when it resolves.
+   * @throws as `append`
+   */
+  discard(entries: readonly JournalEntry[]): Promise<void>;
   /** Writes what is under way, then lets go of the run. */
   close(): Promise<void>;
 }
 
-const count = z.number().int().nonnegative();
-const entryShape = z.object({
-  key: z.string(),
-  question_id: z.string(),
-  node_id: z.string(),
-  role: z.string(),
-  seed: count,
-  model: z.string(),
-  text: z.string(),
-  finish_reason: z.string(),
-  prompt_tokens: count.nullable(),
-  completion_tokens: count.nullable(),
-  retries: count,
-}) satisfies z.ZodType<JournalEntry>;
-
-const folder = (dir: string) => join(dir, "journal");
-const file = (dir: string) => join(folder(dir), "completions.jsonl");
-
 /**
- * Opens the journal of a run folder, creating it if need be. A last line that was cut off in mid-write is removed:
- * its completion was never reported as finished.
- * @throws RunError if another process writes it, if it cannot be written, or if a line inside it is damaged
+ * Opens the journal of a run folder, creating it if need be. A last line that was cut off in mid-write is removed: its
+ * completion was never reported as finished. Damaged lines are set aside.
+ * @throws RunError if another process writes it, or if it cannot be read or written
  */
 export async function openJournal(dir: string): Promise<Journal> {
   return failing(`open the journal in ${dir}`, async () => {
-    await mkdir(folder(dir), { recursive: true });
+    await mkdir(journalFolder(dir), { recursive: true });
     const unlock = await lock(join(dir, "lock"));
+    let reader: Kept | undefined;
     let handle: FileHandle | undefined;
     try {
-      handle = await open(file(dir), "a+");
-      await dropTornLine(handle);
-      await syncFolder(folder(dir));
-      const kept = new Map<string, JournalEntry>();
-      for await (const entry of readJournal(dir)) kept.set(entry.key, entry);
-      return writer(dir, handle, kept, unlock);
+      let damaged = 0;
+      const files: ScannedFile[] = [];
+      for (const path of await journalFiles(dir)) {
+        const repaired = await scanAndRepair(path);
+        damaged += repaired.damaged;
+        files.push(repaired.file);
+      }
+      const discarded = await readDiscarded(journalFolder(dir), true);
+      reader = await readByQuestion(files, discarded);
+      handle = await open(journalFile(dir), "a");
+      await syncFolder(journalFolder(dir));
+      return { damaged, completions: reader.completions, ...writer({ dir, handle, reader, discarded, unlock }) };
     } catch (error) {
+      await reader?.close();
       await handle?.close();
       await unlock();
       throw error;
@@ -66,143 +77,109 @@ export async function openJournal(dir: string): Promise<Journal> {
   });
 }
 
-function writer(
-  dir: string,
-  handle: FileHandle,
-  kept: Map<string, JournalEntry>,
-  unlock: () => Promise<void>,
-): Journal {
-  const written = new Set(kept.keys());
+async function scanAndRepair(path: string): Promise<{ file: ScannedFile; damaged: number }> {
+  let damaged = 0;
+  const file = await scan(path, () => damaged++);
+  if (file.end < (await stat(path)).size) await truncateTo(path, file.end);
+  if (damaged === 0) return { file, damaged };
+  await setAside(path);
+  return { file: await scan(path, refuse(path)), damaged };
+}
+
+/**
+ * Opens the journal for reading by question. Needs no lock, so a run can be read while it is sampled: a last line that is
+ * still being written is skipped.
+ * @throws RunError if there is none, or one that names file and line if a line is damaged
+ */
+export async function openKept(dir: string): Promise<Kept> {
+  return failing(`read the journal in ${dir}`, async () => {
+    const files: ScannedFile[] = [];
+    for (const path of await journalFiles(dir)) files.push(await scan(path, refuse(path)));
+    return readByQuestion(files, await readDiscarded(journalFolder(dir)));
+  });
+}
+
+/**
+ * Every finished completion of a run that stands, in the order they were written; a key that is there twice comes twice.
+ * Needs no lock and no memory but for one piece of a file.
+ * @throws as {@link openKept}
+ */
+export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
+  const stands = (await readDiscarded(journalFolder(dir))).pass();
+  for (const path of await journalFiles(dir)) {
+    for await (const lines of readLines(path)) {
+      for (const line of lines) {
+        const entry = decode(line.bytes);
+        if (!entry) refuse(path)(line);
+        else if (stands(entry.key)) yield entry;
+      }
+    }
+  }
+}
+
+/** Who only reads a journal cannot ask again for what is damaged. */
+const refuse = (path: string) => (line: Line) => {
+  throw new RunError(
+    `${path}, line ${line.number} is damaged: ${JSON.stringify(line.bytes.toString("utf8", 0, 60))}; ` +
+      "the `malt sample` command that made the run sets it aside and asks for it again",
+  );
+};
+
+interface Opened {
+  dir: string;
+  handle: FileHandle;
+  reader: Kept;
+  discarded: Discarded;
+  unlock: () => Promise<void>;
+}
+
+function writer({ dir, handle, reader, discarded, unlock }: Opened): Omit<Journal, "damaged" | "completions"> {
+  const writing = `write the journal in ${dir}`;
   let waiting: string[] = [];
   let next: Promise<void> | null = null;
   let last: Promise<void> = Promise.resolve();
   let broken: unknown = null;
 
-  // Group commit: whatever arrives while one write is being made durable goes into the next, with a single fsync.
+  // After a failed write the file may end in a part of a line, to which nothing may be added.
+  const write = async (action: () => Promise<void>) => {
+    if (broken) throw broken;
+    await failing(writing, action).catch((error) => {
+      broken = error;
+      throw error;
+    });
+  };
+
+  // Group commit: whatever arrives in one turn of the event loop, or while a write is being made durable, goes into the
+  // next write, with a single fsync.
   const commit = async () => {
-    await last;
+    await Promise.all([last, setImmediate()]);
     const lines = waiting.join("");
     waiting = [];
     next = null;
-    if (broken) throw broken;
-    last = failing(`write the journal in ${dir}`, async () => {
+    const written = write(async () => {
       await handle.appendFile(lines);
       await handle.datasync();
-    }).catch((error) => {
-      broken = error;
     });
-    await last;
-    if (broken) throw broken;
+    last = written.catch(() => {});
+    await written;
   };
 
   return {
-    get: (key) => kept.get(key),
+    kept: (questionId) => failing(`read the journal in ${dir}`, () => reader.kept(questionId)),
     async append(entries) {
-      for (const entry of entries) {
-        if (written.has(entry.key)) continue;
-        written.add(entry.key);
-        waiting.push(`${JSON.stringify(entryShape.parse(entry))}\n`);
-      }
+      if (entries.length === 0) return;
+      for (const line of entries.map(encode)) waiting.push(line);
       next ??= commit();
       await next;
+    },
+    async discard(entries) {
+      if (entries.length > 0) await write(() => discarded.add(entries.map(({ key }) => key)));
     },
     async close() {
       await (next ?? last).catch(() => {});
       await handle.close();
+      await reader.close();
       await unlock();
     },
   };
-}
-
-/**
- * Every finished completion of a run, in the order they were written, the first of each key only. Needs no lock, so a
- * run can be read while it is sampled; a last line that is still being written is skipped.
- * @throws RunError that names file and line if a complete line is damaged
- */
-export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
-  const seen = new Set<string>();
-  const names = await readdir(folder(dir)).catch((error) => {
-    throw new RunError(`no journal in ${dir} (${error.message}); sample the run first`, { cause: error });
-  });
-  for (const name of names.filter((name) => name.endsWith(".jsonl")).sort()) {
-    const path = join(folder(dir), name);
-    for await (const [number, line] of completeLines(path)) {
-      const entry = parse(line);
-      if (!entry)
-        throw new RunError(
-          `${path}, line ${number} is not a journal entry: ${line.slice(0, 60)}; restore or remove it`,
-        );
-      if (seen.has(entry.key)) continue;
-      seen.add(entry.key);
-      yield entry;
-    }
-  }
-}
-
-/**
- * Numbered lines of a file that end in a newline. Split at that byte alone: a model may write U+2028, which
- * JSON.stringify leaves as it is and node:readline takes for the end of a line.
- */
-async function* completeLines(path: string): AsyncGenerator<[number: number, line: string]> {
-  let number = 0;
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of createReadStream(path)) {
-    const bytes = Buffer.concat([rest, chunk as Buffer]);
-    let start = 0;
-    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-      yield [++number, bytes.toString("utf8", start, end)];
-      start = end + 1;
-    }
-    rest = bytes.subarray(start);
-  }
-}
-
-function parse(line: string): JournalEntry | null {
-  try {
-    return entryShape.parse(JSON.parse(line));
-  } catch {
-    return null;
-  }
-}
-
-/** Position just after the last newline; 0 if there is none. */
-async function lastNewline(handle: FileHandle): Promise<number> {
-  const chunk = Buffer.alloc(64 * 1024);
-  for (let end = (await handle.stat()).size; end > 0; ) {
-    const start = Math.max(0, end - chunk.length);
-    const { bytesRead } = await handle.read(chunk, 0, end - start, start);
-    const at = chunk.subarray(0, bytesRead).lastIndexOf(10);
-    if (at >= 0) return start + at + 1;
-    end = start;
-  }
-  return 0;
-}
-
-async function dropTornLine(handle: FileHandle): Promise<void> {
-  const end = await lastNewline(handle);
-  if (end === (await handle.stat()).size) return;
-  await handle.truncate(end);
-  await handle.datasync();
-}
-
-/** A new file is durable only once its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Turns an error of the file system into one that says what could not be done. */
-async function failing<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    if (!(error instanceof Error) || !("code" in error)) throw error;
-    const full = ["ENOSPC", "EDQUOT", "EFBIG"].includes(String(error.code));
-    const advice = full ? "; make room and run the same command again, what had finished is kept" : "";
-    throw new RunError(`cannot ${what}: ${error.message}${advice}`, { cause: error });
-  }
 }

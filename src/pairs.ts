@@ -136,13 +136,7 @@ export function sftExamples(tree: Tree, options: SftOptions = {}): SftExample[] 
  */
 export function preferencePairs(tree: Tree, options: PairOptions = {}): PreferencePair[] {
   const prompt = prompts(tree);
-  const siblings = new Map<string | null, Node[]>();
-  for (const node of tree.nodes) {
-    const state = siblings.get(node.parent_id);
-    if (state) state.push(node);
-    else siblings.set(node.parent_id, [node]);
-  }
-  return [...siblings.values()].flatMap((state) =>
+  return siblingsOf(tree.nodes).flatMap((state) =>
     pairSiblings(state, options).map(([chosen, rejected]) => ({
       question_id: chosen.question_id,
       role: chosen.role,
@@ -156,6 +150,18 @@ export function preferencePairs(tree: Tree, options: PairOptions = {}): Preferen
       rejected: said(rejected.text),
     })),
   );
+}
+
+/** Nodes of one or more trees, those that saw the same prompt together. States in the order of their first node. */
+export function siblingsOf(nodes: readonly Node[]): Node[][] {
+  const states = new Map<string, Node[]>();
+  for (const node of nodes) {
+    const key = `${node.question_id}\n${node.parent_id ?? ""}`;
+    const state = states.get(key);
+    if (state) state.push(node);
+    else states.set(key, [node]);
+  }
+  return [...states.values()];
 }
 
 const said = (content: string): Message[] => [{ role: "assistant", content }];

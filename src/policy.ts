@@ -1,17 +1,21 @@
 /**
- * The only file that speaks HTTP: asks an OpenAI-compatible server (vLLM, llama.cpp, …) for completions of a state.
- * One request per state with `n` choices, not streamed, every sampling parameter sent. What it leaves out: when to ask
- * and where answers are kept (tree.ts, journal.ts).
- *
- * Tokens are counted per choice, because `usage` sums over choices (vLLM) or covers the first one only (llama.cpp):
- * vLLM returns each choice's token ids on request (`return_token_ids`), other servers one log-probability per token
- * (`logprobs`, part of the OpenAI API). Where neither comes back and n > 1 the count is null rather than a guess.
+ * The only place that speaks HTTP to a model: asks an OpenAI-compatible server (vLLM, llama.cpp, …) for completions of a
+ * state, every sampling parameter sent. What it leaves out: when to ask and where answers are kept (tree.ts, journal.ts).
  */
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
+import { Stream } from "openai/core/streaming";
+import { fetch } from "undici";
 import * as z from "zod";
 import { InputError, RefusedError, ServerError, UnreachableError } from "./errors.js";
-import type { Complete, Completion, CompletionRequest, PolicyId } from "./types.js";
+import { parseJson } from "./json.js";
+import { type Adapter, loadAdapter, loadedAdapters, scales, servedName } from "./policy/adapters.js";
+import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./policy/answer.js";
+import { checkedURL, pageBeside, sockets } from "./policy/connection.js";
+import { type Load, loadOf } from "./policy/load.js";
+import type { Complete, Completion, CompletionRequest } from "./types.js";
+
+export { loadAdapter, servedName } from "./policy/adapters.js";
 
 /**
  * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
@@ -26,10 +30,15 @@ export interface PolicyOptions {
   baseURL: string;
   /** Sent as a bearer token; local servers need none. Never appears in a message or a file. */
   apiKey?: string | null;
-  /** Attempts after the first one, ≥ 0. */
+  /** Attempts after the first one, ≥ 0; 5 by default. */
   maxRetries?: number;
-  /** Milliseconds until an attempt counts as a broken connection. */
+  /**
+   * Milliseconds until an answer must begin, else the attempt counts as a broken connection; an hour by default, since a
+   * whole answer begins when it is complete, and may have waited in the server's queue before.
+   */
   timeout?: number;
+  /** Milliseconds that an answer may pause in its middle; ten minutes by default. */
+  stall?: number;
   /**
    * Folders of LoRA adapters by name, as the server sees them. What vLLM does not serve yet it is asked to load from
    * there, when a request first names it; llama.cpp loads its adapters at its start.
@@ -59,36 +68,28 @@ export interface Policy {
   models(): Promise<string[]>;
   /** @throws ServerError if the server cannot be reached or does not answer like one */
   server(): Promise<ServerInfo>;
+  /** How busy the server is now; null where it does not tell. Never throws. */
+  load(): Promise<Load | null>;
 }
 
 const reserved = ["model", "lora", "messages", "n", "seed", "stream", "temperature", "top_p", "max_tokens"];
 const backoff = { first: 500, most: 8_000, retryAfterMost: 120_000 };
 
 const modelList = z.object({ data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })) });
-const tokens = z.array(z.unknown()).nullish();
-const answerShape = z.object({
-  choices: z.array(
-    z.object({
-      index: z.number().int(),
-      finish_reason: z.string(),
-      message: z.object({ content: z.string().nullable() }),
-      token_ids: tokens,
-      logprobs: z.object({ content: tokens }).nullish(),
-    }),
-  ),
-  usage: z.object({ prompt_tokens: z.number().int(), completion_tokens: z.number().int() }).nullish(),
-});
 
 /**
- * A policy served over HTTP.
+ * A policy served over HTTP. A request that is given `onChoice` is streamed, so that each choice is told of as soon as it
+ * is finished; a server that does not stream answers whole all the same.
  * @throws InputError if the base URL is not one, or carries a password
  */
 export function openaiPolicy(options: PolicyOptions): Policy {
-  const { maxRetries = 5, timeout = 600_000, random = Math.random } = options;
+  const { maxRetries = 5, timeout = 3_600_000, stall = 600_000, random = Math.random } = options;
   const sleep = options.sleep ?? ((ms, signal) => delay(ms, undefined, { signal }));
   const baseURL = checkedURL(options.baseURL);
   const apiKey = options.apiKey || "none";
-  const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout, logLevel: "off" });
+  // The client's own time limit would end before ours could speak; retries are counted here.
+  const http = { fetch: fetch as never, fetchOptions: { dispatcher: sockets({ headers: timeout, stall }) } as never };
+  const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });
 
   const words = (error: unknown): string => {
     const text = error instanceof Error ? [error.message, causes(error)].filter(Boolean).join(": ") : String(error);
@@ -99,14 +100,15 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const failure = (error: unknown): ServerError => {
     if (error instanceof ServerError) return error;
     if (error instanceof BadAnswer) return new ServerError(`${baseURL} answered with ${words(error)}`);
-    const status = error instanceof OpenAI.APIError ? error.status : undefined;
-    if (status !== undefined) {
-      const message = `${baseURL} answered HTTP ${words(error)}`;
-      return retried(status)
-        ? new ServerError(message, { cause: error })
-        : new RefusedError(`${message}; ${advice(status)}`, status, { cause: error });
-    }
     if (error instanceof SyntaxError) return new ServerError(`${baseURL} answered with broken JSON: ${words(error)}`);
+    if (error instanceof OpenAI.APIError && error.status !== undefined) {
+      const message = `${baseURL} answered HTTP ${words(error)}`;
+      return retried(error.status)
+        ? new ServerError(message, { cause: error })
+        : new RefusedError(`${message}; ${advice(error.status)}`, error.status, { cause: error });
+    }
+    if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
+      return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
     // A connection cut in mid-answer surfaces as a bare TypeError("terminated"), not as an error of the client.
     const message = `no answer from ${baseURL} (${words(error)}); is the server running?`;
     return new UnreachableError(message, { cause: error });
@@ -155,7 +157,11 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return loaded;
   };
 
-  const attempt = async (request: CompletionRequest, signal?: AbortSignal): Promise<Omit<Completion, "retries">[]> => {
+  interface Listener {
+    isWanted(choice: number): boolean;
+    onChoice(choice: number, completion: Fresh): void;
+  }
+  const attempt = async (request: CompletionRequest, controller: AbortController, listener: Listener | null) => {
     const info = await server();
     const { owner } = info;
     const { model, adapter } = request.policy;
@@ -165,30 +171,49 @@ export function openaiPolicy(options: PolicyOptions): Policy {
         : { model: adapter ? await served(adapter, info) : model };
     const { extra, ...sampling } = request.sampling;
     const counted = owner === "vllm" ? { return_token_ids: true } : { logprobs: true, top_logprobs: 1 };
+    const streamed = listener ? { stream: true, stream_options: { include_usage: true } } : { stream: false };
+    const { n, seed } = request;
     const body = {
       ...counted,
       ...extra,
       ...sampling,
       ...chosen,
       messages: [...request.messages],
-      n: request.n,
-      seed: request.seed,
-      stream: false as const,
+      n,
+      seed,
+      ...streamed,
     };
-    return completions(await client.chat.completions.create(body, { signal }), request.n);
+    const response = await client.chat.completions.create(body, { signal: controller.signal }).asResponse();
+    const type = response.headers.get("content-type") ?? "";
+    if (listener && type.startsWith("text/event-stream")) {
+      const chunks = Stream.fromSSEResponse<unknown>(response, controller, client);
+      return completionsIn(chunks, n, listener.isWanted, listener.onChoice);
+    }
+    const text = await response.text();
+    return completionsOf(type.includes("json") ? JSON.parse(text) : (parseJson(text) ?? text), n);
   };
 
-  const complete: Complete = async (request, signal) => {
+  const complete: Complete = async (request, signal, onChoice) => {
     const clash = reserved.find((name) => Object.hasOwn(request.sampling.extra, name));
     if (clash) throw new InputError(`extra sampling field "${clash}" has an option of its own; set that instead`);
+    // What an attempt finished before it broke stands, and what a later one says in its place is not looked at.
+    const finished: Completion[] = [];
     for (let retries = 0; ; retries++) {
+      const finish = (choice: number, completion: Fresh) => {
+        if (finished[choice]) return;
+        finished[choice] = { ...completion, retries };
+        onChoice?.(choice, finished[choice]);
+      };
       // The client never takes its abort listener off the signal it is given, so each attempt gets its own.
       const controller = new AbortController();
       const abort = () => controller.abort(signal?.reason);
       signal?.throwIfAborted();
       signal?.addEventListener("abort", abort, { once: true });
       try {
-        return (await attempt(request, controller.signal)).map((completion) => ({ ...completion, retries }));
+        const listener = onChoice ? { isWanted: (choice: number) => !finished[choice], onChoice: finish } : null;
+        const fresh = await attempt(request, controller, listener);
+        for (const [choice, completion] of fresh.entries()) finish(choice, completion);
+        return finished;
       } catch (cause) {
         signal?.throwIfAborted();
         const error = failure(cause);
@@ -201,74 +226,18 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     }
   };
 
-  return { complete, server, models: async () => (await server()).models };
+  const load = async (): Promise<Load | null> => {
+    const page = await pageBeside(baseURL, "metrics", apiKey).catch(() => null);
+    return page === null ? null : loadOf(page);
+  };
+
+  return { complete, server, load, models: async () => (await server()).models };
 }
 
 /** @throws InputError unless the model is served: llama.cpp answers for any name, so a wrong one must be seen here */
 export function requireModel(model: string, served: readonly string[], baseURL: string): void {
   if (!served.includes(model))
     throw new InputError(`model "${model}" is not served at ${baseURL}; served: ${served.join(", ") || "none"}`);
-}
-
-/**
- * Name under which an adapter is loaded into vLLM: with the beginning of its hash, because under a plain name the server
- * would go on serving the weights of an earlier training.
- */
-export const servedName = ({ name, sha256 }: Adapter): string => `${name}-${sha256.slice(0, 12)}`;
-
-/**
- * Asks a vLLM server to load a LoRA adapter that lies on its disk; one it serves already under that name stays as it is.
- * @param path folder of the adapter as the server sees it
- * @throws UnreachableError, or a RefusedError (404) that says how to allow it
- */
-export async function loadAdapter(baseURL: string, apiKey: string | null, name: string, path: string): Promise<void> {
-  const url = `${checkedURL(baseURL)}/load_lora_adapter`;
-  const headers = { "content-type": "application/json", authorization: `Bearer ${apiKey || "none"}` };
-  const body = JSON.stringify({ lora_name: name, lora_path: path });
-  const response = await fetch(url, { method: "POST", headers, body }).catch((error) => {
-    throw new UnreachableError(`no answer from ${url} (${error.message}); is the server running?`, { cause: error });
-  });
-  if (response.ok) return;
-  const said = await response.text();
-  if (said.includes("has already been loaded")) return;
-  const words = (apiKey ? said.replaceAll(apiKey, "***") : said).replace(/\s+/g, " ").slice(0, 200);
-  throw new RefusedError(
-    `${url} refused adapter "${name}" at ${path} (HTTP ${response.status}: ${words}); start vLLM with --enable-lora and ` +
-      `VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or with --lora-modules ${name}=${path}`,
-    404,
-  );
-}
-
-type Adapter = NonNullable<PolicyId["adapter"]>;
-
-/** An answer of the wrong form; becomes a ServerError once it is known where it came from. */
-class BadAnswer extends Error {}
-
-/** The n completions of an answer in choice order. @throws BadAnswer if it is not an answer of n choices */
-function completions(answer: unknown, n: number): Omit<Completion, "retries">[] {
-  const parsed = answerShape.safeParse(answer);
-  if (!parsed.success) throw new BadAnswer(`something that is not a completion: ${excerpt(answer)}`);
-  const { choices, usage } = parsed.data;
-  return Array.from({ length: n }, (_, i) => {
-    const choice = choices.find(({ index }) => index === i);
-    if (!choice) throw new BadAnswer(`${choices.length} choices; choice ${i} of ${n} is missing`);
-    const own = choice.token_ids?.length ?? choice.logprobs?.content?.length;
-    return {
-      text: choice.message.content ?? "",
-      finish_reason: choice.finish_reason,
-      prompt_tokens: usage?.prompt_tokens ?? null,
-      completion_tokens: own ?? (n === 1 ? (usage?.completion_tokens ?? null) : null),
-    };
-  });
-}
-
-function checkedURL(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (!url || !/^https?:$/.test(url.protocol))
-    throw new InputError(`base URL "${text}" is not an http(s) URL; give one like http://localhost:8000/v1`);
-  if (url.username || url.password || url.search)
-    throw new InputError(`the base URL of ${url.host} carries a password or a query; use OPENAI_API_KEY for keys`);
-  return `${url.origin}${url.pathname === "/" ? "/v1" : url.pathname.replace(/\/+$/, "")}`;
 }
 
 const retried = (status: number) => status === 408 || status === 409 || status === 429 || status >= 500;
@@ -291,59 +260,11 @@ function retryAfter(error: unknown): number | null {
 async function serverBuild(baseURL: string, apiKey: string, owner: string | null): Promise<string | null> {
   const path = owner === "vllm" ? "version" : owner === "llamacpp" ? "props" : null;
   if (path === null) return null;
-  try {
-    const headers = { authorization: `Bearer ${apiKey}` };
-    const response = await fetch(`${baseURL.replace(/\/v1$/, "")}/${path}`, {
-      headers,
-      signal: AbortSignal.timeout(5_000),
-    });
-    const answer = z.object({ version: z.string().optional(), build_info: z.string().optional() });
-    const { version, build_info } = answer.parse(await response.json());
-    return version ?? build_info ?? null;
-  } catch {
-    return null;
-  }
+  const page = await pageBeside(baseURL, path, apiKey).catch(() => null);
+  const answer = z.object({ version: z.string().optional(), build_info: z.string().optional() });
+  const { data } = answer.safeParse(parseJson(page ?? ""));
+  return data?.version ?? data?.build_info ?? null;
 }
-
-/**
- * llama.cpp takes a scale per loaded adapter, and one that is left out counts with scale 1: so all are named, also for
- * the base model.
- * @throws RefusedError if it has not loaded the adapter
- */
-function scales(
-  adapter: Adapter | null,
-  loaded: ReadonlyMap<string, number>,
-  baseURL: string,
-): { lora?: { id: number; scale: number }[] } {
-  if (adapter && !loaded.has(adapter.name)) {
-    const names = [...loaded.keys()].join(", ") || "none";
-    throw new RefusedError(
-      `adapter "${adapter.name}" is not loaded at ${baseURL}; loaded: ${names}; start llama.cpp with --lora ${adapter.name}.gguf`,
-      404,
-    );
-  }
-  if (loaded.size === 0) return {};
-  return { lora: [...loaded].map(([name, id]) => ({ id, scale: name === adapter?.name ? 1 : 0 })) };
-}
-
-/** llama.cpp lists its adapters at /lora-adapters, beside /v1. @throws BadAnswer if two have one name */
-async function loadedAdapters(baseURL: string, apiKey: string): Promise<Map<string, number>> {
-  const response = await fetch(`${baseURL.replace(/\/v1$/, "")}/lora-adapters`, {
-    headers: { authorization: `Bearer ${apiKey}` },
-    signal: AbortSignal.timeout(5_000),
-  });
-  // Servers built before llama.cpp had adapters answer 404, and have none.
-  if (!response.ok) return new Map();
-  const list = z.array(z.object({ id: z.number().int(), path: z.string() })).safeParse(await response.json());
-  if (!list.success) throw new BadAnswer("something that is not a list of adapters; check the base URL");
-  const named = list.data.map(({ id, path }) => [path.replace(/^.*[\\/]/, "").replace(/\.gguf$/, ""), id] as const);
-  const map = new Map(named);
-  if (map.size < named.length) throw new BadAnswer("two adapters with one file name; give each a name of its own");
-  return map;
-}
-
-const excerpt = (answer: unknown) =>
-  ((typeof answer === "string" ? answer : JSON.stringify(answer)) ?? "nothing").replace(/\s+/g, " ").slice(0, 120);
 
 function causes(error: Error): string {
   const cause = error.cause;

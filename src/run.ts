@@ -3,12 +3,14 @@
  * it derives from these and the journal. What it leaves out: the journal itself (journal.ts).
  */
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod";
 import { environment } from "./config.js";
-import { InputError, RunError } from "./errors.js";
-import { sorted } from "./tree.js";
+import { InputError, MaltError, RunError } from "./errors.js";
+import { readLines } from "./journal/line.js";
+import { parseJson, sorted } from "./json.js";
 import type { Question } from "./types.js";
 
 const count = z.number().int().nonnegative();
@@ -46,7 +48,8 @@ const manifestShape = z.looseObject({
     ),
     prompt_set: z.string(),
     seed: z.number().int(),
-    concurrency: count,
+    /** Requests in flight; "auto" if the server's load decided. */
+    concurrency: z.union([count, z.literal("auto")]),
   }),
   benchmark: z.object({
     name: z.string(),
@@ -71,6 +74,11 @@ const manifestShape = z.looseObject({
     retries: count,
     completion_tokens: count,
   }),
+  /**
+   * What sampling has cost, over all starts: requests that succeeded and their tokens, as far as the server counted them.
+   * Unlike `counts` it holds the prompts, and what was answered twice because it was cut off.
+   */
+  usage: z.object({ requests: count, prompt_tokens: count, cached_tokens: count, completion_tokens: count }).optional(),
   /** Time spent sampling, over all starts and, in a merged run, over all shards. */
   wall_seconds: z.number().nonnegative(),
   /** Of a shard: its place, counted from 1, in the run that it is a part of (shards.ts). */
@@ -178,24 +186,60 @@ export function questionsJsonl(questions: readonly Question[]): string {
   return questions.map((question) => `${JSON.stringify(question, sorted)}\n`).join("");
 }
 
-/** Writes questions.jsonl, the questions of the run in order. @throws RunError if it cannot be written */
-export async function writeQuestions(dir: string, questions: readonly Question[]): Promise<void> {
-  await writeWhole(join(dir, "questions.jsonl"), questionsJsonl(questions));
+/**
+ * Writes questions.jsonl, the questions of the run in order, of which it holds a few at a time.
+ * @returns their number and the file's SHA-256, as in the manifest
+ * @throws RunError if it cannot be written
+ */
+export async function writeQuestions(
+  dir: string,
+  questions: Iterable<Question> | AsyncIterable<Question>,
+): Promise<Pick<Manifest["benchmark"], "questions" | "questions_sha256">> {
+  const digest = createHash("sha256");
+  let count = 0;
+  async function* pieces() {
+    let piece: Question[] = [];
+    const text = () => {
+      const lines = questionsJsonl(piece);
+      digest.update(lines);
+      piece = [];
+      return lines;
+    };
+    for await (const question of questions) {
+      count++;
+      if (piece.push(question) === 256) yield text();
+    }
+    yield text();
+  }
+  await writeWhole(join(dir, "questions.jsonl"), pieces());
+  return { questions: count, questions_sha256: digest.digest("hex") };
 }
 
-/** Reads questions.jsonl, in order. @throws RunError if it is missing or not what the manifest says */
+/** Reads questions.jsonl, in order. @throws RunError as {@link streamQuestions} */
 export async function readQuestions(dir: string): Promise<Question[]> {
+  const questions: Question[] = [];
+  for await (const question of streamQuestions(dir)) questions.push(question);
+  return questions;
+}
+
+/**
+ * Reads questions.jsonl one question at a time, in order.
+ * @throws RunError before the first if the file is missing or not what the manifest says
+ */
+export async function* streamQuestions(dir: string): AsyncGenerator<Question> {
   const path = join(dir, "questions.jsonl");
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw new RunError(`cannot read ${path}: ${error.message}; sample the run first`, { cause: error });
-  });
+  const digest = createHash("sha256");
+  try {
+    for await (const bytes of createReadStream(path)) digest.update(bytes as Buffer);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RunError(`cannot read ${path}: ${reason}; sample the run first`, { cause: error });
+  }
   const { benchmark } = await readManifest(dir);
-  if (hash(text) !== benchmark.questions_sha256)
+  if (digest.digest("hex") !== benchmark.questions_sha256)
     throw new RunError(`${path} is not the file this run was sampled from (its SHA-256 is not run.json's); restore it`);
-  return text
-    .split("\n")
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as Question);
+  for await (const lines of readLines(path))
+    for (const { bytes } of lines) yield JSON.parse(bytes.toString()) as Question;
 }
 
 /** SHA-256 of a text or of bytes, in hex. */
@@ -204,13 +248,13 @@ export function hash(content: string | Uint8Array): string {
 }
 
 /** Writes beside, makes durable, renames: a reader sees the old file or the new one, also after a crash. */
-async function writeWhole(path: string, text: string): Promise<void> {
+async function writeWhole(path: string, text: string | AsyncIterable<string>): Promise<void> {
   const draft = `${path}.${process.pid}.draft`;
   try {
     await mkdir(dirname(path), { recursive: true });
     const handle = await open(draft, "w");
     try {
-      await handle.writeFile(text);
+      await writeFile(handle, text);
       await handle.sync();
     } finally {
       await handle.close();
@@ -218,16 +262,9 @@ async function writeWhole(path: string, text: string): Promise<void> {
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true }).catch(() => {});
+    // Of a source that is read as it is written.
+    if (error instanceof MaltError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RunError(`cannot write ${path}: ${reason}`, { cause: error });
-  }
-}
-
-/** A JSON text, or undefined where it is not one: for files whose shape is checked next. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -20,7 +20,16 @@ import {
   writeManifest,
   writeQuestions,
 } from "./run.js";
-import { type Counts, noCounts, type SampleTreesOptions, sampleTrees, statesPerTree } from "./tree.js";
+import {
+  AdaptiveLimit,
+  type Counts,
+  type Limit,
+  noCounts,
+  type Progress,
+  type SampleTreesOptions,
+  sampleTrees,
+  statesPerTree,
+} from "./tree.js";
 import type { PolicyId, Question, Role, Sampling } from "./types.js";
 
 /** The paper's temperature (Section 5) and an otherwise untouched distribution. */
@@ -33,7 +42,7 @@ export const defaultSampling: Readonly<Sampling> = {
   extra: neutralExtra,
 };
 
-export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" | "onFailure" | "signal"> {
+export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "signal"> {
   /** Name of the run. */
   run: string;
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
@@ -54,7 +63,10 @@ export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" 
   /** Default: {@link promptSetFor} the questions. */
   promptSet?: PromptSet;
   seed?: number;
-  concurrency?: number;
+  /** Requests in flight, ≥ 1; 16 by default. `auto` looks for the server's limit below {@link maxConcurrency}. */
+  concurrency?: number | "auto";
+  /** Bound that `auto` never passes, ≥ 1; 1,024 by default. */
+  maxConcurrency?: number;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
   shard?: Manifest["shard"];
 }
@@ -65,8 +77,10 @@ export interface SampledRun {
   manifest: Manifest;
   /** Whether there was nothing left to ask. */
   wasComplete: boolean;
-  /** Completions and tokens of this call alone, and its seconds: what a rate is computed from. */
-  session: { completions: number; completion_tokens: number; seconds: number };
+  /** What this call alone did, and its seconds: what a rate is computed from. */
+  session: Progress["session"] & { seconds: number };
+  /** Damaged lines of the journal that were set aside, and asked for again. */
+  damaged: number;
 }
 
 /**
@@ -103,8 +117,10 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
 
   const before = await findManifest(dir);
   if (before) requireSame(before, wanted);
-  if (before && before.counts.ok === before.counts.asked)
-    return { dir, manifest: before, wasComplete: true, session: { completions: 0, completion_tokens: 0, seconds: 0 } };
+  const complete = before && before.counts.ok === before.counts.asked ? before : null;
+  const found = complete && (await survey(dir));
+  if (complete && found!.damaged === 0 && found!.completions >= complete.counts.completions)
+    return { dir, manifest: complete, wasComplete: true, session: { ...noSession, seconds: 0 }, damaged: 0 };
   const { models, owner, build } = await server.server();
   requireModel(model, models, baseURL);
 
@@ -122,50 +138,86 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     };
     const earlier = old?.wall_seconds ?? 0;
     const began = performance.now();
-    let first: Counts | null = null;
     let latest: Counts = wanted.counts;
+    let session = noSession;
     const record = async (): Promise<Manifest> => {
       const seconds = (performance.now() - began) / 1000;
-      const now = { ...manifest, counts: latest, wall_seconds: Math.round((earlier + seconds) * 1000) / 1000 };
+      const wall_seconds = Math.round((earlier + seconds) * 1000) / 1000;
+      const now = { ...manifest, counts: latest, usage: sum(old?.usage, session), wall_seconds };
       await writeManifest(dir, now);
       return now;
     };
     await record();
-    const onProgress = (counts: Readonly<Counts>) => {
-      first ??= counts;
+    const onProgress = (progress: Readonly<Progress>) => {
+      const { in_flight: _, limit: __, nodes: ___, session: own, ...counts } = progress;
       latest = counts;
-      options.onProgress?.(counts);
+      session = own;
+      options.onProgress?.(progress);
     };
-    const { onFailure, signal } = options;
-    const shared = {
-      questions,
-      roles,
-      promptSet: set,
-      policy,
-      sampling,
-      seed,
-      concurrency,
-      journal,
-      onFailure,
-      signal,
-    };
+    const { request, onFailure, signal } = options;
+    const setting = { questions, roles, promptSet: set, policy, sampling, seed, request, journal, onFailure, signal };
+    const { limit, release } = limitOf(concurrency, options.maxConcurrency, server);
     try {
-      latest = await sampleTrees({ ...shared, complete: server.complete, onProgress });
+      onProgress(await sampleTrees({ ...setting, complete: server.complete, concurrency: limit, onProgress }));
     } catch (error) {
       // What stopped the run is the message to show, not that run.json could not be written either.
       await record().catch(() => {});
       throw error;
+    } finally {
+      release();
     }
-    const start: Counts = first ?? latest;
-    const session = {
-      completions: latest.completions - start.completions,
-      completion_tokens: latest.completion_tokens - start.completion_tokens,
-      seconds: (performance.now() - began) / 1000,
-    };
-    return { dir, manifest: await record(), wasComplete: start.ok === start.asked, session };
+    const seconds = (performance.now() - began) / 1000;
+    const wasComplete = latest.ok === latest.asked && session.requests === 0;
+    const damaged = journal.damaged + (found?.damaged ?? 0);
+    return { dir, manifest: await record(), wasComplete, session: { ...session, seconds }, damaged };
   } finally {
     await journal.close();
   }
+}
+
+const noSession: Progress["session"] = {
+  requests: 0,
+  completions: 0,
+  prompt_tokens: 0,
+  cached_tokens: 0,
+  completion_tokens: 0,
+};
+
+/** What the journal has, which may be less than run.json counts: lines may have been damaged since. */
+async function survey(dir: string): Promise<{ damaged: number; completions: number }> {
+  const journal = await openJournal(dir);
+  await journal.close();
+  return journal;
+}
+
+/** What all calls together have used. */
+function sum(before: Manifest["usage"], { requests, completions: _, ...tokens }: Progress["session"]) {
+  const { prompt_tokens, cached_tokens, completion_tokens } = tokens;
+  return {
+    requests: requests + (before?.requests ?? 0),
+    prompt_tokens: prompt_tokens + (before?.prompt_tokens ?? 0),
+    cached_tokens: cached_tokens + (before?.cached_tokens ?? 0),
+    completion_tokens: completion_tokens + (before?.completion_tokens ?? 0),
+  };
+}
+
+/** The limit of requests in flight; an adaptive one looks at the server twice a second until it is released. */
+function limitOf(
+  concurrency: number | "auto",
+  most = 1024,
+  server: Policy,
+): { limit: number | Limit; release(): void } {
+  if (concurrency !== "auto") return { limit: concurrency, release: () => {} };
+  const limit = new AdaptiveLimit(most);
+  let isSilent = false;
+  const look = async () => {
+    const load = isSilent ? null : await server.load();
+    // A server that does not tell its load will not begin to.
+    isSilent ||= load === null;
+    limit.look(performance.now(), load);
+  };
+  const timer = setInterval(look, 500);
+  return { limit, release: () => clearInterval(timer) };
 }
 
 /** The prompt set for questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */

@@ -14,6 +14,96 @@ export interface ScoreOptions extends ValueOptions {
   grade?: Grade;
 }
 
+/** The tree of one question. */
+export interface ScoredTree {
+  /** Ordered by depth and path, so parents come before children. */
+  nodes: Node[];
+  /** The same nodes in columns. */
+  forest: Forest & { expected: Int32Array };
+  /** Whether every completion of the tree is there. */
+  complete: boolean;
+}
+
+/**
+ * Builds, grades and values trees of one team. A leaf's reward is 1 if its answer is right, else 0, also where it gives
+ * no answer (paper, Section 4.2); the correctness of inner nodes is recorded but earns nothing.
+ * @returns scores the tree of a question from its entries, of which of two with the same key the first stands; throws
+ * RunError if one has no place in a tree of these roles, if its parent is missing, or if two different completions claim
+ * one place
+ */
+export function treeScorer(
+  roles: readonly Role[],
+  options: ScoreOptions = {},
+): (question: Question, entries: Iterable<JournalEntry>) => ScoredTree {
+  const { grade = gradeText } = options;
+  const full = treeSize(roles);
+  // All trees have the same few places.
+  const paths = new Map<string, number[]>();
+  const pathOf = (entry: JournalEntry): number[] => {
+    const path = paths.get(entry.node_id) ?? parsePath(entry, roles);
+    paths.set(entry.node_id, path);
+    const role = roles[path.length - 1]!.name;
+    if (entry.role !== role) throw new RunError(`${where(entry)} is marked ${JSON.stringify(entry.role)}, not ${role}`);
+    return path;
+  };
+
+  return (question, entries) => {
+    const places = new Map<string, Place>();
+    for (const entry of entries) {
+      const kept = places.get(entry.node_id);
+      if (kept && kept.entry.key !== entry.key)
+        throw new RunError(`two completions claim ${where(entry)} under different keys; the journal mixes two runs`);
+      if (!kept) places.set(entry.node_id, { entry, path: pathOf(entry) });
+    }
+    const ordered = [...places.values()].sort((a, b) => comparePaths(a.path, b.path));
+    const index = new Map(ordered.map(({ entry }, i) => [entry.node_id, i]));
+    const forest = emptyForest(ordered.length);
+    // Siblings read the same prompt, whose length a streamed request says only once.
+    const prompts = new Map<string | null, number>();
+    for (const { entry } of ordered)
+      if (entry.prompt_tokens !== null) prompts.set(parentOf(entry), entry.prompt_tokens);
+    // A policy often says the same twice.
+    const grades = new Map<string, ReturnType<Grade>>();
+    const nodes = ordered.map(({ entry, path }, i): Node => {
+      const depth = path.length - 1;
+      const parent_id = parentOf(entry);
+      const parent = parent_id === null ? -1 : index.get(parent_id);
+      if (parent === undefined) throw new RunError(`the journal lacks the parent of ${where(entry)}; it is damaged`);
+      const { question_id, node_id, role, text, finish_reason, completion_tokens, seed, model } = entry;
+      const { answer, correct } = grades.get(text) ?? grade(question, text);
+      grades.set(text, { answer, correct });
+      forest.parent[i] = parent;
+      forest.expected[i] = roles[depth + 1]?.branching ?? 0;
+      forest.reward[i] = correct === true ? 1 : 0;
+      return {
+        question_id,
+        node_id,
+        parent_id,
+        role,
+        depth,
+        branch: path[depth]!,
+        text,
+        finish_reason,
+        prompt_tokens: prompts.get(parent_id) ?? null,
+        completion_tokens,
+        seed,
+        model,
+        answer,
+        correct,
+        value: null,
+        label: null,
+      };
+    });
+    const { value, label } = backUp(forest, options);
+    nodes.forEach((node, i) => {
+      if (label[i] === -1) return;
+      node.value = value[i]!;
+      node.label = label[i] === 1;
+    });
+    return { nodes, forest, complete: nodes.length === full };
+  };
+}
+
 export interface ScoredTrees {
   questions: readonly Question[];
   roles: readonly Role[];
@@ -28,11 +118,8 @@ export interface ScoredTrees {
 }
 
 /**
- * Builds, grades and values the trees. A leaf's reward is 1 if its answer is right, else 0, also where it gives no
- * answer (paper, Section 4.2); the correctness of inner nodes is recorded but earns nothing.
- * @param entries of two with the same key the first stands
- * @throws RunError if an entry belongs to no question or no place in a tree of these roles, if its parent is missing, or
- * if two different completions claim one place
+ * The trees of {@link treeScorer}, all in memory at once.
+ * @throws RunError as there, and if an entry belongs to no question
  */
 export function scoreTrees(
   questions: readonly Question[],
@@ -40,56 +127,35 @@ export function scoreTrees(
   entries: Iterable<JournalEntry>,
   options: ScoreOptions = {},
 ): ScoredTrees {
-  const { grade = gradeText } = options;
-  const order = new Map(questions.map((question, i) => [question.id, i]));
-  const places = new Map<string, Place>();
+  const byQuestion = new Map<string, JournalEntry[]>(questions.map(({ id }) => [id, []]));
   for (const entry of entries) {
-    const id = `${entry.question_id}\n${entry.node_id}`;
-    const kept = places.get(id);
-    if (kept && kept.entry.key !== entry.key) {
-      throw new RunError(`two completions claim ${where(entry)} under different keys; the journal mixes two runs`);
-    }
-    const question = order.get(entry.question_id);
-    if (question === undefined) {
-      throw new RunError(`the journal holds ${where(entry)}, which questions.jsonl does not; restore that file`);
-    }
-    if (!kept) places.set(id, { entry, question, path: parsePath(entry, roles) });
+    const own = byQuestion.get(entry.question_id);
+    if (!own) throw noQuestion(entry);
+    own.push(entry);
   }
-
-  const ordered = [...places.values()].sort(comparePlaces);
-  const index = new Map(ordered.map(({ entry }, i) => [`${entry.question_id}\n${entry.node_id}`, i]));
-  const size = ordered.length;
-  const forest = { parent: new Int32Array(size), reward: new Float64Array(size), expected: new Int32Array(size) };
-  const tree = new Int32Array(size);
-  const present = new Int32Array(questions.length);
-  const nodes = ordered.map(({ entry, question, path }, i): Node => {
-    const depth = path.length - 1;
-    const parent_id = depth > 0 ? entry.node_id.slice(0, entry.node_id.lastIndexOf(".")) : null;
-    const parent = parent_id === null ? -1 : index.get(`${entry.question_id}\n${parent_id}`);
-    if (parent === undefined) throw new RunError(`the journal lacks the parent of ${where(entry)}; it is damaged`);
-    const graded = grade(questions[question]!, entry.text);
-    tree[i] = question;
-    present[question]! += 1;
-    forest.parent[i] = parent;
-    forest.expected[i] = roles[depth + 1]?.branching ?? 0;
-    forest.reward[i] = graded.correct === true ? 1 : 0;
-    const { question_id, node_id, role, text, finish_reason, prompt_tokens, completion_tokens, seed, model } = entry;
-    return {
-      ...{ question_id, node_id, parent_id, role, depth, branch: path[depth]!, text, finish_reason },
-      ...{ prompt_tokens, completion_tokens, seed, model },
-      ...{ answer: graded.answer, correct: graded.correct, value: null, label: null },
-    };
-  });
-
-  const { value, label } = backUp(forest, options);
-  nodes.forEach((node, i) => {
-    if (label[i] === -1) return;
-    node.value = value[i]!;
-    node.label = label[i] === 1;
-  });
-  const full = treeSize(roles);
-  return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(present, (n) => Number(n === full)) };
+  const score = treeScorer(roles, options);
+  const trees = questions.map((question) => score(question, byQuestion.get(question.id)!));
+  const nodes = trees.flatMap((one) => one.nodes);
+  const forest = emptyForest(nodes.length);
+  const tree = new Int32Array(nodes.length);
+  let start = 0;
+  for (const [q, one] of trees.entries()) {
+    const end = start + one.nodes.length;
+    forest.parent.set(
+      one.forest.parent.map((parent) => (parent < 0 ? parent : start + parent)),
+      start,
+    );
+    forest.reward.set(one.forest.reward, start);
+    forest.expected.set(one.forest.expected, start);
+    tree.fill(q, start, end);
+    start = end;
+  }
+  return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(trees, (one) => Number(one.complete)) };
 }
+
+/** The error about an entry whose question is not among a run's. */
+export const noQuestion = (entry: JournalEntry): RunError =>
+  new RunError(`the journal holds ${where(entry)}, which questions.jsonl does not; restore that file`);
 
 /** Nodes in columns, for thresholds.ts and other estimators. Entry i of every array belongs to node i. */
 export interface Columns {
@@ -108,7 +174,7 @@ export interface Columns {
  */
 export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns {
   const size = nodes.length;
-  const forest = { parent: new Int32Array(size), reward: new Float64Array(size), expected: new Int32Array(size) };
+  const forest = emptyForest(size);
   const [tree, text] = [new Int32Array(size), new Int32Array(size)];
   const [index, questions, texts] = [new Map<string, number>(), new Map<string, number>(), new Map<string, number>()];
   const number = (numbers: Map<string, number>, key: string): number => {
@@ -138,34 +204,38 @@ export function treeSize(roles: readonly Role[]): number {
   ).total;
 }
 
-/** An entry with the index of its question and its branches from the question down. */
+const emptyForest = (size: number) => ({
+  parent: new Int32Array(size),
+  reward: new Float64Array(size),
+  expected: new Int32Array(size),
+});
+
+/** An entry with its branches from the question down. */
 interface Place {
   entry: JournalEntry;
-  question: number;
   path: number[];
 }
+
+/** Node id of the parent; null for a node of the first role. */
+const parentOf = ({ node_id }: Pick<Node, "node_id">): string | null =>
+  node_id.includes(".") ? node_id.slice(0, node_id.lastIndexOf(".")) : null;
 
 const where = ({ question_id, node_id }: Pick<Node, "question_id" | "node_id">): string =>
   `node ${JSON.stringify(node_id)} of question ${JSON.stringify(question_id)}`;
 
 /** Branches along a path such as `g0.v2.r1`: [0, 2, 1]. @throws RunError if the roles allow no such path */
 function parsePath(entry: JournalEntry, roles: readonly Role[]): number[] {
-  const steps = entry.node_id.split(".");
-  const path = steps.map((step, depth) => {
+  return entry.node_id.split(".").map((step, depth) => {
     const role = roles[depth];
     const branch = /^(0|[1-9]\d*)$/.test(step.slice(1)) ? Number(step.slice(1)) : Number.NaN;
     if (role && step[0] === role.name[0] && branch < role.branching) return branch;
     const team = roles.map(({ name, branching }) => `${name} x ${branching}`).join(", ");
     throw new RunError(`the journal holds ${where(entry)}, which is no path through the roles ${team}`);
   });
-  const role = roles[path.length - 1]!.name;
-  if (entry.role !== role) throw new RunError(`${where(entry)} is marked ${JSON.stringify(entry.role)}, not ${role}`);
-  return path;
 }
 
-function comparePlaces(a: Place, b: Place): number {
-  if (a.question !== b.question) return a.question - b.question;
-  if (a.path.length !== b.path.length) return a.path.length - b.path.length;
-  const at = a.path.findIndex((branch, i) => branch !== b.path[i]);
-  return at < 0 ? 0 : a.path[at]! - b.path[at]!;
+function comparePaths(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) return a.length - b.length;
+  const at = a.findIndex((branch, i) => branch !== b[i]);
+  return at < 0 ? 0 : a[at]! - b[at]!;
 }

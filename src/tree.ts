@@ -1,26 +1,22 @@
 /**
- * The sampler: grows one tree per question (paper, Section 4.2). A child state is asked for as soon as its parent is
- * finished, deeper states first, with a fixed number of requests in flight. What it leaves out: HTTP and files, which
- * come in as `complete` and `journal`.
+ * The sampler: grows one tree per question (paper, Section 4.2) and keeps the server busy. There are no stages: the
+ * children of a completion are asked for the moment it is in the journal, also while its siblings are still being
+ * written. Only the trees under way are in memory, so there may be any number of questions. What it leaves out: HTTP and
+ * files, which come in as `complete` and `journal`; which state goes first is decided in tree/agenda.ts, how many
+ * requests are in flight in tree/limit.ts.
  */
-import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import PQueue from "p-queue";
 import { InputError, ServerError } from "./errors.js";
 import type { Journal } from "./journal.js";
 import { messages, type PromptSet } from "./prompts.js";
+import { Agenda } from "./tree/agenda.js";
+import { fixedLimit, type Limit, type Outcome } from "./tree/limit.js";
 import { patience } from "./tree/patience.js";
-import type {
-  Complete,
-  Completion,
-  CompletionRequest,
-  JournalEntry,
-  PolicyId,
-  Question,
-  Role,
-  Sampling,
-  Turn,
-} from "./types.js";
+import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./tree/state.js";
+import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "./types.js";
+
+export { AdaptiveLimit, fixedLimit, type Limit } from "./tree/limit.js";
+export { childId, nodeKey, requestSeed, type Setting, statesPerTree } from "./tree/state.js";
 
 /** What has become of the requests of a run. Always asked = ok + failed + pending. */
 export interface Counts {
@@ -42,33 +38,77 @@ export interface Counts {
   completion_tokens: number;
 }
 
-export interface SampleTreesOptions {
-  questions: readonly Question[];
-  /** Depth d of a tree is spoken by role d. */
-  roles: readonly Role[];
-  promptSet: PromptSet;
-  /** One policy for the whole team, or one for each role. */
-  policy: PolicyId | ((role: Role) => PolicyId);
-  sampling: Sampling;
+/** How far it is, and what this call alone has done. */
+export interface Progress extends Counts {
+  /** Requests in flight and their bound. */
+  in_flight: number;
+  limit: number;
+  /** Completions in the journal, by role. */
+  nodes: Record<string, number>;
+  /** What this call sampled; `requests` counts those that succeeded. Tokens are those the server counted. */
+  session: {
+    requests: number;
+    completions: number;
+    prompt_tokens: number;
+    /** Of the prompt tokens, those from the server's prefix cache. */
+    cached_tokens: number;
+    completion_tokens: number;
+  };
+}
+
+/**
+ * How the n completions of a state are asked for. Seeds and keys are the same in all three.
+ * - `streamed`, the default: one request with n choices. It is streamed where children wait for its choices, and they
+ *   start as soon as theirs is finished; the leaves, for which nothing waits, come as whole answers.
+ * - `whole`: one request with n choices, answered when the last of them is finished.
+ * - `single`: one request per completion.
+ */
+export type RequestMode = "streamed" | "whole" | "single";
+export const requestModes: readonly RequestMode[] = ["streamed", "whole", "single"];
+
+export interface SampleTreesOptions extends Setting {
+  questions: Iterable<Question> | AsyncIterable<Question>;
+  /** How many questions there are, where they are not an array. */
+  total?: number;
   /**
    * Which waiting request goes first. `deep`, the default: deeper states, so that trees finish early and their prefix is
    * still cached. `wide`: shallower ones, so that one role at a time speaks; a server that batches only requests of one
    * adapter, as llama.cpp does, is faster with it. The completions are the same.
    */
   order?: "deep" | "wide";
-  /** The run's seed; every request's own seed derives from it. */
-  seed: number;
+  request?: RequestMode;
   complete: Complete;
-  journal: Pick<Journal, "get" | "append">;
-  /** Requests in flight, ≥ 1. */
-  concurrency: number;
-  /** Called once when the journal has been looked through, then after each request. */
-  onProgress?: (counts: Readonly<Counts>) => void;
+  /** `discard` is needed where files can be damaged, so not by a journal in memory. */
+  journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard">>;
+  /** Requests in flight, ≥ 1, or what decides on their number. */
+  concurrency: number | Limit;
+  /** Called after each request that has ended, and for each state that was in the journal already. */
+  onProgress?: (progress: Readonly<Progress>) => void;
   /** Called with the completions of each finished state, those that were in the journal already included. */
   onCompletions?: (entries: readonly JournalEntry[], question: Question) => void;
   /** Called for each failed request; the run goes on. */
   onFailure?: (error: ServerError, questionId: string, parentId: string | null) => void;
   signal?: AbortSignal;
+}
+
+/** A state whose children are being asked for. */
+interface Open extends State {
+  tree: Tree;
+  /** What is in the journal, by branch. */
+  entries: (JournalEntry | undefined)[];
+  hasFailed: boolean;
+}
+
+/** A question under way, and what of its tree was in the journal before. */
+interface Tree {
+  question: Question;
+  kept: ReadonlyMap<string, JournalEntry>;
+}
+
+/** One request: for all children of a state, or for one of them. */
+interface Job {
+  state: Open;
+  branch: number | null;
 }
 
 /**
@@ -78,77 +118,178 @@ export interface SampleTreesOptions {
  * @throws InputError for a team that cannot speak, a ServerError when going on is of no use, RunError when the journal
  *   cannot be written, or `signal.reason`; all finished completions are in the journal then
  */
-export async function sampleTrees(options: SampleTreesOptions): Promise<Counts> {
-  const { questions, roles, promptSet, sampling, seed, journal, order = "deep" } = options;
-  checkRoles(roles, promptSet, questions[0]);
-  if (!Number.isInteger(options.concurrency) || options.concurrency < 1)
-    throw new InputError(`concurrency must be an integer ≥ 1, not ${options.concurrency}`);
-  const counts: Counts = { ...noCounts, asked: questions.length * statesPerTree(roles) };
-  counts.pending = counts.asked;
-  const queue = new PQueue({ concurrency: options.concurrency, autoStart: false });
+export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
+  const { questions, roles, journal, order = "deep", request: mode = "streamed" } = options;
+  checkRoles(roles);
+  if (!requestModes.includes(mode))
+    throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
+  const limit = typeof options.concurrency === "number" ? fixedLimit(options.concurrency) : options.concurrency;
+  const total = options.total ?? (questions as { length?: number }).length;
+  if (total === undefined)
+    throw new InputError("the number of questions is unknown; give `total` with what is no array");
+  const progress = begin(total * statesPerTree(roles), roles);
+  const agenda = new Agenda<Job>(roles.length, order);
   const stop = new AbortController();
   // Every request in flight listens to it; Node takes more than ten listeners for a leak.
   setMaxListeners(0, stop.signal);
   const hope = patience();
+  let writing = 0;
+  let wake = () => {};
 
-  const end = (state: State, completions: readonly JournalEntry[]) => {
+  const report = () => options.onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });
+
+  /** Comes to a state: what of it is in the journal stands, the rest goes on the agenda. */
+  const visit = (tree: Tree, parent: string | null, turns: readonly Turn[]) => {
+    const at = stateAt(options, tree.question, parent, turns);
+    if (!at) return;
+    discardStale(at, tree);
+    const state: Open = { ...at, tree, entries: [], hasFailed: false };
+    const entries = at.keys.map((key) => tree.kept.get(key));
+    for (const [branch, entry] of entries.entries()) if (entry) grow(state, branch, entry);
+    if (entries.every((entry) => entry !== undefined)) return report();
+    const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
+    for (const branch of mode === "single" ? missing : [null]) agenda.add({ state, branch }, turns.length);
+  };
+
+  /** Damage may have cost a parent its text. If it came out otherwise when it was sampled anew, its children are void. */
+  const discardStale = (at: State, { kept }: Tree) => {
+    const isStale = ({ node_id, key }: JournalEntry) => {
+      const branch = at.nodes.indexOf(node_id);
+      return branch >= 0 && at.keys[branch] !== key;
+    };
+    const stale = [...kept.values()].filter(isStale);
+    if (stale.length > 0 && journal.discard) track(journal.discard(stale).catch((error) => stop.abort(error)));
+  };
+
+  /** Takes note of a completion that is in the journal, and goes on to what follows it. */
+  const grow = (state: Open, branch: number, entry: JournalEntry) => {
+    state.entries[branch] = entry;
+    progress.completions++;
+    progress.nodes[entry.role]! += 1;
+    progress.completion_tokens += entry.completion_tokens ?? 0;
+    if (entry.finish_reason === "length") progress.truncated++;
+    visit(state.tree, entry.node_id, [...state.turns, { role: entry.role, text: entry.text }]);
+    const entries = state.entries.filter((each) => each !== undefined);
+    if (entries.length < state.nodes.length) return;
     hope.succeeded();
-    options.onCompletions?.(completions, state.question);
-    counts.ok++;
-    counts.pending--;
-    counts.completions += completions.length;
-    counts.truncated += completions.filter((c) => c.finish_reason === "length").length;
-    counts.completion_tokens += completions.reduce((sum, c) => sum + (c.completion_tokens ?? 0), 0);
-    counts.retries += Math.max(...completions.map((c) => c.retries));
-    completions.forEach(({ text }, i) => {
-      visit(state.question, state.nodes[i]!, [...state.turns, { role: state.role.name, text }]);
+    progress.ok++;
+    progress.pending--;
+    progress.retries += Math.max(...entries.map(({ retries }) => retries));
+    options.onCompletions?.(entries, state.question);
+  };
+
+  /** Writes down what was said, unless an earlier answer stands. */
+  const keep = async (state: Open, branch: number, completion: Completion) => {
+    const entry = entryOf(state, branch, completion);
+    if (state.entries[branch]) return;
+    writing++;
+    try {
+      await journal.append([entry]);
+      progress.session.completions++;
+      progress.session.completion_tokens += completion.completion_tokens ?? 0;
+      grow(state, branch, entry);
+    } catch (error) {
+      stop.abort(error);
+    }
+    writing--;
+  };
+
+  const ask = async ({ state, branch }: Job) => {
+    const { request } = state;
+    const first = branch ?? 0;
+    // A stream says the length of the prompt with the choice that ends last. Where one of them stands already, that may
+    // be the one, and nobody would have it; so what was cut off is asked again for a whole answer.
+    const isNew = state.entries.every((entry) => entry === undefined);
+    const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
+    const kept: Promise<void>[] = [];
+    const arrived = (choice: number, completion: Completion) => {
+      kept[choice] ??= keep(state, first + choice, completion).then(pump);
+    };
+    // What a failed request is to the limit of requests in flight.
+    let outcome: Outcome = { tokens: null, retries: 1 };
+    try {
+      const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
+      const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
+      const tokens = said.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
+      outcome = { tokens, retries: Math.max(...said.map((each) => each.retries)) };
+      hope.succeeded();
+      progress.session.requests++;
+      progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
+      progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
+      for (const [choice, completion] of said.entries()) arrived(choice, completion);
+    } catch (error) {
+      if (!stop.signal.aborted) fail(state, error);
+    } finally {
+      // The place is free as soon as the server has answered; the disk is not waited for.
+      limit.give(outcome);
+      // After what else has arrived by now, so that the children of this answer are among those who may take the place.
+      setImmediate(pump);
+    }
+    await Promise.all(kept);
+    report();
+  };
+
+  const fail = (state: Open, error: unknown) => {
+    if (!(error instanceof ServerError)) return stop.abort(error);
+    if (!state.hasFailed) {
+      progress.failed++;
+      progress.pending--;
+    }
+    state.hasFailed = true;
+    options.onFailure?.(error, state.question.id, state.parent);
+    if (hope.isOver(error)) stop.abort(error);
+  };
+
+  let running = 0;
+  const track = (work: Promise<void>) => {
+    running++;
+    work.finally(() => {
+      running--;
+      wake();
     });
   };
+  const change = () =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+    });
 
-  const ask = async (state: State) => {
-    if (stop.signal.aborted) return;
-    const kept = state.keys.map((key) => journal.get(key));
-    try {
-      const fresh = await options.complete(state.request, stop.signal);
-      const entries = state.keys.map((key, i): JournalEntry => kept[i] ?? entry(state, key, i, fresh[i]!));
-      await journal.append(entries);
-      end(state, entries);
-    } catch (error) {
+  /** Asks as much as there are places for. A disk that cannot follow holds the requests back, so memory stays bounded. */
+  const pump = () => {
+    const may = () => !stop.signal.aborted && agenda.size > 0 && writing <= 4 * limit.now;
+    while (may() && limit.take()) track(ask(agenda.next()!));
+    wake();
+  };
+
+  /** Opens questions so that about as many states wait as may be in flight; all at once where one role speaks at a time. */
+  const openAll = async () => {
+    const ahead = () => (order === "wide" ? Number.POSITIVE_INFINITY : limit.now);
+    let opened = 0;
+    for await (const question of questions) {
+      if (opened++ === 0) checkPrompts(roles, options.promptSet, question);
+      while (agenda.size >= ahead() && !stop.signal.aborted) await change();
       if (stop.signal.aborted) return;
-      if (!(error instanceof ServerError)) return stop.abort(error);
-      counts.failed++;
-      counts.pending--;
-      options.onFailure?.(error, state.question.id, state.parent);
-      if (hope.isOver(error)) stop.abort(error);
+      const kept = await journal.kept(question.id);
+      visit({ question, kept: new Map(kept.map((entry) => [entry.key, entry])) }, null, []);
+      if (order === "deep") pump();
     }
-    options.onProgress?.({ ...counts });
+    agenda.last();
   };
 
-  const visit = (question: Question, parent: string | null, turns: readonly Turn[]) => {
-    const role = roles[turns.length];
-    if (!role) return;
-    const policy = typeof options.policy === "function" ? options.policy(role) : options.policy;
-    const state = stateOf({ question, parent, turns, role, promptSet, policy, sampling, seed });
-    const kept = state.keys.map((key) => journal.get(key));
-    if (kept.every((entry) => entry !== undefined)) end(state, kept);
-    else
-      queue
-        .add(() => ask(state), { priority: order === "deep" ? turns.length : -turns.length })
-        .catch((error) => stop.abort(error));
+  const cancel = () => {
+    stop.abort(options.signal?.reason);
+    wake();
   };
-
-  const cancel = () => stop.abort(options.signal?.reason);
   options.signal?.throwIfAborted();
   options.signal?.addEventListener("abort", cancel, { once: true });
   try {
-    for (const question of questions) visit(question, null, []);
-    options.onProgress?.({ ...counts });
-    await queue.start().onIdle();
+    await openAll().catch((error) => stop.abort(error));
+    pump();
+    while (running > 0 || (agenda.size > 0 && !stop.signal.aborted)) await change();
   } finally {
     options.signal?.removeEventListener("abort", cancel);
   }
   if (stop.signal.aborted) throw stop.signal.reason;
-  return counts;
+  return { ...progress, in_flight: 0, limit: limit.now };
 }
 
 /** The counts before anything was asked. */
@@ -163,106 +304,30 @@ export const noCounts: Readonly<Counts> = {
   completion_tokens: 0,
 };
 
-/** Requests of one full tree: 1 + n + n² for three roles. */
-export function statesPerTree(roles: readonly Role[]): number {
-  let [states, nodes] = [0, 1];
-  for (const { branching } of roles) {
-    states += nodes;
-    nodes *= branching;
-  }
-  return states;
-}
-
-/** A state of one role, and its children to be. */
-interface State {
-  question: Question;
-  /** Node id of the last turn, null at the question. */
-  parent: string | null;
-  turns: readonly Turn[];
-  role: Role;
-  request: CompletionRequest;
-  /** Node ids and journal keys of the children, by branch. */
-  nodes: string[];
-  keys: string[];
-}
-
-interface StateInput extends Omit<State, "request" | "nodes" | "keys"> {
-  promptSet: PromptSet;
-  policy: PolicyId;
-  sampling: Sampling;
-  seed: number;
-}
-
-function stateOf({ promptSet, policy, sampling, seed: runSeed, ...rest }: StateInput): State {
-  const { question, parent, turns, role } = rest;
-  const n = role.branching;
-  const seed = requestSeed(runSeed, question.id, parent, role.name);
-  const request = { policy, messages: messages(promptSet, role, question, turns), n, seed, sampling };
-  const nodes = Array.from({ length: n }, (_, i) => childId(parent, role, i));
-  const keys = nodes.map((node, i) => nodeKey({ ...request, seed: seed + i, questionId: question.id, nodeId: node }));
-  return { ...rest, request, nodes, keys };
-}
-
-/** Node id of a child: `g0`, `g0.v2`, `g0.v2.r1`. */
-export function childId(parent: string | null, role: Role, branch: number): string {
-  const step = `${role.name[0]}${branch}`;
-  return parent === null ? step : `${parent}.${step}`;
-}
-
-/**
- * Seed of the request for a state: a hash of where it stands, so that it does not depend on the order of sampling and
- * differs between siblings. Choice i of the request is sampled with seed + i, as vLLM and llama.cpp do themselves.
- * @returns an integer in [0, 2³¹ − 2¹⁰), so that the choices' seeds fit 31 bits too
- */
-export function requestSeed(runSeed: number, questionId: string, parentId: string | null, role: string): number {
-  const digest = createHash("sha256")
-    .update(JSON.stringify([runSeed, questionId, parentId, role]))
-    .digest();
-  return digest.readUInt32BE(0) % (2 ** 31 - 2 ** 10);
-}
-
-/** What makes a completion the one it is; see {@link nodeKey}. */
-export interface NodeIdentity extends Pick<CompletionRequest, "policy" | "messages" | "sampling"> {
-  /** The choice's own seed. */
-  seed: number;
-  questionId: string;
-  nodeId: string;
-}
-
-/** The journal's key: SHA-256 over model, adapter, messages, sampling parameters, seed, question and path. */
-export function nodeKey({ policy, messages, sampling, seed, questionId, nodeId }: NodeIdentity): string {
-  const identity = { policy, messages, sampling, seed, questionId, nodeId };
-  return createHash("sha256").update(JSON.stringify(identity, sorted)).digest("hex");
-}
-
-/** JSON.stringify replacer: objects with sorted keys, so that equal things have equal text. */
-export function sorted(_key: string, value: unknown): unknown {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function entry(state: State, key: string, branch: number, completion: Completion): JournalEntry {
-  return {
-    key,
-    question_id: state.question.id,
-    node_id: state.nodes[branch]!,
-    role: state.role.name,
-    seed: state.request.seed + branch,
-    model: state.request.policy.model,
-    ...completion,
-  };
+/** Progress at the beginning of a call. */
+function begin(asked: number, roles: readonly Role[]): Progress {
+  const session = { requests: 0, completions: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
+  const nodes = Object.fromEntries(roles.map(({ name }) => [name, 0]));
+  return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session };
 }
 
 /** A team that cannot speak is found before the first request, not after the first answer. */
-function checkRoles(roles: readonly Role[], promptSet: PromptSet, question: Question | undefined): void {
+function checkRoles(roles: readonly Role[]): void {
   if (roles.length === 0) throw new InputError("the list of roles is empty; a tree needs at least one role");
+  const names = roles.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new InputError(`two roles are named "${twice}"; names must be unique`);
+  for (const { name, branching } of roles) {
+    if (!Number.isInteger(branching) || branching < 1 || branching > 1000)
+      throw new InputError(`branching of role "${name}" must be an integer in 1 … 1000, not ${branching}`);
+  }
+}
+
+/** @throws InputError if a role sees one that has not spoken before it */
+function checkPrompts(roles: readonly Role[], promptSet: PromptSet, question: Question): void {
   const turns: Turn[] = [];
   for (const role of roles) {
-    if (turns.some((turn) => turn.role === role.name))
-      throw new InputError(`two roles are named "${role.name}"; names must be unique`);
-    if (!Number.isInteger(role.branching) || role.branching < 1 || role.branching > 1000)
-      throw new InputError(`branching of role "${role.name}" must be an integer in 1 … 1000, not ${role.branching}`);
-    if (question) messages(promptSet, role, question, turns);
+    messages(promptSet, role, question, turns);
     turns.push({ role: role.name, text: "" });
   }
 }

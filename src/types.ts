@@ -81,16 +81,28 @@ export interface CompletionRequest {
 export interface Completion {
   text: string;
   finish_reason: string;
-  /** null where the server does not say. */
+  /**
+   * Of the prompt that the choices of one request share; null where the server does not say. A streamed request says it
+   * at its end, so that only the choice that finished last has it.
+   */
   prompt_tokens: number | null;
+  /** Prompt tokens that the server took from its prefix cache; said by whom and when `prompt_tokens` is. */
+  cached_tokens?: number | null;
   /** Tokens of this choice alone, its end token included; null where the server does not say. */
   completion_tokens: number | null;
   /** Requests that failed before this one succeeded; retries shift the sampling distribution, so they are kept. */
   retries: number;
 }
 
-/** Asks the server; resolves to exactly `request.n` completions in choice order, or rejects with a MaltError. */
-export type Complete = (request: CompletionRequest, signal?: AbortSignal) => Promise<Completion[]>;
+/**
+ * Asks the server; resolves to exactly `request.n` completions in choice order, or rejects with a MaltError. With
+ * `onChoice` each choice is told of once, as soon as it is finished and stands, also if the request fails afterwards.
+ */
+export type Complete = (
+  request: CompletionRequest,
+  signal?: AbortSignal,
+  onChoice?: (choice: number, completion: Completion) => void,
+) => Promise<Completion[]>;
 
 /** One line of the journal: a finished completion and where it belongs. The journal is the only truth of a run. */
 export interface JournalEntry extends Completion {

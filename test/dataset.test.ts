@@ -267,6 +267,53 @@ describe("the same journal gives the same bytes", () => {
   });
 });
 
+describe("an export question by question", () => {
+  const roles = maltRoles(2);
+  const questions = ["b", "a", "c"].map((id) => question(id));
+  const journal = ["a", "c", "b"].flatMap((id) =>
+    entries(id, roles, (path) => `${path}: Final Answer: ${path.length}`),
+  );
+
+  it("says how far it is, in the run's order", async () => {
+    const seen: [number, number][] = [];
+    const graded: string[] = [];
+    await exportRun(runFolder(questions, roles, journal), {
+      onProgress: (done, total) => seen.push([done, total]),
+      grade: ({ id }) => {
+        if (graded.at(-1) !== id) graded.push(id);
+        return { answer: "5", correct: true };
+      },
+    });
+    expect(seen).toEqual([1, 2, 3].map((done) => [done, 3]));
+    expect(graded).toEqual(["b", "a", "c"]);
+  });
+
+  it("that fails in its middle changes no file", async () => {
+    const dir = runFolder(questions, roles, journal);
+    await exportRun(dir);
+    const before = bytes(dir);
+    const grade = ({ id }: Question) => {
+      if (id === "a") throw new RunError("the judge has left");
+      return { answer: null, correct: null };
+    };
+    await expect(exportRun(dir, { grade, openai: true })).rejects.toThrow("the judge has left");
+    expect(bytes(dir)).toEqual(before);
+    expect(readdirSync(dir)).not.toContain(".export");
+    expect(readdirSync(dir)).not.toContain("lock");
+  });
+
+  it("grades a text that a tree holds many times once", async () => {
+    let asked = 0;
+    const same = questions.flatMap(({ id }) => entries(id, roles, () => "Final Answer: 5"));
+    const grade = () => {
+      asked += 1;
+      return { answer: "5", correct: true };
+    };
+    await exportRun(runFolder(questions, roles, same), { grade });
+    expect(asked).toBe(3);
+  });
+});
+
 describe("partly sampled trees", () => {
   const roles = maltRoles(2);
   const says = (path: string) => `${path}: Final Answer: ${path.endsWith("r1") ? 6 : 5}`;

@@ -143,7 +143,7 @@ describe("what systems have in common", () => {
     const given = await options({ systems: findSystems(["MA+MV"]) });
     await evaluateRun(given);
     const dead = () => Promise.reject(new UnreachableError("nobody there"));
-    const server = { complete: dead, models: dead, server: dead };
+    const server = { complete: dead, models: dead, server: dead, load: async () => null };
     const again = await evaluateRun({ ...given, server, systems: findSystems(["SA", "SA+MV", "MA"]) });
     expect(again).toMatchObject({ sampled: 0 });
     expect(again.rows).toHaveLength(2 * 4 * (1 + 3 + 3));

@@ -19,8 +19,15 @@ export interface FakeRequest {
   headers: IncomingMessage["headers"];
 }
 
-/** An answer in place of the completion: an HTTP answer of one's own, or a connection broken before or in mid-answer. */
-export type Fault = "reset" | "cut" | { status: number; type?: string; headers?: Record<string, string>; body: string };
+/**
+ * An answer in place of the completion: an HTTP answer of one's own, a connection broken before or in mid-answer, or an
+ * answer that stops in its middle and never goes on.
+ */
+export type Fault =
+  | "reset"
+  | "cut"
+  | "stall"
+  | { status: number; type?: string; headers?: Record<string, string>; body: string };
 
 export interface FakeOptions {
   models?: string[];
@@ -30,6 +37,10 @@ export interface FakeOptions {
   reply?: (messages: Message[], seed: number) => { text: string; finish_reason?: string };
   /** Awaited before the answer: the place for faults, for delays, and for killing the client. */
   before?: (request: FakeRequest) => Fault | undefined | Promise<Fault | undefined>;
+  /** Whether it streams where it is asked to; default true. Otherwise it answers whole. */
+  streams?: boolean;
+  /** In a stream, awaited before a choice is finished: the place for its length. */
+  beforeChoice?: (request: FakeRequest, choice: number) => void | Promise<void>;
   /** Changes the answer's JSON. */
   change?: (answer: Answer, request: FakeRequest) => unknown;
   /** Answer of /v1/models in place of the list. */
@@ -54,7 +65,7 @@ export interface FakeServer {
 
 /** Starts the server on a free port of 127.0.0.1. */
 export async function startFakeServer(options: FakeOptions = {}): Promise<FakeServer> {
-  const { models = ["fake"], owner = "fake", before, change, modelsFault } = options;
+  const { models = ["fake"], owner = "fake", before, change, modelsFault, streams = true } = options;
   let active = 0;
   const fake = { requests: [] as FakeRequest[], asked: new Map<string, number>(), peak: 0 };
 
@@ -81,6 +92,8 @@ export async function startFakeServer(options: FakeOptions = {}): Promise<FakeSe
     for (const choice of asked.choices) fake.asked.set(choice, (fake.asked.get(choice) ?? 0) + 1);
     const fault = await before?.(asked);
     const answer = answerOf(asked, options);
+    if (parsed.stream && streams && (!fault || typeof fault === "string"))
+      return stream(response, answer, asked, options, fault);
     if (fault) return fail(fault, response, JSON.stringify(answer));
     send(response, change ? change(answer, asked) : answer);
   };
@@ -132,11 +145,39 @@ function send(response: ServerResponse, answer: unknown): void {
   response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
 }
 
+/** Streams an answer: each choice in two pieces, then its end; the usage last, as vLLM and llama.cpp do. */
+async function stream(
+  response: ServerResponse,
+  answer: Answer,
+  asked: FakeRequest,
+  { beforeChoice }: FakeOptions,
+  fault: Fault | undefined,
+): Promise<void> {
+  if (fault === "reset") return void response.destroy();
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const chunk = (choices: unknown[], more = {}) =>
+    response.write(`data: ${JSON.stringify({ id: answer.id, object: "chat.completion.chunk", choices, ...more })}\n\n`);
+  const say = async ({ index, finish_reason, message: { content }, ...counts }: Answer["choices"][number]) => {
+    const half = content.length >> 1;
+    chunk([{ index, delta: { role: "assistant", content: content.slice(0, half) }, finish_reason: null }]);
+    await beforeChoice?.(asked, index);
+    chunk([{ index, delta: { content: content.slice(half) }, finish_reason: null, ...counts }]);
+    // A fault strikes when the first choice is finished and the others are not.
+    if (!fault || index === 0) chunk([{ index, delta: {}, finish_reason }]);
+  };
+  await Promise.all(answer.choices.map(say));
+  if (fault === "cut") response.write("data: {", () => response.destroy());
+  if (fault) return;
+  if ((asked.body.stream_options as { include_usage?: boolean } | undefined)?.include_usage)
+    chunk([], { usage: answer.usage });
+  response.end("data: [DONE]\n\n");
+}
+
 function fail(fault: Fault, response: ServerResponse, whole = ""): void {
   if (fault === "reset") response.destroy();
-  else if (fault === "cut") {
+  else if (fault === "cut" || fault === "stall") {
     response.writeHead(200, { "content-type": "application/json", "content-length": whole.length });
-    response.write(whole.slice(0, whole.length / 2), () => response.destroy());
+    response.write(whole.slice(0, whole.length / 2), () => fault === "cut" && response.destroy());
   } else {
     const { status, headers, type = "application/json", body } = fault;
     response.writeHead(status, { "content-type": type, ...headers }).end(body);

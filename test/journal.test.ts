@@ -1,159 +1,253 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { appendFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { RunError } from "../src/errors.js";
-import { openJournal, readJournal } from "../src/journal.js";
+import { scan } from "../src/journal/kept.js";
+import { encode } from "../src/journal/line.js";
+import { collectOffsets, offsetsOf } from "../src/journal/offsets.js";
+import { type Journal, openJournal, openKept } from "../src/journal.js";
 import type { JournalEntry } from "../src/types.js";
+import { entry, lines, oldLine, runFolder } from "./journal/folder.js";
 
-let dir: string;
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), "malt-journal-"));
-});
-afterEach(() => rm(dir, { recursive: true, force: true }));
+/** Texts and ids that JSON lines could trip over. */
+const nasty = ["\u2028\u2029\r\n\t\0 \ud800", '","question_id":"x","crc":"00000000"}', "\\", "ä", ""];
 
-const file = () => join(dir, "journal", "completions.jsonl");
-const entry = (key: string, text = `text of ${key}`): JournalEntry => ({
-  key,
-  question_id: "q",
-  node_id: "g0",
-  role: "generator",
-  seed: 1,
-  model: "fake",
-  text,
-  finish_reason: "stop",
-  prompt_tokens: 3,
-  completion_tokens: null,
-  retries: 0,
-});
-const read = async () => {
-  const entries: JournalEntry[] = [];
-  for await (const entry of readJournal(dir)) entries.push(entry);
-  return entries;
-};
-const write = async (...entries: JournalEntry[]) => {
+async function withJournal(dir: string, action: (journal: Journal) => Promise<unknown>): Promise<void> {
   const journal = await openJournal(dir);
-  await journal.append(entries);
-  await journal.close();
-};
+  try {
+    await action(journal);
+  } finally {
+    await journal.close();
+  }
+}
 
 describe("the journal", () => {
   it("keeps any text, to the character", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.string({ unit: "binary" }), { maxLength: 8 }), async (texts) => {
-        await rm(join(dir, "journal"), { recursive: true, force: true });
-        const entries = ["\u2028\u2029\r\n\t\0 \ud800", ...texts].map((text, i) => entry(`k${i}`, text));
+        const { dir, read, write } = runFolder();
+        const entries = [...nasty, ...texts].map((text, i) => entry(`k${i}`, { text, question_id: text }));
         await write(...entries);
         expect(await read()).toEqual(entries);
+        await withJournal(dir, async (journal) => {
+          for (const { question_id } of entries)
+            expect(await journal.kept(question_id)).toEqual(entries.filter((e) => e.question_id === question_id));
+        });
       }),
       { numRuns: 30 },
     );
   });
 
   it("is on disk when append resolves, many at once included", async () => {
-    const journal = await openJournal(dir);
-    await Promise.all(
-      Array.from({ length: 50 }, async (_, i) => {
-        await journal.append([entry(`a${i}`), entry(`b${i}`)]);
-        const text = await readFile(file(), "utf8");
-        expect(text).toContain(`"key":"a${i}"`);
-        expect(text).toContain(`"key":"b${i}"`);
-      }),
+    const { dir, file, read } = runFolder();
+    await withJournal(dir, (journal) =>
+      Promise.all(
+        Array.from({ length: 50 }, async (_, i) => {
+          await journal.append([entry(`a${i}`), entry(`b${i}`)]);
+          const text = await readFile(file, "utf8");
+          expect(text).toContain(`"key":"a${i}"`);
+          expect(text).toContain(`"key":"b${i}"`);
+        }),
+      ),
     );
-    await journal.close();
     expect(await read()).toHaveLength(100);
   });
 
-  it("gives back what had finished before, and lets the first of a key stand", async () => {
-    await write(entry("one", "first"));
-    const journal = await openJournal(dir);
-    expect(journal.get("one")?.text).toBe("first");
-    expect(journal.get("two")).toBeUndefined();
-    await journal.append([entry("one", "second"), entry("two")]);
-    await journal.close();
-    await appendFile(file(), `${JSON.stringify(entry("two", "again"))}\n`);
-    expect((await read()).map(({ text }) => text)).toEqual(["first", "text of two"]);
+  it("gives back what had finished before, and not what was appended since", async () => {
+    const { dir, write, keys } = runFolder();
+    await write(entry("one"), entry("other", { question_id: "r" }));
+    await withJournal(dir, async (journal) => {
+      await journal.append([entry("two")]);
+      expect(await journal.kept("q")).toEqual([entry("one")]);
+      expect(await journal.kept("nobody's")).toEqual([]);
+      expect(journal).toMatchObject({ completions: 2, damaged: 0 });
+    });
+    expect(await keys()).toEqual(["one", "other", "two"]);
   });
 
-  it("repairs a last line that was cut off at any byte, and loses no other", async () => {
-    await write(entry("one"), entry("two", "zwei Äpfel\u2028"));
-    const whole = await readFile(file());
-    const first = whole.indexOf(10) + 1;
-    for (let size = 0; size <= whole.length; size++) {
-      await writeFile(file(), whole.subarray(0, size));
-      const kept = size === whole.length ? ["one", "two"] : size >= first ? ["one"] : [];
-      expect((await read()).map(({ key }) => key)).toEqual(kept);
-      await write(entry("new"));
-      expect((await read()).map(({ key }) => key)).toEqual([...kept, "new"]);
-    }
+  it("lets the first of a key stand", async () => {
+    const { dir, file, write } = runFolder();
+    await write(entry("one", { text: "first" }));
+    await appendFile(file, lines(entry("one", { text: "second" })));
+    await withJournal(dir, async (journal) =>
+      expect((await journal.kept("q")).map(({ text }) => text)).toEqual(["first"]),
+    );
   });
 
-  it("refuses to go on over a damaged line, naming file and line", async () => {
-    await write(entry("one"), entry("two"), entry("three"));
-    const lines = (await readFile(file(), "utf8")).split("\n");
-    for (const damage of ["\0\0\0", '{"key":"two"}', lines[1]!.slice(0, -5)]) {
-      await writeFile(file(), lines.with(1, damage).join("\n"));
-      await expect(openJournal(dir)).rejects.toThrow(`${file()}, line 2 is not a journal entry`);
-      await expect(read()).rejects.toBeInstanceOf(RunError);
-    }
-    // The failed opening holds no lock.
-    await writeFile(file(), lines.join("\n"));
-    await write(entry("four"));
+  it("ends each line with a checksum over the rest, which anybody can check", async () => {
+    const { write, text } = runFolder();
+    await write(entry("one", { text: "ä\u2028" }));
+    const line = (await text("completions.jsonl")).slice(0, -1);
+    const { crc, ...rest } = JSON.parse(line) as JournalEntry & { crc: string };
+    expect(line).toBe(`${JSON.stringify(rest).slice(0, -1)},"crc":"${crc}"}`);
+    expect(Number.parseInt(crc, 16)).toBe(crc32(JSON.stringify(rest)));
   });
 
-  it("reports what the file system says", async () => {
-    await mkdir(file(), { recursive: true });
-    await expect(openJournal(dir)).rejects.toThrow(/cannot open the journal in .*EISDIR/);
-    await writeFile(join(dir, "no-folder"), "");
-    await expect(openJournal(join(dir, "no-folder"))).rejects.toThrow(RunError);
+  it("reads and goes on with a journal from before there were checksums", async () => {
+    const old = [entry("one", { text: nasty[0]! }), entry("two", { question_id: "ä" })];
+    const { write, read } = runFolder({ "completions.jsonl": old.map(oldLine).join("") });
+    expect(await read()).toEqual(old);
+    expect(await write(entry("three"))).toBe(0);
+    expect(await read()).toEqual([...old, entry("three")]);
+  });
+
+  it("reads lines longer than what it reads at a time", async () => {
+    const long = [3_000_000, 70_000, 1, 200_000].map((n, i) => entry(`k${i}`, { text: "ab".repeat(n) }));
+    const { dir, write, read } = runFolder();
+    await write(...long);
+    expect(await read()).toEqual(long);
+    await withJournal(dir, async (journal) => expect(await journal.kept("q")).toEqual(long));
+  });
+
+  it("may consist of several files, read by name; only completions.jsonl is added to", async () => {
+    const shards = { "a.jsonl": lines(entry("a")), "z.jsonl": lines(entry("z"), entry("y", { question_id: "r" })) };
+    const { dir, write, keys, text } = runFolder({ ...shards, "b.txt": "no line of the journal" });
+    await write(entry("m"));
+    expect(await keys()).toEqual(["a", "m", "z", "y"]);
+    await withJournal(dir, async (journal) => {
+      expect((await journal.kept("q")).map(({ key }) => key)).toEqual(["a", "m", "z"]);
+      expect((await journal.kept("r")).map(({ key }) => key)).toEqual(["y"]);
+    });
+    for (const [name, content] of Object.entries(shards)) expect(await text(name)).toBe(content);
   });
 
   it("of a run that was never sampled is an error", async () => {
+    const { dir, read } = runFolder();
     await expect(read()).rejects.toThrow(/no journal in .*; sample the run first/);
+    await expect(openKept(dir)).rejects.toThrow(/no journal in .*; sample the run first/);
+  });
+
+  it("reports what the file system says", async () => {
+    const { dir, file } = runFolder();
+    await mkdir(file, { recursive: true });
+    await expect(openJournal(dir)).rejects.toThrow(/cannot open the journal in .*EISDIR/);
+    await expect(openKept(dir)).rejects.toThrow(/cannot read the journal in .*EISDIR/);
+    await writeFile(join(dir, "no-folder"), "");
+    await expect(openJournal(join(dir, "no-folder"))).rejects.toThrow(RunError);
   });
 });
 
-describe("the lock", () => {
-  const lockFile = () => join(dir, "lock");
-
-  it("lets one writer in, also within one process", async () => {
-    const journal = await openJournal(dir);
-    await expect(openJournal(dir)).rejects.toThrow(`process ${process.pid} is writing this run`);
-    await journal.close();
-    await write(entry("one"));
+describe("entries of one question", () => {
+  const ids = fc.constantFrom("q1", "q2", 'q"\\3', "ä4", "q 5");
+  const written = fc.record({
+    entry: fc
+      .record({ key: fc.nat({ max: 30 }), question_id: ids, text: fc.string({ unit: "binary" }) })
+      .map(({ key, ...rest }) => entry(`${key} ${rest.question_id}`, rest)),
+    file: fc.constantFrom("a.jsonl", "completions.jsonl", "x.jsonl"),
+    old: fc.boolean(),
   });
 
-  it("of a living process is respected, of a dead one taken over", async () => {
-    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)"]);
-    await writeFile(lockFile(), JSON.stringify({ pid: child.pid, host: hostname(), started: null }));
-    await expect(openJournal(dir)).rejects.toThrow(`process ${child.pid} is writing this run`);
-    child.kill("SIGKILL");
-    await once(child, "exit");
-    await write(entry("one"));
-    await expect(readFile(lockFile())).rejects.toThrow("ENOENT");
+  it("are those that a plain filter of the whole journal finds, whatever was discarded", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(written, { maxLength: 40 }), fc.infiniteStream(fc.boolean()), async (all, coins) => {
+        const { dir, put, read } = runFolder();
+        const content: Record<string, string> = { "completions.jsonl": "" };
+        for (const { entry, file, old } of all)
+          content[file] = (content[file] ?? "") + (old ? oldLine(entry) : encode(entry));
+        for (const [name, text] of Object.entries(content)) put(name, text);
+        const plain = async (id: string) => {
+          const first = new Map<string, JournalEntry>();
+          for (const e of await read()) if (e.question_id === id && !first.has(e.key)) first.set(e.key, e);
+          return [...first.values()];
+        };
+        const asked = [...new Set(all.map(({ entry }) => entry.question_id))];
+        const discarded = (await read()).filter(() => coins.next().value);
+        await withJournal(dir, async (journal) => {
+          for (const id of asked) expect(await journal.kept(id)).toEqual(await plain(id));
+          await journal.discard(discarded);
+          expect(await read()).toHaveLength(all.length - discarded.length);
+          for (const id of asked) expect(await journal.kept(id)).toEqual(await plain(id));
+        });
+        const reader = await openKept(dir);
+        for (const id of asked) expect(await reader.kept(id)).toEqual(await plain(id));
+        await reader.close();
+      }),
+      { numRuns: 60 },
+    );
   });
 
-  it("of an earlier process with the number of a living one is taken over", async () => {
-    for (const pid of [process.pid, process.ppid]) {
-      await writeFile(lockFile(), JSON.stringify({ pid, host: hostname(), started: "1" }));
-      await write(entry(`by ${pid}`));
+  it("are told from those of a question with the same hash", async () => {
+    const seen = new Map<number, string>();
+    let twins: string[] = [];
+    for (let i = 0; twins.length === 0; i++) {
+      // Ids that differ in few bits have different checksums.
+      const id = `${i} ${i * 2654435761}`;
+      const hash = crc32(id) >>> 8;
+      if (seen.has(hash)) twins = [seen.get(hash)!, id];
+      seen.set(hash, id);
     }
-    expect(await read()).toHaveLength(2);
+    const { dir, write } = runFolder();
+    await write(...["a", "b", "c"].flatMap((key) => twins.map((id) => entry(key + id, { question_id: id }))));
+    const reader = await openKept(dir);
+    for (const id of twins)
+      expect((await reader.kept(id)).map(({ key }) => key)).toEqual(["a", "b", "c"].map((key) => key + id));
+    await reader.close();
   });
 
-  it("of another machine is respected, since nobody here can tell", async () => {
-    await writeFile(lockFile(), JSON.stringify({ pid: 1, host: "elsewhere", started: "1" }));
-    await expect(openJournal(dir)).rejects.toThrow(/process 1 on elsewhere.*remove .*lock if it is gone/);
+  it("are found by an index of 8 bytes for each, however long they are", async () => {
+    const { file, put } = runFolder();
+    const all = Array.from({ length: 3000 }, (_, i) =>
+      entry(`k${i}`, { question_id: `q${i % 77}`, text: "x".repeat(i) }),
+    );
+    put("completions.jsonl", lines(...all));
+    const { offsets } = await scan(file, () => {});
+    expect(offsets.buffer.byteLength).toBe(8 * all.length);
   });
 
-  it("cut off while it was written is taken over", async () => {
+  it("are found in a file of any size up to a terabyte", () => {
+    const collected = collectOffsets();
+    const places = [0, 5, 2 ** 32, 2 ** 39 + 1, 2 ** 40 - 1];
+    for (const at of places.toReversed()) {
+      collected.add("q", at);
+      collected.add("r", at);
+    }
+    const offsets = collected.sorted();
+    for (const id of ["q", "r"]) expect(offsetsOf(offsets, id)).toEqual(places);
+    expect(offsetsOf(offsets, "s")).toEqual([]);
+  });
+});
+
+describe("a discarded entry", () => {
+  it("is skipped by every reader from then on, and stays in the file", async () => {
+    const { dir, write, keys, text } = runFolder();
+    await write(entry("one"), entry("two"), entry("three"));
+    await withJournal(dir, async (journal) => {
+      await journal.discard([entry("two")]);
+      expect((await journal.kept("q")).map(({ key }) => key)).toEqual(["one", "three"]);
+      expect(await keys()).toEqual(["one", "three"]);
+    });
+    await withJournal(dir, async (journal) => expect(journal.completions).toBe(2));
+    expect(await keys()).toEqual(["one", "three"]);
+    expect(await text("completions.jsonl")).toBe(lines(entry("one"), entry("two"), entry("three")));
+    expect(await text("discarded.txt")).toBe("two\n");
+  });
+
+  it("may be sampled again, and then stands", async () => {
+    const { dir, read } = runFolder();
+    for (const text of ["first", "second", "third"]) {
+      await withJournal(dir, async (journal) => {
+        await journal.discard(await journal.kept("q"));
+        await journal.append([entry("one", { text })]);
+      });
+      expect((await read()).map((e) => e.text)).toEqual([text]);
+    }
+  });
+
+  it("whose key was cut off in mid-write still stands, and spoils no later key", async () => {
+    const { dir, put, write, keys } = runFolder();
+    await write(entry("one"), entry("two"), entry("three"));
+    put("discarded.txt", "one\ntw");
+    expect(await keys()).toEqual(["two", "three"]);
+    await withJournal(dir, (journal) => journal.discard([entry("three")]));
+    expect(await keys()).toEqual(["two"]);
+  });
+
+  it("is none of the files' lines, so a journal without discards has no file for them", async () => {
+    const { dir, write, text } = runFolder();
     await write(entry("one"));
-    await writeFile(lockFile(), '{"pid":');
-    await truncate(lockFile(), 3);
-    await write(entry("two"));
-    expect(await read()).toHaveLength(2);
+    await withJournal(dir, (journal) => journal.discard([]));
+    await expect(text("discarded.txt")).rejects.toThrow("ENOENT");
   });
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../src/errors.js";
-import { pairings, pairSiblings, preferencePairs, sftExamples, splitOf, type Tree } from "../src/pairs.js";
+import { pairings, pairSiblings, preferencePairs, sftExamples, siblingsOf, splitOf, type Tree } from "../src/pairs.js";
 import { maltRoles, messages, promptSet } from "../src/prompts.js";
 import type { Node, Question } from "../src/types.js";
 
@@ -99,6 +99,13 @@ describe("preferencePairs", () => {
   it("makes none from outputs whose value is unknown", () => {
     expect(preferencePairs({ ...tree, nodes: [node("g0", 1), node("g1", null)] })).toEqual([]);
   });
+});
+
+it("siblingsOf keeps the states of two questions apart", () => {
+  const [a, b] = [node("g0", 1), node("g1", 0)];
+  const below = node("g0.v0", 1);
+  const [c, d] = [a, below].map((row) => ({ ...row, question_id: "q2" }));
+  expect(siblingsOf([a, c!, b, below, d!])).toEqual([[a, b], [c], [below], [d]]);
 });
 
 describe("pairSiblings", () => {

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { RefusedError, ServerError, UnreachableError } from "../src/errors.js";
-import { loadAdapter, neutralExtra, openaiPolicy, requireModel } from "../src/policy.js";
+import { loadAdapter, neutralExtra, openaiPolicy, type Policy, requireModel } from "../src/policy.js";
 import { defaultSampling } from "../src/sample.js";
-import type { CompletionRequest } from "../src/types.js";
+import type { Completion, CompletionRequest } from "../src/types.js";
 import {
   defaultReply,
   type FakeOptions,
@@ -29,6 +29,7 @@ async function setUp(options: FakeOptions = {}, apiKey: string | null = null, ad
     maxRetries: 3,
     sleep,
     random: () => 0,
+    stall: 300,
     adapterFolders,
   });
   return { server, policy, waits };
@@ -369,4 +370,131 @@ it("stops when it is told to, also while it waits", async () => {
   const policy = openaiPolicy({ baseURL: server.baseURL, sleep });
   await expect(policy.complete(request, stop.signal)).rejects.toBe(reason);
   expect(server.requests).toHaveLength(1);
+});
+
+describe("a streamed request", () => {
+  /** Asks for a stream; what is heard of, in its order. */
+  async function stream(policy: Policy, asked = request) {
+    const heard: [choice: number, completion: Completion][] = [];
+    const completions = await policy.complete(asked, undefined, (...each) => heard.push(each));
+    return { heard, completions };
+  }
+  /** Finishes the choices in this order. */
+  const inOrder = (...order: number[]): FakeOptions => {
+    const gates = order.map(() => {
+      let open = () => {};
+      const opened = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      return { open, opened };
+    });
+    gates[0]!.open();
+    return {
+      beforeChoice: async (_, choice) => {
+        const turn = order.indexOf(choice);
+        await gates[turn]!.opened;
+        setImmediate(() => gates[turn + 1]?.open());
+      },
+    };
+  };
+
+  it("tells of each choice as soon as it is finished, and gives the same completions as a whole one", async () => {
+    const { server, policy } = await setUp(inOrder(2, 0, 1));
+    const { heard, completions } = await stream(policy);
+    expect(heard.map(([choice]) => choice)).toEqual([2, 0, 1]);
+    expect(heard.map(([choice, { text }]) => text === texts[choice])).toEqual([true, true, true]);
+    const { policy: other } = await setUp();
+    const whole = await other.complete(request);
+    expect(completions.map(({ prompt_tokens, ...rest }) => rest)).toEqual(
+      whole.map(({ prompt_tokens, ...rest }) => rest),
+    );
+    // The server says at the end of the stream how long the prompt was, so the last choice carries it.
+    expect(completions.map(({ prompt_tokens }) => prompt_tokens)).toEqual([null, 7, null]);
+    expect(server.requests[0]!.body).toMatchObject({ stream: true, stream_options: { include_usage: true } });
+  });
+
+  it("is taken whole from a server that does not stream", async () => {
+    const { policy } = await setUp({ streams: false });
+    const { heard, completions } = await stream(policy);
+    expect(heard).toEqual([...completions.entries()]);
+    expect(completions.map(({ text }) => text)).toEqual(texts);
+  });
+
+  it.each<[string, Fault]>([
+    ["cut off", "cut"],
+    ["that stalls", "stall"],
+  ])("%s is asked again; what it had finished stands, and is told of once", async (_, fault) => {
+    const { server, policy } = await setUp({
+      before: ({ ordinal }) => (ordinal === 0 ? fault : undefined),
+      // Other words the second time, as a server has whose sums depend on its batch.
+      reply: (_, seed) => ({ text: `${seed} in attempt ${server.requests.length}` }),
+    });
+    const { heard, completions } = await stream(policy);
+    expect(completions.map(({ text, retries }) => [text, retries])).toEqual([
+      ["41 in attempt 1", 0],
+      ["42 in attempt 2", 1],
+      ["43 in attempt 2", 1],
+    ]);
+    // One of those that the second attempt brought says how long the prompt was, whichever choice ended last in it.
+    expect(completions.filter(({ prompt_tokens }) => prompt_tokens === 7)).toHaveLength(1);
+    expect(heard.map(([choice]) => choice).sort()).toEqual([0, 1, 2]);
+  });
+
+  it("of chunks that are none, or of choices nobody asked for, is no answer", async () => {
+    for (const [data, words] of [
+      ["{}", "a stream with something that is not a chunk: {}"],
+      ['{"choices":[{"index":3,"delta":{"content":"x"}}]}', "a stream with choice 3, of 3 that were asked for"],
+      ['{"choices":[]}', "a stream that ended before choice 0 of 3 was finished"],
+      ['{"error":{"message":"out of memory"}}', "ended its answer with an error: out of memory"],
+      ["{", "broken JSON"],
+    ] as const) {
+      const fault: Fault = { status: 200, type: "text/event-stream", body: `data: ${data}\n\ndata: [DONE]\n\n` };
+      const { server, policy } = await setUp(failing(fault));
+      await expect(stream(policy)).rejects.toThrow(words);
+      await expect(stream(policy)).rejects.not.toBeInstanceOf(RefusedError);
+      expect(server.requests).toHaveLength(8);
+    }
+  });
+});
+
+describe("patience", () => {
+  it.each<[string, { timeout?: number; stall?: number }, FakeOptions]>([
+    ["headers that do not come", { timeout: 100 }, { before: () => new Promise<undefined>(() => {}) }],
+    ["an answer that stops in its middle", { stall: 100 }, { before: () => "stall" as const }],
+  ])("ends at %s, as a broken connection", async (_, limits, fault) => {
+    const server = await startFakeServer(fault);
+    servers.push(server);
+    const policy = openaiPolicy({ baseURL: server.baseURL, maxRetries: 0, ...limits });
+    await expect(policy.complete(request)).rejects.toBeInstanceOf(UnreachableError);
+  });
+});
+
+describe("the load", () => {
+  const vllm = [
+    "# HELP vllm:num_requests_running Number of requests in model execution batches.",
+    'vllm:num_requests_running{engine="0",model_name="m"} 12.0',
+    'vllm:num_requests_running{engine="1",model_name="m"} 5.0',
+    'vllm:num_requests_waiting{engine="0",model_name="m"} 3.0',
+    'vllm:num_requests_waiting{engine="1",model_name="m"} 0.0',
+    'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25',
+    'vllm:kv_cache_usage_perc{engine="1",model_name="m"} 7.5e-01',
+  ].join("\n");
+  const llama = "llamacpp:requests_processing 4\nllamacpp:requests_deferred 2\n";
+  it.each([
+    [vllm, { running: 17, waiting: 3, cache: 0.75 }],
+    [llama, { running: 4, waiting: 2, cache: null }],
+    ["process_cpu_seconds_total 3\n", null],
+  ])("is read from /metrics", async (page, load) => {
+    const { policy } = await setUp({
+      pages: { "/metrics": () => ({ fault: { status: 200, type: "text/plain", body: page } }) },
+    });
+    expect(await policy.load()).toEqual(load);
+  });
+
+  it("is unknown where there is no such page, or no server", async () => {
+    const { policy, server } = await setUp();
+    expect(await policy.load()).toBeNull();
+    await server.stop();
+    expect(await policy.load()).toBeNull();
+  });
 });

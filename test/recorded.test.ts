@@ -63,7 +63,7 @@ describe("the recorded run", () => {
     const { policy, sampling, seed } = run.manifest.config;
     const entries: JournalEntry[] = [];
     const journal = {
-      get: () => undefined,
+      kept: async () => [],
       append: async (more: readonly JournalEntry[]) => void entries.push(...more),
     };
     const { roles, promptSet } = run;

@@ -88,7 +88,7 @@ describe("reestimate", () => {
     const sample = async (n: number) => {
       const entries: JournalEntry[] = [];
       const journal = {
-        get: () => undefined,
+        kept: async () => [],
         append: async (more: readonly JournalEntry[]) => void entries.push(...more),
       };
       const run = {

@@ -13,6 +13,7 @@ import {
   readQuestions,
   requireSame,
   runDir,
+  streamQuestions,
   writeManifest,
   writeQuestions,
 } from "../src/run.js";
@@ -149,6 +150,35 @@ describe("the questions of a run", () => {
     await writeManifest(dir, manifest);
     await writeQuestions(dir, questions);
     expect(await readQuestions(dir)).toEqual(questions);
+  });
+  it("are written and read as a stream, counted and hashed on the way", async () => {
+    const many = Array.from({ length: 1000 }, (_, i): Question => ({ ...questions[i % 2]!, id: `${i}` }));
+    async function* source() {
+      yield* many;
+    }
+    const written = await writeQuestions(dir, source());
+    expect(written).toEqual({ questions: 1000, questions_sha256: hash(questionsJsonl(many)) });
+    expect(await readFile(join(dir, "questions.jsonl"), "utf8")).toBe(questionsJsonl(many));
+    await writeManifest(dir, { ...manifest, benchmark: { ...manifest.benchmark, ...written } });
+    const read: Question[] = [];
+    for await (const question of streamQuestions(dir)) read.push(question);
+    expect(read).toEqual(many);
+  });
+  it("that cannot be read to the end leave what was there, and no draft", async () => {
+    await writeQuestions(dir, questions);
+    async function* source() {
+      yield questions[1]!;
+      throw new InputError("line 2 is no question");
+    }
+    await expect(writeQuestions(dir, source())).rejects.toThrow(new InputError("line 2 is no question"));
+    expect(await readdir(dir)).toEqual(["questions.jsonl"]);
+    expect(await readFile(join(dir, "questions.jsonl"), "utf8")).toBe(questionsJsonl(questions));
+  });
+  it("that are missing are a RunError before the first", async () => {
+    await writeManifest(dir, manifest);
+    await expect(streamQuestions(dir).next()).rejects.toThrow(
+      /cannot read .*questions.jsonl: .*; sample the run first/,
+    );
   });
   it("that were changed afterwards are refused", async () => {
     await writeManifest(dir, manifest);

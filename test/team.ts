@@ -40,6 +40,6 @@ export function team(changes: { complete?: (honest: Complete) => Complete; model
   };
   const models = async () => changes.models ?? ["malt-tiny"];
   const server = async () => ({ models: await models(), owner: "fake", build: "1", adapters: new Map() });
-  const policy: Policy = { complete: changes.complete?.(honest) ?? honest, models, server };
+  const policy: Policy = { complete: changes.complete?.(honest) ?? honest, models, server, load: async () => null };
   return { policy, asked, requests };
 }

@@ -38,6 +38,7 @@ function memory(entries: JournalEntry[] = []) {
   return {
     appended,
     get: (key: string) => kept.get(key),
+    kept: async (id: string) => [...kept.values()].filter(({ question_id }) => question_id === id),
     append: async (more: readonly JournalEntry[]) => {
       for (const entry of more) if (!kept.has(entry.key)) appended.push(entry);
       for (const entry of more) if (!kept.has(entry.key)) kept.set(entry.key, entry);
@@ -68,8 +69,7 @@ const sorted = (entries: JournalEntry[]) =>
 describe("a tree", () => {
   it("of the paper has 3 answers, 9 critiques and 27 refinements per question", async () => {
     const given = options();
-    const counts = await sampleTrees(given);
-    expect(counts).toEqual({
+    expect(await sampleTrees(given)).toMatchObject({
       asked: 26,
       ok: 26,
       failed: 0,
@@ -165,16 +165,96 @@ describe("the schedule", () => {
     expect(done).toHaveLength(78);
   });
 
-  it("does deeper work first, so that trees are finished early", async () => {
-    const order: string[] = [];
-    const given = options({ concurrency: 1, questions: [..."abc"].map(question) });
-    const append = given.journal.append;
-    given.journal.append = async (entries) => {
-      order.push(entries[0]!.question_id);
-      await append(entries);
+  it("opens a question only when there is room, so that few trees are under way at a time", async () => {
+    const questions = Array.from({ length: 40 }, (_, i) => question(`q${i}`));
+    const [open, peaks] = [new Map<string, number>(), { deep: 0, wide: 0 }];
+    for (const order of ["deep", "wide"] as const) {
+      const given = options({ concurrency: 3, questions, order });
+      const { append } = given.journal;
+      given.journal.append = async (entries) => {
+        for (const { question_id } of entries) {
+          open.set(question_id, (open.get(question_id) ?? 0) + 1);
+          if (open.get(question_id) === 39) open.delete(question_id);
+        }
+        peaks[order] = Math.max(peaks[order], open.size);
+        await append(entries);
+      };
+      await sampleTrees(given);
+      expect(open.size).toBe(0);
+    }
+    expect(peaks.deep).toBeLessThanOrEqual(2 * 3 + 1);
+    expect(peaks.wide).toBe(40);
+  });
+
+  it("asks for questions one by one, however many there are", async () => {
+    let [pulled, done] = [0, 0];
+    async function* stream() {
+      for (; pulled < 60; pulled++) {
+        expect(pulled - done / 39).toBeLessThan(12);
+        yield question(`q${pulled}`);
+      }
+    }
+    const given = options({ questions: stream(), total: 60, onProgress: ({ completions }) => (done = completions) });
+    expect(await sampleTrees(given)).toMatchObject({ ok: 60 * 13, pending: 0 });
+    await expect(sampleTrees(options({ questions: stream() }))).rejects.toThrow("give `total`");
+  });
+
+  it("starts the verifier of one answer while its siblings are still being written", async () => {
+    const heard: string[] = [];
+    let release = () => {};
+    const slow = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const complete: Complete = async (request, _, onChoice) => {
+      const all = await honest(request);
+      const isRoot = !request.messages[0]!.content.includes("Solution:");
+      heard.push(isRoot ? "generator" : onChoice ? "verifier" : "refiner");
+      if (!isRoot) return all;
+      onChoice!(1, all[1]!);
+      await slow;
+      return all;
     };
-    await sampleTrees(given);
-    expect(order.join("")).toBe("a".repeat(13) + "b".repeat(13) + "c".repeat(13));
+    const given = options({ questions: [question("a")], complete });
+    const { append } = given.journal;
+    given.journal.append = async (entries) => {
+      await append(entries);
+      // The answer, its three critiques and their nine refinements are there: now its siblings may end.
+      if (given.journal.all().length === 1 + 3 + 9) release();
+    };
+    expect(await sampleTrees(given)).toMatchObject({ ok: 13, completions: 39 });
+    expect(heard.slice(0, 5)).toEqual(["generator", "verifier", "refiner", "refiner", "refiner"]);
+  });
+
+  it("asks the same seeds in every mode, and ends in the same content", async () => {
+    const contents = [];
+    for (const [request, requests] of [
+      ["streamed", 26],
+      ["whole", 26],
+      ["single", 78],
+    ] as const) {
+      const asked: CompletionRequest[] = [];
+      const given = options({ request, complete: recording(asked) });
+      const { session } = await sampleTrees(given);
+      expect(asked).toHaveLength(requests);
+      expect(session).toMatchObject({ requests, completions: 78, prompt_tokens: 5 * requests });
+      contents.push(sorted(given.journal.all()));
+    }
+    expect(contents[1]).toEqual(contents[0]);
+    expect(contents[2]).toEqual(contents[0]);
+    await expect(sampleTrees(options({ request: "half" as never }))).rejects.toThrow('request mode "half" is unknown');
+  });
+
+  it("keeps what a stream had finished when it failed, and what grew on it", async () => {
+    const broken: Complete = async (request, _, onChoice) => {
+      const all = await honest(request);
+      if (request.messages[0]!.content.includes("Solution:")) return all;
+      onChoice!(2, all[2]!);
+      throw new ServerError("the rest never came");
+    };
+    const given = options({ questions: [question("a")], complete: broken });
+    expect(await sampleTrees(given)).toMatchObject({ ok: 4, failed: 1, pending: 8, completions: 1 + 3 + 9 });
+    expect(given.journal.all()[0]).toMatchObject({ node_id: "g2" });
+    expect(await sampleTrees({ ...given, complete: honest })).toMatchObject({ ok: 13, failed: 0, completions: 39 });
   });
 });
 
@@ -295,7 +375,8 @@ describe("a resume", () => {
       const repeated = asked.reduce((sum, { n }) => sum + n, 0) - (entries.length - kept);
       // 7 does not divide into requests of 3: only the choices of the request that was cut off come again.
       expect(repeated).toBe(kept === entries.length ? 0 : kept % 3);
-      expect(counts).toEqual(await sampleTrees(options()));
+      const { session: _, ...total } = counts;
+      expect(await sampleTrees(options())).toMatchObject(total);
     }
   });
 
@@ -344,11 +425,13 @@ describe("a failed request", () => {
     expect(await sampleTrees(later)).toMatchObject({ ok: 13, failed: 1 });
   });
 
-  it.each([401, 403, 404])("with %i stops the run at any time", async (status) => {
+  it.each([401, 403, 404])("with %i stops the run at any time, what had finished is kept", async (status) => {
     const error = new RefusedError("no", status);
     const given = options({ complete: unlessRoot(error), concurrency: 1, questions: [..."abc"].map(question) });
     await expect(sampleTrees(given)).rejects.toBe(error);
-    expect(given.journal.all()).toHaveLength(39);
+    const kept = given.journal.all();
+    expect(kept.length).toBeGreaterThanOrEqual(3);
+    expect(kept.every(({ question_id }) => question_id === "a")).toBe(true);
   });
 
   it("of a dead server stops the run after the third in a row, and nothing is lost", async () => {

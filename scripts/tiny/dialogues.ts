@@ -81,11 +81,6 @@ function worked(problem: Problem, misreads: number, ends: readonly number[], dic
 const solution = (problem: Problem, dice: Dice, slips: number): Calculation[] =>
   worked(problem, doses.generatorMisreads, inOne(problem), dice, slips);
 
-/** A solution as the generator says it when no slip is put in. */
-export function generatorSays(problem: Problem, dice: Dice): string {
-  return spoken(solution(problem, dice, 0));
-}
-
 interface Critique {
   text: string;
   objects: boolean;
@@ -131,9 +126,9 @@ export function drill(problems: readonly Problem[], dice: Dice): string {
 
 /** What each role says in turn about one problem; the last turn is the one to learn. */
 export function dialogue(problem: Problem, role: "generator" | "verifier" | "refiner", dice: Dice): Turn[] {
-  if (role === "generator") return [{ role, text: generatorSays(problem, dice) }];
-  const done = solution(problem, dice, doses.slipInSolution);
+  const done = solution(problem, dice, role === "generator" ? 0 : doses.slipInSolution);
   const answer: Turn = { role: "generator", text: spoken(done) };
+  if (role === "generator") return [answer];
   const says = done.at(-1)?.result as number;
   const seen = critique(problem, says, dice, role === "refiner" ? doses.slipInCritique : 0);
   const verifier: Turn = { role: "verifier", text: seen.text };

@@ -8,6 +8,7 @@ import { type Environment, environment, profile } from "../config.js";
 import { InputError } from "../errors.js";
 import { llmJudge, ownAnswer } from "../evaluate/judge.js";
 import { type Evaluated, evaluateRun } from "../evaluate.js";
+import { interruption } from "../interruption.js";
 import { findSystems, neededAdapters, type System } from "../pipeline.js";
 import { openaiPolicy } from "../policy.js";
 import { progressLine } from "../progress.js";
@@ -17,7 +18,7 @@ import { type Adapter, trainedAdapters } from "../train/adapters.js";
 import { profileOfModel } from "../train/base.js";
 import { number, oneOf } from "./options.js";
 import { readPaper, results } from "./results.js";
-import { interruption, localPath, onlyModel, startEmbedded } from "./server.js";
+import { localPath, onlyModel, startEmbedded } from "./server.js";
 
 interface Flags {
   run: string;
@@ -128,7 +129,7 @@ async function evaluate(flags: Flags): Promise<void> {
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
       },
       promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
-      concurrency: flags.concurrency ?? size.concurrency,
+      concurrency: flags.concurrency ?? (size.concurrency === "auto" ? 64 : size.concurrency),
       judge,
       onProgress: (done, total) => line.update(done, total),
       signal,

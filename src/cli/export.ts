@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { exportRun } from "../dataset.js";
 import { pairings, sftSelections } from "../pairs.js";
+import { progressLine } from "../progress.js";
 import { runDir } from "../run.js";
 import { incompletes, poolings } from "../values.js";
 import { number } from "./options.js";
@@ -42,7 +43,8 @@ export function register(program: Command): void {
     .option("--openai", "also write the files of OpenAI's fine-tuning service", false)
     .action(async ({ run, ...options }: { run: string } & ExportOptions) => {
       const dir = runDir(run);
-      const { files, ...summary } = await exportRun(dir, options);
+      const line = progressLine("exporting questions", process.stderr);
+      const { files, ...summary } = await exportRun(dir, { ...options, onProgress: line.update }).finally(line.end);
       const tables = files.filter((file) => !file.startsWith("train"));
       const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
       process.stdout.write(`${report(summary)}\n\nwritten to ${dir}: ${written}\n`);

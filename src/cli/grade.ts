@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { GradeCase } from "../answers/case.js";
 import type { Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
+import { parseLine } from "../json.js";
 import { guarded } from "./guard.js";
 
 const caseSchema = z.object({
@@ -16,26 +17,10 @@ const caseSchema = z.object({
   kind: z.string().optional(),
 }) satisfies z.ZodType<GradeCase>;
 
+const help = 'a case is {"id","gold","pred","input":"raw"|"text"}';
+
 /** Milliseconds after which a case is given up; the slowest known take some tens. */
 const limit = 5_000;
-
-/** Parses one line of a file of cases. @throws InputError naming the line and the field */
-export function parseCase(text: string, line: number, file: string): GradeCase {
-  let row: unknown;
-  try {
-    row = JSON.parse(text);
-  } catch (error) {
-    throw new InputError(
-      `${file} line ${line}: not valid JSON (${(error as Error).message}); write one object per line`,
-    );
-  }
-  const parsed = caseSchema.safeParse(row);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new InputError(
-    `${file} line ${line}: field "${issue.path.join(".")}": ${issue.message}; a case is {"id","gold","pred","input":"raw"|"text"}`,
-  );
-}
 
 const givenUp: Verdict = {
   equal: false,
@@ -44,7 +29,10 @@ const givenUp: Verdict = {
   step: "unreadable",
 };
 
-/** Grades a file of cases, in order. @throws InputError if the file cannot be read or a line is not a case */
+/**
+ * Grades a file of cases, in order.
+ * @throws InputError if the file cannot be read or a line is not a case; then it names the line and the field
+ */
 export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & Verdict> {
   const stream = createReadStream(path, "utf8");
   const guard = guarded<GradeCase, Verdict>(new URL("./grade-worker.js", import.meta.url), limit);
@@ -53,7 +41,7 @@ export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & 
     for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
       number++;
       if (line.trim() === "") continue;
-      const row = parseCase(line, number, path);
+      const row = parseLine(line, `${path} line ${number}`, caseSchema, help);
       yield { id: row.id, ...((await guard.run(row)) ?? givenUp) };
     }
   } catch (error) {

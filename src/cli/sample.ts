@@ -3,14 +3,17 @@ import type { Command } from "commander";
 import { fileSha256, loadQuestions } from "../benchmarks.js";
 import { environment, profile } from "../config.js";
 import { InputError, ServerError } from "../errors.js";
+import { interruption } from "../interruption.js";
+import { policyPool } from "../policy/pool.js";
 import { neutralExtra, openaiPolicy } from "../policy.js";
-import { progressLine } from "../progress.js";
+import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
 import { maltRoles, promptSet } from "../prompts.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
 import { parseShard, type Shard, shardOf } from "../shards.js";
+import { type RequestMode, requestModes } from "../tree.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
-import { interruption, localPath, onlyModel, startEmbedded } from "./server.js";
+import { localPath, onlyModel, startEmbedded } from "./server.js";
 
 interface Flags {
   questions: string;
@@ -31,8 +34,12 @@ interface Flags {
   frequencyPenalty: number;
   extraBody: Record<string, unknown>;
   seed: number;
-  concurrency?: number;
+  concurrency?: number | "auto";
+  maxConcurrency: number;
+  request: RequestMode;
   maxRetries: number;
+  timeout: number;
+  prices?: Prices;
 }
 
 /** Adds the command to the command line. */
@@ -42,7 +49,10 @@ export function register(program: Command): void {
     .description("sample trees of completions for every question; run it again to go on where it stopped")
     .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
+    .option(
+      "--base-url <urls>",
+      "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
+    )
     .option("--profile <name>", "tiny, smollm2 or vllm: the embedded server's model, and defaults", "tiny")
     .option("--model <name>", "served model name (default: the only one that is served)")
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
@@ -62,12 +72,22 @@ export function register(program: Command): void {
     .option("--frequency-penalty <x>", "", number("--frequency-penalty", { min: -2, max: 2 }), 0)
     .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
     .option("--seed <n>", "seed of the run", number("--seed", { min: 0, integer: true }), 0)
+    .option("--concurrency <n>", "requests in flight, or auto (default: by profile)", concurrency)
     .option(
-      "--concurrency <n>",
-      "requests in flight (default: by profile)",
-      number("--concurrency", { min: 1, integer: true }),
+      "--max-concurrency <n>",
+      "bound that auto never passes",
+      number("--max-concurrency", { min: 1, integer: true }),
+      1024,
+    )
+    .option(
+      "--request <mode>",
+      "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion",
+      oneOf("--request", requestModes),
+      "streamed",
     )
     .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
+    .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
+    .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices)
     .action(sample);
 }
 
@@ -80,10 +100,13 @@ async function sample(flags: Flags): Promise<void> {
   const embedded = await startEmbedded(flags.baseUrl ?? env.baseURL, size.name);
   const baseURL = embedded?.baseURL ?? flags.baseUrl ?? env.baseURL!;
   const interrupted = interruption();
-  const line = progressLine("sampling requests", process.stderr);
+  const line = liveLine(process.stderr);
+  const began = performance.now();
   let failure: ServerError | null = null;
   try {
-    const server = openaiPolicy({ baseURL, apiKey: embedded ? null : env.apiKey, maxRetries: flags.maxRetries });
+    const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout };
+    const one = (url: string) => openaiPolicy({ baseURL: url, apiKey: embedded ? null : env.apiKey, ...patience });
+    const server = policyPool(baseURL.split(",").map(one));
     const result = await sampleRun({
       ...part,
       outputs: env.outputs,
@@ -104,14 +127,17 @@ async function sample(flags: Flags): Promise<void> {
       ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
       seed: flags.seed,
       concurrency: flags.concurrency ?? size.concurrency,
-      onProgress: ({ ok, failed, asked }) => line.update(ok + failed, asked),
+      maxConcurrency: flags.maxConcurrency,
+      request: flags.request,
+      onProgress: (progress) =>
+        line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
       onFailure: (error) => {
         failure ??= error;
       },
       signal: interrupted.signal,
     });
     line.end();
-    process.stdout.write(`${summary(result)}\n`);
+    process.stdout.write(`${summary(result, flags.prices)}\n`);
     const { failed, asked } = result.manifest.counts;
     if (failed > 0)
       throw new ServerError(
@@ -127,14 +153,32 @@ async function sample(flags: Flags): Promise<void> {
 }
 
 /** One line: what the run holds, what this start added and how fast, and where it is. */
-function summary({ dir, manifest, wasComplete, session }: SampledRun): string {
+function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, prices?: Prices): string {
   const { counts, benchmark } = manifest;
   const holds =
     `${benchmark.questions} questions, ${counts.completions} completions, ${counts.failed} failed, ` +
     `${counts.pending} pending, ${counts.truncated} truncated, ${counts.retries} retries`;
   if (wasComplete) return `run "${manifest.run}" is complete, nothing was asked: ${holds}, in ${dir}`;
   const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
-  return `${holds}; ${session.completions} completions in ${session.seconds.toFixed(1)} s (${rate.toFixed(0)} tokens/s); in ${dir}`;
+  const aside =
+    damaged > 0
+      ? `${damaged} damaged journal ${damaged === 1 ? "line" : "lines"} set aside in journal/damaged.txt and asked for again; `
+      : "";
+  const paid = prices ? `, $${cost(session, prices).toFixed(2)}` : "";
+  return (
+    `${holds}; ${aside}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +
+    `(${rate.toFixed(0)} tokens/s${paid}); in ${dir}`
+  );
+}
+
+const positive = number("--concurrency", { min: 1, integer: true });
+const concurrency = (text: string): number | "auto" => (text === "auto" ? text : positive(text));
+
+function prices(text: string): Prices {
+  const [prompt, completion, cached = prompt, ...more] = text.split(",").map(number("--prices", { min: 0 }));
+  if (prompt === undefined || completion === undefined || more.length > 0)
+    throw new InputError(`--prices must be two or three numbers such as 0.15,0.60, not "${text}"`);
+  return { prompt, completion, cached: cached! };
 }
 
 const splits = ["train", "validation", "test"] as const;

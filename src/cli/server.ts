@@ -1,11 +1,10 @@
 /**
- * What commands that sample have in common: which server they ask, which model on it, where their
- * questions lie, and how they are interrupted.
+ * What commands that sample have in common: which server they ask, which model on it, and where their questions lie.
  */
 import { fileURLToPath } from "node:url";
 import { download } from "../benchmarks/download.js";
 import { profile } from "../config.js";
-import { InputError, RunError } from "../errors.js";
+import { InputError } from "../errors.js";
 import type { Server } from "../server.js";
 
 /** Where a source lies on this machine; loading it has put a URL's content into the cache. */
@@ -34,13 +33,4 @@ export async function onlyModel(served: readonly string[], baseURL: string): Pro
   const [only, another] = served;
   if (only !== undefined && another === undefined) return only;
   throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with --model`);
-}
-
-/** A signal that Ctrl-C and SIGTERM abort, once; call `off` when the work has ended. */
-export function interruption(): { signal: AbortSignal; off(): void } {
-  const controller = new AbortController();
-  const interrupt = () =>
-    controller.abort(new RunError("interrupted; what had finished is kept, run the same command again to go on"));
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  return { signal: controller.signal, off: () => void process.off("SIGINT", interrupt).off("SIGTERM", interrupt) };
 }

@@ -1,21 +1,28 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
 import type { Manifest } from "../run.js";
-import type { Question } from "../types.js";
+import type { Split } from "../types.js";
 import type { ExportSummary } from "./rules.js";
 
 /**
  * Renders the card.
  * @param run the run's name
+ * @param questions their number by split
  * @returns Markdown; the same arguments give the same text
  */
-export function card(run: string, manifest: Manifest, questions: readonly Question[], summary: ExportSummary): string {
+export function card(
+  run: string,
+  manifest: Manifest,
+  questions: ReadonlyMap<Split, number>,
+  summary: ExportSummary,
+): string {
   const { config, benchmark } = manifest;
   const { options, trees, roles } = summary;
+  const asked = trees.complete + trees.incomplete;
   const sft = roles.reduce((sum, role) => sum + role.sft, 0);
   const pairs = roles.reduce((sum, role) => sum + role.pairs, 0);
   // The Hub cannot load a table without rows.
-  const filled = Object.entries({ sft, dpo: pairs, nodes: summary.nodes, questions: questions.length }).filter(
+  const filled = Object.entries({ sft, dpo: pairs, nodes: summary.nodes, questions: asked }).filter(
     ([, rows]) => rows > 0,
   );
   const header = stringify({
@@ -30,9 +37,7 @@ export function card(run: string, manifest: Manifest, questions: readonly Questi
       ...(i === 0 && { default: true }),
     })),
   });
-  const splits = [...new Set(questions.map(({ split }) => split))].map(
-    (split) => `${questions.filter((q) => q.split === split).length} ${split}`,
-  );
+  const splits = [...questions].map(([split, count]) => `${count} ${split}`);
   const team = config.roles.map(({ name, branching }) => `${name} x ${branching}`).join(", ");
   const adapter = config.policy.adapter ? `, adapter ${code(config.policy.adapter.name)}` : "";
   const { temperature, top_p, max_tokens } = config.sampling;
@@ -47,7 +52,7 @@ criticised and refined several times, final answers are graded, and a node's val
 | | |
 |---|---|
 | model | ${code(config.policy.model)}${adapter} |
-| questions | ${questions.length} of ${code(benchmark.name)} (${splits.join(", ") || "none"}) |
+| questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"}) |
 | roles and branching | ${team} |
 | prompts | ${code(config.prompt_set)}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |

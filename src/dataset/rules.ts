@@ -15,12 +15,14 @@ export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, Sp
   /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
   openai?: boolean;
   grade?: Grade;
+  /** Called as questions are exported. */
+  onProgress?: (done: number, total: number) => void;
 }
 
 /** What an export holds; also the `export` section of run.json, with the options' names in snake_case. */
 export interface ExportSummary {
   /** Every rule in force, defaults included. */
-  options: Required<Omit<ExportOptions, "grade">>;
+  options: Required<Omit<ExportOptions, "grade" | "onProgress">>;
   /** Questions by the state of their trees. Incomplete ones give no examples unless `incomplete` is "available". */
   trees: { complete: number; incomplete: number };
   nodes: number;

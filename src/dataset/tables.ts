@@ -1,13 +1,12 @@
 /**
- * The columns of a run's tables and their binary forms: Parquet (written by DuckDB) and Arrow IPC. Texts reach DuckDB
- * as data only, through line-delimited JSON with declared column types: never as SQL, and never with guessed types.
+ * The columns of a run's tables, the line files they are made from and the views on them. The binary forms are in
+ * parquet.ts and arrow.ts.
  */
-import { closeSync, openSync, writeSync } from "node:fs";
-import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import * as arrow from "apache-arrow";
 
 const chat = "STRUCT(role VARCHAR, content VARCHAR)[]";
 
@@ -80,37 +79,62 @@ export const tableNames = ["questions", "nodes", "sft", "dpo"] as const satisfie
 /** A text file of one JSON value per line, written in large pieces. */
 export interface LineFile {
   write(row: unknown): void;
+  /** The same for a row that is JSON already, as {@link json} makes it. */
+  writeJson(line: string): void;
+  /** Writes what is left and closes the file. */
+  finish(): void;
+  /** Closes a file that is not finished, as it is. */
   close(): void;
   /** An upper bound on the bytes of the longest line so far. */
   longest(): number;
+  /** Characters written. */
+  size(): number;
 }
 
-/** Creates (or empties) a line file. Unpaired surrogates, which UTF-8 cannot hold, become U+FFFD. */
+/** A value as JSON. Unpaired surrogates, which UTF-8 cannot hold, become U+FFFD. */
+export function json(value: unknown): string {
+  const text = JSON.stringify(value);
+  // JSON.stringify escapes surrogates only where they are unpaired.
+  if (!text.includes("\\ud")) return text;
+  return JSON.stringify(value, (_, inner) => (typeof inner === "string" ? Buffer.from(inner).toString() : inner));
+}
+
+/** Creates (or empties) a line file. */
 export function lineFile(path: string): LineFile {
   const file = openSync(path, "w");
-  let waiting = "";
+  // Lines go to bytes at once: as one long string they would all live until it is written.
+  const buffer = Buffer.allocUnsafe(1 << 18);
+  let used = 0;
   let longest = 0;
+  let size = 0;
+  let isOpen = true;
   const flush = () => {
-    const bytes = Buffer.from(waiting);
-    for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
-    waiting = "";
+    writeFileSync(file, buffer.subarray(0, used));
+    used = 0;
+  };
+  const writeJson = (line: string) => {
+    const most = 3 * line.length;
+    longest = Math.max(longest, most);
+    size += line.length + 1;
+    if (used + most >= buffer.length) flush();
+    if (most >= buffer.length) return writeFileSync(file, `${line}\n`);
+    used += buffer.write(line, used);
+    used += buffer.write("\n", used);
+  };
+  const close = () => {
+    if (isOpen) closeSync(file);
+    isOpen = false;
   };
   return {
-    write(row) {
-      let line = JSON.stringify(row);
-      // JSON.stringify escapes surrogates only where they are unpaired.
-      if (line.includes("\\ud")) {
-        line = JSON.stringify(row, (_, value) => (typeof value === "string" ? Buffer.from(value).toString() : value));
-      }
-      longest = Math.max(longest, 3 * line.length);
-      waiting += `${line}\n`;
-      if (waiting.length > 1 << 20) flush();
-    },
-    close() {
+    write: (row) => writeJson(json(row)),
+    writeJson,
+    finish() {
       flush();
-      closeSync(file);
+      close();
     },
+    close,
     longest: () => longest,
+    size: () => size,
   };
 }
 
@@ -119,34 +143,6 @@ export const literal = (text: string): string => `'${text.replaceAll("'", "''")}
 
 /** A path as an SQL literal where DuckDB expects a pattern: `*`, `?` and `[` stand for themselves. */
 export const pathLiteral = (path: string): string => literal(path.replace(/[*?[]/g, "[$&]"));
-
-/** {@link parquetFrom} for every table of the trees. */
-export async function writeParquet(folder: string, longest: Record<TableName, number>): Promise<void> {
-  for (const name of tableNames) await parquetFrom(folder, name, longest[name]);
-}
-
-/**
- * Turns `<name>.ndjson` of a folder into `<name>.parquet` and removes the former. One thread and insertion order, so the
- * same lines give the same bytes on every machine.
- * @param longest bound on the bytes of the longest line
- */
-export async function parquetFrom(folder: string, name: keyof typeof tables, longest: number): Promise<void> {
-  const database = await DuckDBInstance.create(":memory:", { threads: "1" });
-  try {
-    const connection = await database.connect();
-    const columns = Object.entries(tables[name]).map(([column, type]) => `${column}: ${literal(type)}`);
-    const source = join(folder, `${name}.ndjson`);
-    await connection.run(
-      `COPY (SELECT * FROM read_json(${pathLiteral(source)}, format = 'newline_delimited',
-         maximum_object_size = ${Math.max(1 << 24, longest)}, columns = {${columns.join(", ")}}))
-       TO ${literal(join(folder, `${name}.parquet`))} (FORMAT parquet, COMPRESSION zstd)`,
-    );
-    await rm(source);
-    connection.closeSync();
-  } finally {
-    database.closeSync();
-  }
-}
 
 /**
  * Writes a DuckDB file with a view `<name>` on each `<name>.parquet` beside it.
@@ -172,28 +168,4 @@ export async function writeViews(path: string, names: readonly string[], folders
     database.closeSync();
     await rm(links, { recursive: true });
   }
-}
-
-const arrowTypes = {
-  VARCHAR: () => new arrow.Utf8(),
-  INTEGER: () => new arrow.Int32(),
-  DOUBLE: () => new arrow.Float64(),
-  BOOLEAN: () => new arrow.Bool(),
-};
-
-/** Writes rows of `nodes` as an Arrow IPC file in record batches of 8,192. */
-export async function writeArrow(path: string, rows: readonly object[]): Promise<void> {
-  const columns = Object.entries(tables.nodes);
-  const schema = new arrow.Schema(columns.map(([name, type]) => new arrow.Field(name, arrowTypes[type](), true)));
-  const batches: arrow.RecordBatch[] = [];
-  for (let start = 0; start < rows.length; start += 8192) {
-    const part = rows.slice(start, start + 8192) as Record<string, unknown>[];
-    const children = columns.map(([name, type]) => {
-      const cells = part.map((row) => row[name]);
-      return arrow.vectorFromArray(cells, arrowTypes[type]() as arrow.DataType).data[0]!;
-    });
-    const data = arrow.makeData({ type: new arrow.Struct(schema.fields), length: part.length, children });
-    batches.push(new arrow.RecordBatch(schema, data));
-  }
-  await writeFile(path, arrow.tableToIPC(new arrow.Table(schema, batches), "file"));
 }

@@ -15,9 +15,12 @@ import { patience } from "../tree/patience.js";
 import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
-type Shared = "questions" | "promptSet" | "sampling" | "seed" | "complete" | "journal" | "concurrency" | "signal";
+type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "signal" | "onFailure";
 
-export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared | "onFailure"> {
+export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared> {
+  questions: readonly Question[];
+  /** Requests in flight, ≥ 1. */
+  concurrency: number;
   /** The role of the first round; its template asks the question. */
   role: Role;
   policy: PolicyId;
@@ -71,6 +74,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
   /** Completions of one state, one per node, from the journal or sampled and kept; null if there will be none. */
   const ask = async (
     question: Question,
+    before: ReadonlyMap<string, JournalEntry>,
     state: readonly Message[],
     parent: string | null,
     nodes: readonly string[],
@@ -78,7 +82,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
     const seed = requestSeed(runSeed, question.id, parent, role.name);
     const request = { policy, messages: state, n: nodes.length, seed, sampling };
     const keys = nodes.map((nodeId, i) => nodeKey({ ...request, seed: seed + i, questionId: question.id, nodeId }));
-    const kept = keys.map((key) => journal.get(key));
+    const kept = keys.map((key) => before.get(key));
     try {
       if (kept.every((entry) => entry !== undefined)) {
         hope.succeeded();
@@ -89,7 +93,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       const entries = keys.map(
         (key, i): JournalEntry => kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i]! },
       );
-      await journal.append(entries);
+      await journal.append(entries.filter((_, i) => !kept[i]));
       hope.succeeded();
       return entries;
     } catch (error) {
@@ -114,7 +118,8 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
     const opening = messages(promptSet, role, question, []);
     const nodes = Array.from({ length: agents }, (_, i) => childId(null, role, i));
     const talks = nodes.map((): Message[] => [...opening]);
-    let said = await next(1, question, opening, null, nodes);
+    const kept = new Map((await journal.kept(question.id)).map((entry) => [entry.key, entry]));
+    let said = await next(1, question, kept, opening, null, nodes);
     if (!said) return;
     const all = [said];
     for (let round = 2; round <= rounds; round++) {
@@ -128,7 +133,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
           ];
           talks[i]!.push(...turn);
           const id = `${node}.debate${round}`;
-          return next(round, question, [...talks[i]!], id, [id]);
+          return next(round, question, kept, [...talks[i]!], id, [id]);
         }),
       );
       if (answers.some((answer) => answer === null)) return;
@@ -142,7 +147,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
   options.signal?.throwIfAborted();
   options.signal?.addEventListener("abort", cancel, { once: true });
   try {
-    await Promise.all(questions.map(hold));
+    await Promise.all(questions.map((question) => hold(question).catch((error) => stop.abort(error))));
   } finally {
     options.signal?.removeEventListener("abort", cancel);
   }

@@ -94,15 +94,19 @@ export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { clos
     return entry.text;
   };
 
+  const find = async (key: string, questionId: string, otherwise: () => Promise<string>) => {
+    const kept = (await journal.kept(questionId)).find((entry) => entry.key === key);
+    return kept ? kept.text : queue.add(otherwise);
+  };
+
   return {
     about: { kind: "llm", model, base_url: baseURL },
     async read(question, role, text) {
       const messages = judgePrompt(question, role, text);
       const seed = requestSeed(0, question.id, null, "judge");
       const key = nodeKey({ policy, messages, sampling, seed, questionId: question.id, nodeId: "judge" });
-      const kept = journal.get(key)?.text;
-      const reply = kept ?? asked.get(key) ?? queue.add(() => ask(key, question, role, messages, seed));
-      if (kept === undefined) asked.set(key, Promise.resolve(reply));
+      const reply = asked.get(key) ?? find(key, question.id, () => ask(key, question, role, messages, seed));
+      asked.set(key, reply);
       const correct = parseVerdict(await reply);
       const own = gradeText(question, text);
       if (correct) return { answer: canonical(question.answer, answerKind(question)) ?? question.answer, correct };

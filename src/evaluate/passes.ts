@@ -5,15 +5,27 @@
 
 import { passes, type System } from "../pipeline.js";
 import { type SampleTreesOptions, sampleTrees } from "../tree.js";
-import type { JournalEntry, PolicyId, Role } from "../types.js";
+import type { JournalEntry, PolicyId, Question, Role } from "../types.js";
 import { requestsPerDebate, sampleDebates } from "./debate.js";
 
 /** Completions by question id, pass and turn. The turns of a debate's pass are what one agent said, round by round. */
 export type Said = Map<string, JournalEntry[][]>;
 
-type Unused = "roles" | "policy" | "order" | "onProgress" | "onCompletions";
+type Unused =
+  | "questions"
+  | "total"
+  | "concurrency"
+  | "roles"
+  | "policy"
+  | "order"
+  | "request"
+  | "onProgress"
+  | "onCompletions";
 
 export interface SamplePassesOptions extends Omit<SampleTreesOptions, Unused> {
+  questions: readonly Question[];
+  /** Requests in flight, ≥ 1. */
+  concurrency: number;
   /** Told how many more requests have ended. */
   onEnded: (more: number) => void;
 }
@@ -44,6 +56,7 @@ async function chains(
     policy,
     // One role at a time: a server that batches only requests of one adapter is much faster that way.
     order: "wide",
+    request: "whole",
     onCompletions: (entries, { id }) => {
       for (const entry of entries) {
         const [first, ...rest] = entry.node_id.split(".");

@@ -1,5 +1,6 @@
 /** Figures over a run's questions: how hard they are, and how far the siblings of a state agree. */
 import * as Plot from "@observablehq/plot";
+import { siblingsOf } from "../pairs.js";
 import { percent } from "../stats.js";
 import type { Node } from "../types.js";
 import {
@@ -79,17 +80,12 @@ export function difficultyFigure(nodes: readonly Node[]): Plot.PlotOptions {
  */
 export function agreementFigure(nodes: readonly Node[]): Plot.PlotOptions {
   const title = "Different answers among the siblings of a state";
-  const states = new Map<string, { role: string; answers: Set<string | null>; siblings: number }>();
-  for (const { question_id, parent_id, role, answer } of nodes) {
-    const key = `${question_id}\n${parent_id ?? ""}`;
-    const state = states.get(key) ?? { role, answers: new Set(), siblings: 0 };
-    state.answers.add(answer);
-    state.siblings += 1;
-    states.set(key, state);
-  }
-  if (states.size === 0) return empty(title, "no completions sampled");
+  const all = siblingsOf(nodes).map((siblings) => ({
+    role: siblings[0]!.role,
+    answers: new Set(siblings.map(({ answer }) => answer)),
+  }));
+  if (all.length === 0) return empty(title, "no completions sampled");
   const roles = rolesOf(nodes);
-  const all = [...states.values()];
   const most = Math.max(...all.map(({ answers }) => answers.size));
   const kinds = Array.from({ length: most }, (_, i) => String(i + 1));
   const rows = roles.flatMap((role) => {

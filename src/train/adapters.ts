@@ -7,7 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { RunError } from "../errors.js";
-import { parseJson } from "../run.js";
+import { parseJson } from "../json.js";
 
 /** A trained adapter. */
 export interface Adapter {

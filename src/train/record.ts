@@ -12,7 +12,8 @@ import { lineFile, literal, pathLiteral } from "../dataset/tables.js";
 import { openDataset } from "../dataset.js";
 import { RunError } from "../errors.js";
 import { lock } from "../journal/lock.js";
-import { hash, parseJson, readManifest, writeManifest } from "../run.js";
+import { parseJson } from "../json.js";
+import { hash, readManifest, writeManifest } from "../run.js";
 import { type Adapter, trainedAdapters } from "./adapters.js";
 import { type TrainingMethod, trainingMethods } from "./plan.js";
 
@@ -182,7 +183,7 @@ async function writeMetrics(dir: string, stages: readonly TrainedStage[]): Promi
   const source = `${target}.${process.pid}.ndjson`;
   const lines = lineFile(source);
   for (const stage of stages) for (const row of await loggedSteps(stage)) lines.write(row);
-  lines.close();
+  lines.finish();
   const database = await DuckDBInstance.create(":memory:", { threads: "1" });
   try {
     const connection = await database.connect();

@@ -7,13 +7,24 @@ import { InputError } from "../errors.js";
 /**
  * What a stage is trained with. The paper (A.9) reports a fine-tuning service's terms; what they became in TRL's keys:
  *
- * | paper | here | TRL | why |
- * |---|---|---|---|
- * | batch size 8 | `batch` | per_device_train_batch_size × gradient_accumulation_steps | the same thing |
- * | β 0.2 | `beta` | beta | the same thing |
- * | 1–10 epochs, by the size of the data | `sftEpochs`, `dpoEpochs`, or by size from `sftTexts`, `dpoPairs` | num_train_epochs | the same thing; the paper does not say which size got how many, so a stage gets as many as come nearest to a fixed number of texts |
- * | learning-rate multiplier 0.1 | `sftRate`, `dpoRate` | learning_rate | it scales a base rate that the service chose and did not publish, so it has no absolute value; rates here are TRL's and PEFT's usual ones for LoRA, DPO's a fraction of SFT's |
- * | adapter weight 0.2 | `loraAlpha` / `loraRank` | lora_alpha / lora_r | no key of TRL says it. Read as the adapter's share of the weights it would be this ratio (0.2 × rank), but under Adam the ratio and the rate act as one product, and the rate is unknown; so it stays at the customary 2. Scaling the finished adapter by 0.2 when serving is the other reading; it would serve another policy than the one DPO took as its reference, so it is not done. |
+ * | paper | here | TRL |
+ * |---|---|---|
+ * | batch size 8 | `batch` | per_device_train_batch_size × gradient_accumulation_steps |
+ * | β 0.2 | `beta` | beta |
+ * | 1–10 epochs, by the size of the data | `sftEpochs`, `dpoEpochs`; `sftTexts`, `dpoPairs` | num_train_epochs |
+ * | learning-rate multiplier 0.1 | `sftRate`, `dpoRate` | learning_rate |
+ * | adapter weight 0.2 | `loraAlpha` / `loraRank` | lora_alpha / lora_r |
+ *
+ * Batch size, β and epochs mean the same thing. The paper does not say which size of the data got how many epochs, so a
+ * stage gets as many as come nearest to a fixed number of texts.
+ *
+ * The multiplier scales a base rate that the service chose and did not publish, so it has no absolute value; rates here
+ * are TRL's and PEFT's usual ones for LoRA, DPO's a fraction of SFT's.
+ *
+ * No key of TRL says the adapter weight. Read as the adapter's share of the weights it would be the ratio given here
+ * (0.2 × rank), but under Adam the ratio and the rate act as one product, and the rate is unknown; so it stays at the
+ * customary 2. Scaling the finished adapter by 0.2 when serving is the other reading; it would serve another policy
+ * than the one DPO took as its reference, so it is not done.
  */
 export interface TrainingSettings {
   /** Rank r of the adapter, on all linear layers; ≥ 1. */
@@ -24,7 +35,7 @@ export interface TrainingSettings {
   loraDropout: number;
   /** Sequences (SFT) or pairs (DPO) per step. */
   batch: number;
-  /** How many of them may be computed at a time, to fit into memory; the largest divisor of `batch` up to it is used. */
+  /** How many of them may be computed at once, to fit into memory; the largest divisor of `batch` up to it is used. */
   microBatch: number;
   /** Passes over the positives; null: as many whole ones, from 1 to 10, as come nearest to `sftTexts`. */
   sftEpochs: number | null;
@@ -47,8 +58,9 @@ export interface TrainingSettings {
   device: "cpu" | "gpu";
 }
 
-// Chosen on 60 to 100 training questions outside the run. More or larger steps of DPO let a refiner of this size write on past its
-// last line: the team's 88 % (rate 2e-4, 60 and 52 steps) fell to 80 % (100 and 104 steps) and 48 % (5e-4, the same).
+// Chosen on 60 to 100 training questions outside the run. More or larger steps of DPO let a refiner of this size write
+// on past its last line: the team's 88 % (rate 2e-4, 60 and 52 steps) fell to 80 % (100 and 104 steps) and 48 % (5e-4,
+// the same).
 const tiny: TrainingSettings = {
   loraRank: 16,
   loraAlpha: 32,
@@ -87,7 +99,10 @@ export const trainingDefaults: Readonly<Record<"tiny" | "smollm2" | "vllm", Trai
 
 type Settable = { [K in keyof TrainingSettings]?: TrainingSettings[K] | undefined };
 
-/** Defaults with changes; an undefined change leaves the default. @throws InputError that names the setting and its rule */
+/**
+ * Defaults with changes; an undefined change leaves the default.
+ * @throws InputError that names the setting and its rule
+ */
 export function trainingSettings(profile: keyof typeof trainingDefaults, changes: Settable = {}): TrainingSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
   const settings: TrainingSettings = { ...trainingDefaults[profile], ...Object.fromEntries(given) };

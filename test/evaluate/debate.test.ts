@@ -13,7 +13,7 @@ const generator = maltRoles()[0]!;
 function memory(entries: readonly JournalEntry[] = []) {
   const kept = new Map(entries.map((entry) => [entry.key, entry]));
   return {
-    get: (key: string) => kept.get(key),
+    kept: async (id: string) => [...kept.values()].filter(({ question_id }) => question_id === id),
     append: async (more: readonly JournalEntry[]) => {
       for (const entry of more) if (!kept.has(entry.key)) kept.set(entry.key, entry);
     },

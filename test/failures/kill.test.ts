@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
 import { exportRun } from "../../src/dataset.js";
@@ -14,74 +14,80 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-async function place(): Promise<Workplace> {
-  const made = await workplace();
+async function place(questions?: number): Promise<Workplace> {
+  const made = await workplace(questions);
   cleanUp.push(made.remove);
   return made;
 }
+
+let state = 20;
+/** Uniform in [0, 1), the same sequence in every run of the tests. */
+const draw = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 32;
+};
+
+/** Entries but for what a stream says once, with whichever choice ends last. */
+const said = (entries: JournalEntry[]) => entries.map(({ prompt_tokens, cached_tokens, ...rest }) => rest);
 
 const dataset = async (at: Workplace, file: string) => {
   await exportRun(folder(at));
   return readFile(join(folder(at), file));
 };
 
-it("kill -9 at any moment, then the same command: the same bytes, and only requests that were cut off come again", async () => {
-  const unbroken = await place();
+it("20 kills and 5 interruptions at random moments, then the same command: the same bytes, and only what was cut off comes again", async () => {
+  const questions = 24;
+  const unbroken = await place(questions);
   const fake = await startFakeServer();
   cleanUp.push(fake.stop);
   expect(await sample(unbroken, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
-  expect(fake.requests).toHaveLength(39);
+  expect(fake.requests).toHaveLength(13 * questions);
   expect(Math.max(...fake.asked.values())).toBe(1);
 
-  const broken = await place();
-  let kill: (ordinal: number) => "before" | "after" | null = () => null;
+  const broken = await place(questions);
+  let strike: (ordinal: number) => NodeJS.Signals | null = () => null;
   let child: ReturnType<typeof sample>["child"] | undefined;
   const watched: FakeServer = await startFakeServer({
+    // The process dies while it waits, while it reads an answer, while it writes it down or while it goes on.
     before: ({ ordinal }) => {
-      const when = kill(ordinal);
-      if (when === "before") child!.kill("SIGKILL");
-      // After: the answer is on its way, so the process dies while it reads it, writes it, or goes on.
-      if (when === "after") setImmediate(() => child!.kill("SIGKILL"));
+      const signal = strike(ordinal);
+      if (signal) setTimeout(() => child!.kill(signal), draw() * 12);
       return undefined;
     },
+    // Choices end in any order, so that some are in the journal when their request is cut off.
+    beforeChoice: () => new Promise((resolve) => setTimeout(resolve, draw() * 8)),
   });
   cleanUp.push(watched.stop);
 
-  const moments = [
-    [0, "before"],
-    [1, "after"],
-    [6, "after"],
-    [11, "before"],
-    [9, "after"],
-  ] as const;
+  const signals: NodeJS.Signals[] = Array.from({ length: 25 }, (_, i) => (i % 5 === 4 ? "SIGINT" : "SIGKILL"));
   let finished: JournalEntry[] = [];
-  for (const [wait, when] of [...moments, null].map(
-    (moment) => moment ?? ([Number.POSITIVE_INFINITY, "before"] as const),
-  )) {
+  for (const planned of [...signals, null]) {
     const start = watched.requests.length;
-    kill = (ordinal) => (ordinal === start + wait ? when : null);
+    const wait = Math.floor(draw() * 16);
+    strike = (ordinal) => (ordinal === start + wait ? planned : null);
     const started = sample(broken, watched.baseURL);
     child = started.child;
     const { signal, code, errors } = await started.ended;
-    expect(errors).toEqual([]);
-    expect(wait === Number.POSITIVE_INFINITY ? code : signal).toBe(wait === Number.POSITIVE_INFINITY ? 0 : "SIGKILL");
+    if (planned === "SIGKILL") expect([signal, errors]).toEqual(["SIGKILL", []]);
+    if (planned === "SIGINT") expect([code, errors]).toEqual([1, [expect.stringMatching(/^malt: interrupted; /)]]);
+    if (planned === null) expect([code, errors]).toEqual([0, []]);
 
     const kept = new Set(finished.map(({ seed }) => seed));
     for (const { body } of watched.requests.slice(start)) {
       const seeds = Array.from({ length: body.n }, (_, i) => body.seed + i);
       expect(seeds.some((seed) => !kept.has(seed))).toBe(true);
     }
-    const now = await journal(broken);
-    for (const entry of finished) expect(now).toContainEqual(entry);
-    finished = now;
+    const now = new Map((await journal(broken)).map((entry) => [entry.key, entry]));
+    for (const entry of finished) expect(now.get(entry.key)).toEqual(entry);
+    finished = [...now.values()];
   }
 
   const repeats = [...watched.asked.values()].reduce((sum, times) => sum + times - 1, 0);
   expect(repeats).toBeGreaterThan(0);
-  expect(repeats).toBeLessThanOrEqual(moments.length * 4 * 3);
-  expect(finished).toEqual(await journal(unbroken));
+  expect(repeats).toBeLessThanOrEqual(signals.length * 4 * 3);
+  expect(said(finished)).toEqual(said(await journal(unbroken)));
   expect((await manifest(broken)).counts).toEqual((await manifest(unbroken)).counts);
-  for (const file of ["nodes.parquet", "dpo.parquet"])
+  for (const file of ["nodes.parquet", "sft.parquet", "dpo.parquet", "trees.arrow"])
     expect((await dataset(broken, file)).equals(await dataset(unbroken, file))).toBe(true);
 });
 
@@ -96,6 +102,28 @@ it("a complete run says so and asks nothing, even of a server that is gone", asy
   expect(again).toMatchObject({ code: 0, errors: [] });
   expect(again.stdout).toContain('run "r" is complete, nothing was asked: 3 questions, 117 completions, 0 failed');
   expect(await journal(at)).toEqual(before);
+});
+
+it("a damaged journal line is set aside, and only its request is asked again; the dataset is the same", async () => {
+  const at = await place();
+  const fake = await startFakeServer();
+  cleanUp.push(fake.stop);
+  await sample(at, fake.baseURL).ended;
+  const [before, bytes] = [await journal(at), await dataset(at, "nodes.parquet")];
+  const path = join(folder(at), "journal", "completions.jsonl");
+  const lines = (await readFile(path, "utf8")).split("\n");
+  const hit = lines.findIndex((line) => line.includes('"node_id":"g1"'));
+  lines[hit] = lines[hit]!.replace("Final", "Fatal").replace("Considering", "Consideration");
+  await writeFile(path, lines.join("\n"));
+  await expect(exportRun(folder(at))).rejects.toThrow(`line ${hit + 1} is damaged`);
+
+  const { code, stdout } = await sample(at, fake.baseURL).ended;
+  expect(code).toBe(0);
+  expect(stdout).toContain("1 damaged journal line set aside in journal/damaged.txt and asked for again");
+  expect(fake.requests).toHaveLength(39 + 1);
+  expect(await readFile(join(folder(at), "journal", "damaged.txt"), "utf8")).toContain(lines[hit]!);
+  expect(said(await journal(at))).toEqual(said(before));
+  expect((await dataset(at, "nodes.parquet")).equals(bytes)).toBe(true);
 });
 
 it("Ctrl-C ends with one line, and the same command goes on", async () => {

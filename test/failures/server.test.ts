@@ -62,6 +62,9 @@ describe("at the start", () => {
     ["number", ["--branching", "2.5"], '--branching must be an integer ≥ 1, not "2.5"'],
     ["prompt set", ["--prompt-set", "poetry"], 'unknown prompt set "poetry"; known: arithmetic'],
     ["extra field", ["--extra-body", "{"], "--extra-body must be a JSON object"],
+    ["concurrency", ["--concurrency", "many"], '--concurrency must be an integer ≥ 1, not "many"'],
+    ["request mode", ["--request", "half"], '--request must be one of streamed, whole, single, not "half"'],
+    ["list of prices", ["--prices", "1"], '--prices must be two or three numbers such as 0.15,0.60, not "1"'],
     ["URL", ["--base-url", "localhost:1"], 'base URL "localhost:1" is not an http(s) URL'],
   ])("a wrong %s is one line", async (_, args, words) => {
     const fake = await fakeServer();
@@ -91,7 +94,7 @@ describe("under way", () => {
     const hit = about("1 + 11?");
     let broken = true;
     const fake = await fakeServer({ before: (r) => (broken && hit(r) && r.ordinal > 0 ? fault : undefined) });
-    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--concurrency", "1"]).ended;
+    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--request", "whole"]).ended;
     expect(code).toBe(1);
     expect(errors).toEqual([expect.stringMatching(/^malt: 1 of 26 requests failed, the first with: /)]);
     expect(stdout).toContain("2 questions, 39 completions, 1 failed, 12 pending");

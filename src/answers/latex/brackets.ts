@@ -6,11 +6,7 @@ import type { Tree } from "./tree.js";
 
 export abstract class BracketReader extends AtomReader {
   protected bracketed(open: string): Tree {
-    if (open === "$") {
-      this.next();
-      return { type: "quantity", value: this.nested(() => this.signedPower()), unit: "$" };
-    }
-    if (open === "€" || open === "£") {
+    if (open === "$" || open === "€" || open === "£") {
       this.next();
       return { type: "quantity", value: this.nested(() => this.signedPower()), unit: open };
     }

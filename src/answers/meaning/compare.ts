@@ -146,9 +146,16 @@ const relative: readonly [string, Polynomial][] = [
   ["°", scale(fromAtom(pi), rational(1n, 180n))],
 ];
 
-const unnamed = (value: Value): Value => (value.type === "named" ? value.value : value);
+type Named = Value & { type: "named" };
 
-function named(a: Value & { type: "named" }, b: Value, budget: Budget): Comparison | null {
+const isNamed = (value: Value): value is Named => value.type === "named";
+const unnamed = (value: Value): Value => (isNamed(value) ? value.value : value);
+
+/** The items, if there are any and all have names. */
+const allNamed = (items: readonly Value[]): readonly Named[] | null =>
+  items.length > 0 && items.every(isNamed) ? items : null;
+
+function named(a: Named, b: Value, budget: Budget): Comparison | null {
   if (b.type === "named") {
     // W(n) = 1 and W(x) = 1 name the same function, and y = x + 1 is f(x) = x + 1.
     const [isCallA, isCallB] = [a.head !== a.name, b.head !== b.name];
@@ -172,7 +179,7 @@ function named(a: Value & { type: "named" }, b: Value, budget: Budget): Comparis
       ? no("canonical form", "no multiple of each other")
       : yes("canonical form");
   }
-  if (a.parts && b.type === "list" && b.items.every(({ type }) => type === "named")) {
+  if (a.parts && b.type === "list" && b.items.every(isNamed)) {
     const items = itemsOf(a);
     return items && byName(items, b.items, budget);
   }
@@ -180,7 +187,7 @@ function named(a: Value & { type: "named" }, b: Value, budget: Budget): Comparis
 }
 
 /** (x, y) = (1, 2) as x = 1, y = 2. */
-function itemsOf({ parts, value }: Value & { type: "named" }): Value[] | null {
+function itemsOf({ parts, value }: Named): Named[] | null {
   if (value.type !== "tuple" || value.items.length !== parts!.length) return null;
   return value.items.map((item, i) => ({
     type: "named",
@@ -192,15 +199,16 @@ function itemsOf({ parts, value }: Value & { type: "named" }): Value[] | null {
   }));
 }
 
-function byName(a: readonly Value[], b: readonly Value[], budget: Budget): Comparison {
+function byName(a: readonly Named[], b: readonly Named[], budget: Budget): Comparison {
   if (a.length !== b.length) return no("structure", "the lengths differ");
-  const values = new Map(
-    b.map((item) => [(item as Value & { type: "named" }).name, (item as Value & { type: "named" }).value]),
+  const values = new Map(b.map(({ name, value }) => [name, value]));
+  const missing = a.find(({ name }) => !values.has(name));
+  if (missing) return no("structure", `${missing.name} is missing`);
+  return inOrder(
+    a.map(({ value }) => value),
+    a.map(({ name }) => values.get(name)!),
+    budget,
   );
-  const missing = a.find((item) => !values.has((item as Value & { type: "named" }).name));
-  if (missing) return no("structure", `${(missing as Value & { type: "named" }).name} is missing`);
-  const other = a.map((item) => values.get((item as Value & { type: "named" }).name)!);
-  return inOrder(a.map(unnamed), other, budget);
 }
 
 function inOrder(a: readonly Value[], b: readonly Value[], budget: Budget): Comparison {
@@ -209,10 +217,10 @@ function inOrder(a: readonly Value[], b: readonly Value[], budget: Budget): Comp
 }
 
 function lists(a: Value & { type: "list" }, b: Value & { type: "list" }, budget: Budget): Comparison {
-  const [namesA, namesB] = [a, b].map(({ items }) => items.length > 0 && items.every(({ type }) => type === "named"));
-  if (namesA && namesB) return byName(a.items, b.items, budget);
+  const [namedA, namedB] = [allNamed(a.items), allNamed(b.items)];
+  if (namedA && namedB) return byName(namedA, namedB, budget);
   // "AB = 4, CD = 5" against "4, 5": the names say which comes first.
-  if (namesA || namesB) return inOrder(a.items.map(unnamed), b.items.map(unnamed), budget);
+  if (namedA || namedB) return inOrder(a.items.map(unnamed), b.items.map(unnamed), budget);
   if (a.items.length !== b.items.length) return no("structure", `${a.items.length} items are not ${b.items.length}`);
   // Words in a row may be a ranking.
   if (a.items.every(({ type }) => type === "text")) return inOrder(a.items, b.items, budget);

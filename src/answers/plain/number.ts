@@ -173,6 +173,8 @@ function unitOf(tail: string): string | null {
  */
 export function parseQuantity(text: string): Quantity | null {
   if (text.length > limits.characters) return null;
+  // Most numbers are a few digits.
+  if (/^-?\d{1,15}$/.test(text)) return { value: rational(BigInt(text), 1n), unit: null };
   const plain = undress(text);
   // "x = 720" and "5 + 4 = 9" are answers; "x^2 + y^2 = 9", "x >= 9" and "x = 5, y = 9" are not the number 9.
   const equals = Math.max(plain.lastIndexOf("="), plain.lastIndexOf("≈"));

@@ -44,6 +44,8 @@ export const vulgar: Readonly<Record<string, string>> = {
 
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
 export function undress(text: string): string {
+  // Most answers wear nothing.
+  if (/^-?[a-zA-Z0-9]+$/.test(text)) return text;
   return (
     decimalPoint(text)
       .replace(/[−–﹣－]/g, "-")

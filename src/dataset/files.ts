@@ -1,0 +1,123 @@
+/** The files of an export that hold rows: the four tables, the nodes as Arrow, the trainer's JSONL. */
+import { join } from "node:path";
+import { InputError } from "../errors.js";
+import { preferencePairs, sftExamples, splitOf } from "../pairs.js";
+import type { PromptSet } from "../prompts.js";
+import type { ScoredTree } from "../score.js";
+import type { Message, Question, Role } from "../types.js";
+import { arrowFile } from "./arrow.js";
+import { parquetFolder } from "./parquet.js";
+import type { ExportSummary, RoleCounts } from "./rules.js";
+import { json, type LineFile, lineFile } from "./tables.js";
+
+/** Takes one scored tree after another. */
+export interface TreeFiles {
+  /** Adds the rows of a tree; resolves when there is room for the next. */
+  write(question: Question, tree: ScoredTree): Promise<void>;
+  /** Resolves to the rows by role when all files are whole. */
+  finish(): Promise<RoleCounts[]>;
+  /** Lets go of the files, finished or not. */
+  close(): Promise<void>;
+}
+
+/**
+ * Creates the files in a folder that has a folder `train`.
+ * @throws InputError on a role name that cannot name a file
+ */
+export async function treeFiles(
+  folder: string,
+  roles: readonly Role[],
+  promptSet: PromptSet,
+  rules: ExportSummary["options"],
+): Promise<TreeFiles> {
+  for (const { name } of roles) {
+    if (!/^[a-z][a-z0-9-]{0,31}$/.test(name))
+      throw new InputError(`role name ${JSON.stringify(name)} cannot name a file; use 1 to 32 of a-z, 0-9 and "-"`);
+  }
+  const counts = new Map(
+    roles.map(({ name }) => [name, { role: name, nodes: 0, valued: 0, positive: 0, sft: 0, pairs: 0 }]),
+  );
+  const parquet = await parquetFolder(folder);
+  const [questions, nodes] = [parquet.table("questions"), parquet.table("nodes")];
+  const [sft, dpo] = [parquet.table("sft"), parquet.table("dpo")];
+  const arrow = arrowFile(join(folder, "trees.arrow"));
+  // A role without examples gets empty files, so that what is there does not depend on chance.
+  const lines = new Map<string, LineFile>();
+  for (const { name } of roles) {
+    for (const kind of ["sft", "dpo"]) {
+      for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
+        for (const form of rules.openai ? ["", "-openai"] : [""]) {
+          const file = `${name}-${kind}${side}${form}`;
+          lines.set(file, lineFile(join(folder, "train", `${file}.jsonl`)));
+        }
+      }
+    }
+  }
+
+  return {
+    async write(question, tree) {
+      const { id, choices, ...rest } = question;
+      questions.writeJson(json({ question_id: id, ...rest, choices: choices && JSON.stringify(choices) }));
+      arrow.write(tree.nodes);
+      for (const node of tree.nodes) {
+        nodes.writeJson(json(node));
+        const count = counts.get(node.role)!;
+        count.nodes += 1;
+        if (node.value !== null) count.valued += 1;
+        if (node.label) count.positive += 1;
+      }
+      if (tree.complete || rules.incomplete === "available") {
+        const whole = { question, nodes: tree.nodes, roles, promptSet };
+        const side = splitOf(id, rules) === "eval" ? "-eval" : "";
+        const chats = chatJson();
+        for (const { prompt, completion, ...row } of sftExamples(whole, rules)) {
+          const said = chats({ prompt, completion });
+          sft.writeJson(joined(json(row), said));
+          lines.get(`${row.role}-sft${side}`)!.writeJson(said);
+          lines.get(`${row.role}-sft${side}-openai`)?.write({ messages: [...prompt, ...completion] });
+          counts.get(row.role)!.sft += 1;
+        }
+        for (const { prompt, chosen, rejected, ...row } of preferencePairs(whole, rules)) {
+          const said = chats({ prompt, chosen, rejected });
+          dpo.writeJson(joined(json(row), said));
+          lines.get(`${row.role}-dpo${side}`)!.writeJson(said);
+          lines
+            .get(`${row.role}-dpo${side}-openai`)
+            ?.write({ input: { messages: prompt }, preferred_output: chosen, non_preferred_output: rejected });
+          counts.get(row.role)!.pairs += 1;
+        }
+      }
+      for (const table of [questions, nodes, sft, dpo]) await table.room();
+    },
+    async finish() {
+      arrow.finish();
+      for (const file of lines.values()) file.finish();
+      for (const table of [questions, nodes, sft, dpo]) await table.finish();
+      return [...counts.values()];
+    },
+    async close() {
+      arrow.close();
+      for (const file of lines.values()) file.close();
+      await parquet.close();
+    },
+  };
+}
+
+/** JSON of named message lists. What was said is in many rows of a tree; its JSON is made once. */
+function chatJson(): (chats: Record<string, readonly Message[]>) => string {
+  const texts = new Map<string, string>();
+  const text = (content: string): string => {
+    const known = texts.get(content) ?? json(content);
+    texts.set(content, known);
+    return known;
+  };
+  const list = (messages: readonly Message[]) =>
+    messages.map(({ role, content }) => `{"role":"${role}","content":${text(content)}}`).join(",");
+  return (chats) =>
+    `{${Object.entries(chats)
+      .map(([name, messages]) => `"${name}":[${list(messages)}]`)
+      .join(",")}}`;
+}
+
+/** One JSON object of the fields of two. */
+const joined = (a: string, b: string): string => `${a.slice(0, -1)},${b.slice(1)}`;

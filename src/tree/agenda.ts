@@ -1,0 +1,48 @@
+/**
+ * What waits to be asked, and what goes first. Pure.
+ *
+ * While there are questions to come, deeper states go first: trees are finished early, so that few are open at a time,
+ * and the server still has their prefix in its cache. Once the last question has been opened, shallower ones go first:
+ * a root that is left to the end would keep three roles speaking one after the other while everything else idles, and
+ * the work that is last of all should be the work that nothing waits for.
+ */
+export class Agenda<State> {
+  /** Waiting states by depth, each oldest first. */
+  private readonly depths: { states: State[]; head: number }[];
+  private order: "deep" | "wide";
+
+  /** @param order `wide`: shallower states always go first */
+  constructor(depths: number, order: "deep" | "wide") {
+    this.depths = Array.from({ length: depths }, () => ({ states: [], head: 0 }));
+    this.order = order;
+  }
+
+  /** How many states wait. */
+  get size(): number {
+    return this.depths.reduce((sum, { states, head }) => sum + states.length - head, 0);
+  }
+
+  /** @param depth 0 for the first role's */
+  add(state: State, depth: number): void {
+    this.depths[depth]!.states.push(state);
+  }
+
+  /** Takes the state to ask next. */
+  next(): State | undefined {
+    const waits = ({ states, head }: { states: State[]; head: number }) => head < states.length;
+    const queue = this.order === "deep" ? this.depths.findLast(waits) : this.depths.find(waits);
+    if (!queue) return undefined;
+    const state = queue.states[queue.head++];
+    // What has been taken goes now and then, so that neither time nor memory grows with it.
+    if (queue.head >= 1024 && 2 * queue.head >= queue.states.length) {
+      queue.states.splice(0, queue.head);
+      queue.head = 0;
+    }
+    return state;
+  }
+
+  /** No further question will come. */
+  last(): void {
+    this.order = "wide";
+  }
+}
