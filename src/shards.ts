@@ -4,10 +4,11 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { InputError, RunError } from "./errors.js";
+import { failing, journalFiles, journalFolder, syncFolder } from "./journal/files.js";
 import { lock } from "./journal/lock.js";
 import { readJournal } from "./journal.js";
 import {
@@ -16,8 +17,8 @@ import {
   hash,
   type Manifest,
   questionsJsonl,
-  readQuestions,
   runDir,
+  streamQuestions,
   writeManifest,
   writeQuestions,
 } from "./run.js";
@@ -98,7 +99,7 @@ export async function mergeShards({ run, outputs, from, incomplete = false }: Me
   const parts = await findParts(run, runs, from);
   if (!incomplete) requireComplete(parts);
   const staging = join(runs, `.${run}.merging`);
-  try {
+  return failing(`merge run "${run}"`, async () => {
     await mkdir(runs, { recursive: true });
     const unlock = await lock(`${staging}.lock`);
     try {
@@ -110,7 +111,7 @@ export async function mergeShards({ run, outputs, from, incomplete = false }: Me
       if (before && !sameParts(before, manifest))
         throw new RunError(`run "${run}" was merged from other shards, or when they held less; move ${dir} away first`);
       if (before) return { dir, manifest: before, wasMerged: true };
-      for (const folder of [join(staging, "journal"), staging]) await syncFolder(folder);
+      for (const folder of [journalFolder(staging), staging]) await syncFolder(folder);
       await rename(staging, dir);
       await syncFolder(runs);
       return { dir, manifest, wasMerged: false };
@@ -118,79 +119,87 @@ export async function mergeShards({ run, outputs, from, incomplete = false }: Me
       await rm(staging, { recursive: true, force: true });
       await unlock();
     }
-  } catch (error) {
-    if (!(error instanceof Error) || !("code" in error)) throw error;
-    throw new RunError(`cannot merge run "${run}": ${error.message}; the shards are as they were`, { cause: error });
-  }
+  });
 }
 
 /** Writes the whole run's folder at `staging`. @throws RunError where a shard holds less than it says */
 async function stage(staging: string, run: string, parts: readonly Part[]): Promise<Manifest> {
-  await mkdir(join(staging, "journal"), { recursive: true });
+  await mkdir(journalFolder(staging), { recursive: true });
   const first = parts[0]!;
-  const questions = interleaved(await Promise.all(parts.map(({ dir }) => readQuestions(dir))));
-  if (hash(questionsJsonl(questions)) !== first.shard.questions_sha256)
+  const benchmark = { ...wholeBenchmark(first), ...(await mergeQuestions(staging, parts)) };
+  if (benchmark.questions_sha256 !== first.shard.questions_sha256)
     throw new RunError(`the shards' questions are not those of run "${run}"; sample the shards anew from one file`);
   const shards = [];
-  for (const part of parts) shards.push({ ...origin(part), journal_sha256: await copyJournal(part, staging) });
-  for (const name of ["discarded.txt", "damaged.txt"]) {
-    const notes = parts.map(({ dir }) => join(dir, "journal", name)).filter((path) => existsSync(path));
-    if (notes.length > 0) await copyLines(notes, join(staging, "journal", name));
+  for (const part of parts) {
+    await requireAll(part);
+    const copy = join(journalFolder(staging), `shard-${part.shard.index}-of-${part.shard.of}.jsonl`);
+    shards.push({ ...origin(part), journal_sha256: await copyLines(await journalFiles(part.dir), copy) });
   }
-  await requireAll(staging, parts, questions);
+  for (const name of ["discarded.txt", "damaged.txt"]) {
+    const notes = parts.map(({ dir }) => join(journalFolder(dir), name)).filter((path) => existsSync(path));
+    if (notes.length > 0) await copyLines(notes, join(journalFolder(staging), name));
+  }
   const { schema, config, prompt_set_hash, server, versions } = first.manifest;
   const merged: Manifest = {
     schema,
     run,
     created: shards.map(({ created }) => created).sort()[0]!,
     config,
-    benchmark: { ...wholeBenchmark(first), name: benchmarkName(questions) },
+    benchmark,
     prompt_set_hash,
     server,
     versions,
     counts: summed(shards.map(({ counts }) => counts)),
+    // Of shards sampled before usage was kept, it is unknown.
+    ...(shards.every(({ usage }) => usage) && { usage: summed(shards.map(({ usage }) => usage!)) }),
     wall_seconds: Math.round(shards.reduce((sum, { wall_seconds }) => sum + wall_seconds, 0) * 1000) / 1000,
     shards,
   };
-  await writeQuestions(staging, questions);
   await writeManifest(staging, merged);
   return merged;
 }
 
 /** What the merged run remembers of a shard: what may differ between shards, and what is added up. */
 function origin({ manifest, shard: { index } }: Part) {
-  const { run, created, config, server, versions, counts, wall_seconds } = manifest;
+  const { run, created, config, server, versions, counts, usage, wall_seconds } = manifest;
   const { base_url, concurrency } = config;
-  return { index, run, created, base_url, concurrency, server, versions, counts, wall_seconds };
+  return { index, run, created, base_url, concurrency, server, versions, counts, usage, wall_seconds };
 }
 
-/** The first of each, the second of each, … */
-function interleaved<T>(lists: readonly (readonly T[])[]): T[] {
-  const rounds = Math.max(...lists.map(({ length }) => length));
-  return Array.from({ length: rounds }, (_, k) => lists.flatMap((list) => list.slice(k, k + 1))).flat();
+/** Writes the questions of all shards in their order. @returns what the manifest says of them */
+async function mergeQuestions(staging: string, parts: readonly Part[]) {
+  const oneOfEach = new Map<string, Question>();
+  const streams = parts.map(({ dir }) => streamQuestions(dir));
+  async function* inOrder(): AsyncGenerator<Question> {
+    for (let q = 0; ; q++) {
+      const { value: question, done } = await streams[q % streams.length]!.next();
+      if (done) return;
+      if (!oneOfEach.has(question.benchmark)) oneOfEach.set(question.benchmark, question);
+      yield question;
+    }
+  }
+  const written = await writeQuestions(staging, inOrder());
+  return { ...written, name: benchmarkName([...oneOfEach.values()]) };
 }
 
-function summed(all: readonly Manifest["counts"][]): Manifest["counts"] {
-  const names = Object.keys(all[0]!) as (keyof Manifest["counts"])[];
-  const sums = names.map((name) => [name, all.reduce((sum, counts) => sum + counts[name], 0)]);
-  return Object.fromEntries(sums) as Manifest["counts"];
+function summed<T extends Record<string, number>>(all: readonly T[]): T {
+  const names = Object.keys(all[0]!);
+  const sums = names.map((name) => [name, all.reduce((sum, numbers) => sum + numbers[name]!, 0)]);
+  return Object.fromEntries(sums) as T;
 }
 
 /** A folder that was copied while it was written, or in part, shows here: a complete shard must have all its nodes. */
-async function requireAll(staging: string, parts: readonly Part[], questions: readonly Question[]): Promise<void> {
-  const home = new Map(questions.map(({ id }, q) => [id, q % parts.length]));
-  const held = parts.map(() => 0);
-  for await (const { question_id } of readJournal(staging)) {
-    const part = home.get(question_id);
-    if (part !== undefined) held[part]! += 1;
-  }
-  parts.forEach(({ dir, manifest: { counts, config, benchmark } }, i) => {
-    const all = benchmark.questions * nodesPerTree(config.roles);
-    if (counts.ok === counts.asked && held[i]! < all)
-      throw new RunError(
-        `the journal in ${dir} holds ${held[i]} completions of ${all}, though its run.json says complete; copy it again`,
-      );
-  });
+async function requireAll({ dir, manifest: { counts, config, benchmark } }: Part): Promise<void> {
+  if (counts.ok < counts.asked) return;
+  const own = new Set<string>();
+  for await (const { id } of streamQuestions(dir)) own.add(id);
+  const all = benchmark.questions * nodesPerTree(config.roles);
+  let held = 0;
+  for await (const { question_id } of readJournal(dir)) if (own.has(question_id)) held++;
+  if (held < all)
+    throw new RunError(
+      `the journal in ${dir} holds ${held} completions of ${all}, though its run.json says complete; copy it again`,
+    );
 }
 
 /** n + n² + n³ for three roles. */
@@ -207,17 +216,6 @@ function nodesPerTree(roles: readonly Pick<Role, "branching">[]): number {
 function sameParts(before: Manifest, next: Manifest): boolean {
   const journals = ({ shards = [] }: Manifest) => shards.map(({ journal_sha256 }) => journal_sha256).join();
   return differences(before, next).length === 0 && journals(before) === journals(next);
-}
-
-/** Copies a shard's journal into one file of the whole run's. @returns its SHA-256 */
-async function copyJournal({ dir, shard }: Part, staging: string): Promise<string> {
-  const journal = join(dir, "journal");
-  const names = (await readdir(journal)).filter((name) => name.endsWith(".jsonl")).sort();
-  const copy = join(staging, "journal", `shard-${shard.index}-of-${shard.of}.jsonl`);
-  return copyLines(
-    names.map((name) => join(journal, name)),
-    copy,
-  );
 }
 
 /** Writes the complete lines of files into one, durably. @returns its SHA-256 */
@@ -237,14 +235,4 @@ async function copyLines(from: readonly string[], to: string): Promise<string> {
   };
   await pipeline(lines, createWriteStream(to, { flush: true }));
   return sha256.digest("hex");
-}
-
-/** A new file is durable only once its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

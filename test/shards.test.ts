@@ -138,6 +138,7 @@ describe("merging", () => {
     const parts = await Promise.all([1, 2, 3].map((index) => readManifest(folder(shard(index).run))));
     expect(await readManifest(dir)).toEqual(manifest);
     expect(manifest.counts).toEqual((await whole()).counts);
+    expect(manifest.usage).toEqual((await whole()).usage);
     expect(manifest.benchmark).toEqual((await whole()).benchmark);
     expect(manifest.wall_seconds).toBeCloseTo(parts.reduce((sum, { wall_seconds }) => sum + wall_seconds, 0));
     expect(manifest.shards?.map(({ run }) => run)).toEqual([1, 2, 3].map((index) => shard(index).run));
@@ -239,6 +240,15 @@ describe("merging refuses", () => {
     await refused({ incomplete: true }).toThrow(/copy it again/);
     expect((await readdir(join(outputs, "runs"))).sort()).toEqual(all);
   });
+
+  it("a journal with a damaged line, whose shard sampling can still repair", async () => {
+    const path = join(folder("run.shard-2-of-3"), "journal", "completions.jsonl");
+    await writeFile(path, (await readFile(path, "utf8")).replace("Answer: 1", "Answer: 7"));
+    await refused().toThrow(/run.shard-2-of-3.journal.completions.jsonl, line \d+ is damaged/);
+    expect(await sample(outputs, shard(2))).toMatchObject({ damaged: 1 });
+    const { dir } = await mergeShards({ run: "run", outputs });
+    expect(await readFile(join(dir, "journal", "damaged.txt"), "utf8")).toMatch(/^completions.jsonl, line \d+:\n/);
+  });
 });
 
 describe("a shard that is not complete", () => {
@@ -262,6 +272,18 @@ describe("a shard that is not complete", () => {
     expect(after.counts).toEqual((await whole()).counts);
     expect(after.shards).toEqual(manifest.shards);
     expect(await mergeShards({ run: "run", outputs, incomplete: true })).toMatchObject({ wasMerged: true });
+    const [merged, expected] = [await exported(folder("run")), await exported(runDir("run", unsharded))];
+    expect([...expected.keys()].filter((file) => merged.get(file) !== expected.get(file))).toEqual([]);
+  });
+
+  it("keeps what its sampler discarded", async () => {
+    const journal = join(folder("run.shard-2-of-3"), "journal");
+    const [line] = (await readFile(join(journal, "completions.jsonl"), "utf8")).split("\n");
+    await writeFile(join(journal, "discarded.txt"), `${JSON.parse(line!).key}\n`);
+    await mergeShards({ run: "run", outputs, incomplete: true });
+    const before = fake.requests.length;
+    await sample(outputs, { run: "run", questions });
+    expect(fake.requests.length - before).toBe(8);
     const [merged, expected] = [await exported(folder("run")), await exported(runDir("run", unsharded))];
     expect([...expected.keys()].filter((file) => merged.get(file) !== expected.get(file))).toEqual([]);
   });
