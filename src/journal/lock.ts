@@ -70,10 +70,14 @@ async function alive(holder: Holder, path: string): Promise<boolean> {
   return now === null || holder.started === null || now === holder.started;
 }
 
-/** Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. null where there is no /proc. */
+/**
+ * Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. null where there is no /proc. A process that was
+ * killed but whose end nobody has waited for, as it happens in containers, still has a number, and counts as never begun.
+ */
 async function started(pid: number): Promise<string | null> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
-  return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields?.[0] === "Z" ? "never" : (fields?.[19] ?? null);
 }
 
 function parse(text: string): Holder | null {

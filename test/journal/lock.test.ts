@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { openJournal } from "../../src/journal.js";
 import { entry, runFolder } from "./folder.js";
@@ -39,6 +41,23 @@ describe("the lock", () => {
       await write(entry(`by ${pid}`));
     }
     expect(await read()).toHaveLength(2);
+  });
+
+  it.runIf(existsSync("/proc/self/stat"))("of a killed process that nobody has waited for is taken over", async () => {
+    const { write, lockFile } = setUp();
+    // The shell becomes a program that never waits for the child it has started.
+    const parent = spawn("sh", ["-c", "sleep 1000 & echo $!; exec sleep 1000"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const pid = Number(await once(parent.stdout, "data"));
+    const stat = async () => (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ")[1]!.split(" ");
+    const started = (await stat())[19];
+    await writeFile(lockFile, JSON.stringify({ pid, host: hostname(), started }));
+    await expect(write(entry("one"))).rejects.toThrow(`process ${pid} is writing this run`);
+    process.kill(pid, "SIGKILL");
+    while ((await stat())[0] !== "Z") await setImmediate();
+    await write(entry("one"));
+    parent.kill("SIGKILL");
   });
 
   it("of another machine is respected, since nobody here can tell", async () => {
