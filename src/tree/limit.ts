@@ -80,7 +80,7 @@ export class AdaptiveLimit extends Places {
    */
   constructor(
     readonly most: number,
-    first = Math.min(16, most),
+    first = Math.min(32, most),
   ) {
     super(fixedLimit(first).now);
     fixedLimit(most);
@@ -128,10 +128,12 @@ export class AdaptiveLimit extends Places {
   }
 
   private follow({ running, waiting, cache }: Load): void {
-    const spare = Math.ceil(Math.max(running, 8) / 8);
-    if (waiting > spare) this.set(this.taken - waiting + spare);
+    // The queue that is aimed at: long enough to last until the next look, and what waits in it holds no cache yet.
+    const queue = Math.ceil(Math.max(running, 8) / 2);
+    // A request may be several completions to the server, so what it counts is compared with what it counts.
+    if (waiting > 2 * queue) this.set((this.taken * (running + queue)) / (running + waiting));
     else if (cache !== null && cache > 0.95) this.set(this.bound * 0.9);
-    else if (this.isReached && waiting < spare) this.set(this.bound * growth);
+    else if (this.isReached && waiting < queue) this.set(this.bound * (waiting === 0 ? 2 : growth));
   }
 
   private climb(rate: number): void {
