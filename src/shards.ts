@@ -171,11 +171,15 @@ async function mergeQuestions(staging: string, parts: readonly Part[]) {
   const oneOfEach = new Map<string, Question>();
   const streams = parts.map(({ dir }) => streamQuestions(dir));
   async function* inOrder(): AsyncGenerator<Question> {
-    for (let q = 0; ; q++) {
-      const { value: question, done } = await streams[q % streams.length]!.next();
-      if (done) return;
-      if (!oneOfEach.has(question.benchmark)) oneOfEach.set(question.benchmark, question);
-      yield question;
+    try {
+      for (let q = 0; ; q++) {
+        const { value: question, done } = await streams[q % streams.length]!.next();
+        if (done) return;
+        if (!oneOfEach.has(question.benchmark)) oneOfEach.set(question.benchmark, question);
+        yield question;
+      }
+    } finally {
+      for (const stream of streams) await stream.return(undefined);
     }
   }
   const written = await writeQuestions(staging, inOrder());

@@ -75,13 +75,13 @@ async function killingServer(place: Workplace): Promise<FakeServer & { killed: n
   return Object.assign(fake, { killed });
 }
 
-/** Every completion was asked for, and only those of requests that the kill cut off a second time. */
+/** All was asked for, and a second time only what the kill caught in flight (4 x 3) or on its way to the disk. */
 function expectNoWaste({ asked, killed }: { asked: Map<string, number>; killed: number[] }): void {
   expect(killed).toHaveLength(1);
   expect(asked.size).toBeGreaterThan(questions * 30);
   const repeats = [...asked.values()].reduce((sum, times) => sum + times - 1, 0);
   expect(repeats).toBeGreaterThan(0);
-  expect(repeats).toBeLessThanOrEqual(4 * 3);
+  expect(repeats).toBeLessThanOrEqual(3 * 4 * 3);
 }
 
 const settings = (place: Workplace) => ({
