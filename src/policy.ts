@@ -88,7 +88,10 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const baseURL = checkedURL(options.baseURL);
   const apiKey = options.apiKey || "none";
   // The client's own time limit would end before ours could speak; retries are counted here.
-  const http = { fetch: fetch as never, fetchOptions: { dispatcher: sockets({ headers: timeout, stall }) } as never };
+  const limits = { headers: timeout, stall };
+  const http = { fetch: fetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
+  // llama.cpp closes the connection after a stream although it says it will not, and the next request would break.
+  const once = { fetchOptions: { dispatcher: sockets(limits, false) } as never };
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });
 
   const words = (error: unknown): string => {
@@ -183,7 +186,9 @@ export function openaiPolicy(options: PolicyOptions): Policy {
       seed,
       ...streamed,
     };
-    const response = await client.chat.completions.create(body, { signal: controller.signal }).asResponse();
+    const { signal } = controller;
+    const how = listener && owner === "llamacpp" ? { signal, ...once } : { signal };
+    const response = await client.chat.completions.create(body, how).asResponse();
     const type = response.headers.get("content-type") ?? "";
     if (listener && type.startsWith("text/event-stream")) {
       const chunks = Stream.fromSSEResponse<unknown>(response, controller, client);

@@ -119,7 +119,9 @@ interface Job {
  *   cannot be written, or `signal.reason`; all finished completions are in the journal then
  */
 export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
-  const { questions, roles, journal, order = "deep", request: mode = "streamed" } = options;
+  const { questions, roles, journal, order = "deep" } = options;
+  // Without a temperature there is nothing to draw several choices from, and vLLM refuses to.
+  const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
   checkRoles(roles);
   if (!requestModes.includes(mode))
     throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);

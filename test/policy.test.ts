@@ -413,6 +413,29 @@ describe("a streamed request", () => {
     expect(server.requests[0]!.body).toMatchObject({ stream: true, stream_options: { include_usage: true } });
   });
 
+  it("takes the usage that llama.cpp sends after each choice, whose end has no log-probability", async () => {
+    const chunk = (choices: unknown[], more = {}) => `data: ${JSON.stringify({ choices, ...more })}\n\n`;
+    const say = (index: number) => {
+      const logprobs = { content: [{ token: "t", logprob: -1 }] };
+      const usage = { completion_tokens: 2, prompt_tokens: 9, prompt_tokens_details: { cached_tokens: index } };
+      return (
+        chunk([{ index, delta: { content: `said ${index}` }, finish_reason: null, logprobs }]) +
+        chunk([{ index, delta: {}, finish_reason: "stop" }]) +
+        chunk([], { usage })
+      );
+    };
+    const body = `${say(1)}${say(0)}${say(2)}data: [DONE]\n\n`;
+    const { server, policy } = await setUp({
+      owner: "llamacpp",
+      ...failing({ status: 200, type: "text/event-stream", body }),
+    });
+    const { heard, completions } = await stream(policy);
+    expect(heard.map(([choice]) => choice)).toEqual([1, 0, 2]);
+    const about = { finish_reason: "stop", prompt_tokens: 9, completion_tokens: 2, retries: 0 };
+    expect(completions).toEqual([0, 1, 2].map((i) => ({ ...about, text: `said ${i}`, cached_tokens: i })));
+    expect(server.requests[0]!.headers.connection).toBe("close");
+  });
+
   it("is taken whole from a server that does not stream", async () => {
     const { policy } = await setUp({ streams: false });
     const { heard, completions } = await stream(policy);

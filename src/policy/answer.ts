@@ -17,6 +17,7 @@ export class BadAnswer extends Error {}
 
 const tokens = z.array(z.unknown()).nullish();
 const counted = { token_ids: tokens, logprobs: z.object({ content: tokens }).nullish() };
+type Usage = z.infer<typeof usageShape>;
 const usageShape = z
   .object({
     prompt_tokens: z.number().int(),
@@ -59,16 +60,17 @@ export function completionsOf(answer: unknown, n: number): Fresh[] {
       text: choice.message.content ?? "",
       finish_reason: choice.finish_reason,
       ...prompt(usage),
-      completion_tokens: own(choice) ?? (n === 1 ? (usage?.completion_tokens ?? null) : null),
+      completion_tokens: tokensOf(choice) ?? (n === 1 ? (usage?.completion_tokens ?? null) : null),
     };
   });
 }
 
 /**
- * Reads a stream to its end.
+ * Reads a stream to its end. How long the prompt was and how many tokens a choice has is said by the server after the
+ * choice (llama.cpp: a chunk of its own with the usage of that choice) or once at the end (vLLM and others: the sum).
  * @param isWanted whether a choice is still to be told of; an earlier attempt may have finished it
- * @param onChoice told of each wanted choice as soon as it is finished, but of the last one at the end of the stream only:
- *   there the server says how many prompt tokens it read, and one of the siblings has to carry that number
+ * @param onChoice told of each wanted choice as soon as it is finished and the server has gone on, but of the last one at
+ *   the end of the stream only: one of the siblings has to carry what is said there of the prompt
  * @throws BadAnswer if it is not a stream of n choices, or ends before all of them
  */
 export async function completionsIn(
@@ -77,45 +79,62 @@ export async function completionsIn(
   isWanted: (choice: number) => boolean,
   onChoice: (choice: number, completion: Fresh) => void,
 ): Promise<Fresh[]> {
-  const texts = Array.from({ length: n }, () => ({ text: "", tokens: 0, isCounted: false }));
+  const said = Array.from({ length: n }, () => ({ text: "", tokens: 0, isCounted: false }));
   const finished: Fresh[] = [];
-  let unfinished = texts.filter((_, i) => isWanted(i)).length;
+  let wanted = said.filter((_, i) => isWanted(i)).length;
+  let latest: number | null = null;
   let last: number | null = null;
-  let usage: z.infer<typeof usageShape>;
+  let usage: Usage;
+  // Where usage comes choice by choice, the one at the end is the last choice's own.
+  let isOwn = n === 1;
+  const tell = () => {
+    if (latest === null || latest === last) return;
+    if (--wanted > 0) onChoice(latest, finished[latest]!);
+    else last = latest;
+  };
   for await (const chunk of chunks) {
     const parsed = chunkShape.safeParse(chunk);
     if (!parsed.success) throw new BadAnswer(`a stream with something that is not a chunk: ${excerpt(chunk)}`);
+    const { choices } = parsed.data;
     usage = parsed.data.usage ?? usage;
-    for (const choice of parsed.data.choices) {
+    if (latest !== null) {
+      if (choices.length === 0 && parsed.data.usage && finished.filter(Boolean).length < n) {
+        isOwn = true;
+        finished[latest] = { ...finished[latest]!, ...prompt(usage), completion_tokens: usage!.completion_tokens };
+      }
+      tell();
+      latest = null;
+    }
+    for (const choice of choices) {
       const { index, finish_reason, delta } = choice;
-      const said = texts[index];
-      if (!said) throw new BadAnswer(`a stream with choice ${index}, of ${n} that were asked for`);
-      const more = own(choice);
-      said.text += delta?.content ?? "";
-      said.tokens += more ?? 0;
-      said.isCounted ||= more !== null;
+      const own = said[index];
+      if (!own) throw new BadAnswer(`a stream with choice ${index}, of ${n} that were asked for`);
+      const more = tokensOf(choice);
+      own.text += delta?.content ?? "";
+      own.tokens += more ?? 0;
+      own.isCounted ||= more !== null;
       if (typeof finish_reason !== "string" || finished[index]) continue;
-      const completion_tokens = said.isCounted ? said.tokens : null;
-      const completion: Fresh = { text: said.text, finish_reason, ...prompt(null), completion_tokens };
-      finished[index] = completion;
+      const completion_tokens = own.isCounted ? own.tokens : null;
+      finished[index] = { text: own.text, finish_reason, ...prompt(null), completion_tokens };
       if (!isWanted(index)) continue;
-      if (--unfinished > 0) onChoice(index, completion);
-      else last = index;
+      tell();
+      latest = index;
     }
   }
-  const cut = texts.findIndex((_, i) => !finished[i]);
+  tell();
+  const cut = said.findIndex((_, i) => !finished[i]);
   if (cut >= 0) throw new BadAnswer(`a stream that ended before choice ${cut} of ${n} was finished`);
   if (last === null) return finished;
   const { completion_tokens, ...rest } = finished[last]!;
-  const total = n === 1 ? (usage?.completion_tokens ?? null) : null;
-  const completion: Fresh = { ...rest, ...prompt(usage), completion_tokens: completion_tokens ?? total };
+  const own = isOwn ? (usage?.completion_tokens ?? null) : null;
+  const completion: Fresh = { ...rest, ...prompt(usage), completion_tokens: own ?? completion_tokens };
   finished[last] = completion;
   onChoice(last, completion);
   return finished;
 }
 
 /** Tokens of a choice, or of a piece of it; null where the server does not count them. */
-function own({
+function tokensOf({
   token_ids,
   logprobs,
 }: {
@@ -125,7 +144,7 @@ function own({
   return token_ids?.length ?? logprobs?.content?.length ?? null;
 }
 
-function prompt(usage: z.infer<typeof usageShape>): Pick<Fresh, "prompt_tokens" | "cached_tokens"> {
+function prompt(usage: Usage): Pick<Fresh, "prompt_tokens" | "cached_tokens"> {
   return {
     prompt_tokens: usage?.prompt_tokens ?? null,
     cached_tokens: usage?.prompt_tokens_details?.cached_tokens ?? null,

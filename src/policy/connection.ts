@@ -14,13 +14,14 @@ export interface Patience {
 }
 
 /**
- * As many sockets as there are requests in flight, kept open between them, and no time limit but those given: Node's own
- * fetch gives up when headers take five minutes, which a long completion in a queue does.
+ * As many sockets as there are requests in flight, and no time limit but those given: Node's own fetch gives up when
+ * headers take five minutes, which a long completion in a queue does.
+ * @param isKept whether a socket is kept open for the next request
  */
-export const sockets = ({ headers, stall }: Patience): Agent =>
+export const sockets = ({ headers, stall }: Patience, isKept = true): Agent =>
   new Agent({
     connections: null,
-    pipelining: 1,
+    pipelining: isKept ? 1 : 0,
     headersTimeout: headers,
     bodyTimeout: stall,
     connect: { timeout: 10_000 },
