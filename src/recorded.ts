@@ -6,8 +6,10 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as z from "zod";
 import { environment } from "./config.js";
+import { pathLiteral } from "./dataset/tables.js";
 import { type Dataset, openDataset } from "./dataset.js";
 import { InputError } from "./errors.js";
+import type { SlotInterval } from "./figures/slots.js";
 import { type PromptSet, promptSet } from "./prompts.js";
 import { type Manifest, readManifest, runDir } from "./run.js";
 import type { Complete, Node, Role } from "./types.js";
@@ -44,6 +46,15 @@ export async function openRun(choice: string | null = environment().run): Promis
 function folder(choice: string): string {
   const isPath = /[\\/]/.test(choice) || choice.startsWith(".");
   return isPath ? resolve(root, choice) : runDir(choice, resolve(root, environment().outputs));
+}
+
+/**
+ * What every slot of a server did while several clients sampled the same trees from it, by variant, slot and time.
+ * @param run any open dataset; its SQL engine reads the file
+ */
+export function recordedTimelines(run: Pick<Dataset, "query">): Promise<(SlotInterval & { question: number })[]> {
+  const path = join(root, "data", "recorded-sampler", "timelines.parquet");
+  return run.query(`SELECT * FROM read_parquet(${pathLiteral(path)})`);
 }
 
 /**
