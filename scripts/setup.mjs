@@ -165,7 +165,7 @@ export async function setUp(settings) {
 }
 
 function extra(name) {
-  if (!name) throw new SetupError("--extra needs a name: smollm2, train or grader");
+  if (!name) throw new SetupError("--extra needs a name: smollm2, train, grader, peer or ray");
   if (!existsSync(venv("uv"))) throw new SetupError("there is no .venv yet: run `npm run setup` first");
   return [venv("uv"), ["sync", "--locked", "--inexact", "--extra", name]];
 }

@@ -1,5 +1,6 @@
 /** What the environment and the chosen profile say. Read at the rim only; nothing deeper looks at `process.env`. */
 import { InputError } from "./errors.js";
+import type { RequestMode } from "./tree.js";
 
 /** Settings from environment variables. The key is kept out of every file, message and log. */
 export interface Environment {
@@ -31,6 +32,11 @@ export interface Profile {
   embedded: boolean;
   /** Requests in flight; `auto` finds out what the server can take. */
   concurrency: number | "auto";
+  /**
+   * How completions are asked for. A server on the same two cores as this process is busy enough with the model: on the
+   * embedded one, whole answers were sampled about a fifth faster than streamed ones, and no slot waited for their children.
+   */
+  request: RequestMode;
   /** Longest completion, in tokens. */
   maxTokens: number;
 }
@@ -42,6 +48,7 @@ export const profiles = {
     about: "embedded server with malt-tiny, a model of a few million parameters trained by this project",
     embedded: true,
     concurrency: 16,
+    request: "whole",
     maxTokens: 160,
   },
   smollm2: {
@@ -49,6 +56,7 @@ export const profiles = {
     about: "embedded server with SmolLM2-135M-Instruct",
     embedded: true,
     concurrency: 4,
+    request: "whole",
     maxTokens: 256,
   },
   vllm: {
@@ -56,6 +64,7 @@ export const profiles = {
     about: "any OpenAI-compatible server at --base-url or OPENAI_BASE_URL, such as vLLM on a GPU",
     embedded: false,
     concurrency: "auto",
+    request: "streamed",
     maxTokens: 1024,
   },
 } as const satisfies Record<string, Profile>;

@@ -36,7 +36,7 @@ interface Flags {
   seed: number;
   concurrency?: number | "auto";
   maxConcurrency: number;
-  request: RequestMode;
+  request?: RequestMode;
   maxRetries: number;
   timeout: number;
   prices?: Prices;
@@ -81,9 +81,8 @@ export function register(program: Command): void {
     )
     .option(
       "--request <mode>",
-      "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion",
+      "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion (default: by profile)",
       oneOf("--request", requestModes),
-      "streamed",
     )
     .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
     .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
@@ -128,7 +127,7 @@ async function sample(flags: Flags): Promise<void> {
       seed: flags.seed,
       concurrency: flags.concurrency ?? size.concurrency,
       maxConcurrency: flags.maxConcurrency,
-      request: flags.request,
+      request: flags.request ?? size.request,
       onProgress: (progress) =>
         line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
       onFailure: (error) => {
