@@ -39,6 +39,7 @@ interface Flags {
   request?: RequestMode;
   maxRetries: number;
   timeout: number;
+  stall: number;
   prices?: Prices;
 }
 
@@ -86,6 +87,7 @@ export function register(program: Command): void {
     )
     .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
     .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
+    .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600)
     .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices)
     .action(sample);
 }
@@ -103,7 +105,7 @@ async function sample(flags: Flags): Promise<void> {
   const began = performance.now();
   let failure: ServerError | null = null;
   try {
-    const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout };
+    const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
     const one = (url: string) => openaiPolicy({ baseURL: url, apiKey: embedded ? null : env.apiKey, ...patience });
     const server = policyPool(baseURL.split(",").map(one));
     const result = await sampleRun({

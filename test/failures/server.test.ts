@@ -20,6 +20,7 @@ async function fakeServer(options: FakeOptions = {}): Promise<FakeServer> {
   servers.push(server);
   return server;
 }
+const streamed = ["--request", "streamed"];
 const about = (question: string) => (request: { body: { messages: { content: string }[] } }) =>
   request.body.messages.some(({ content }) => content.includes(question));
 
@@ -84,27 +85,63 @@ describe("at the start", () => {
 });
 
 describe("under way", () => {
-  const html: Fault = { status: 200, type: "text/html", body: "<html><script>alert(1)</script>" };
-  it.each<[string, Fault]>([
-    ["an HTML page", html],
-    ["HTTP 500", { status: 500, body: '{"error":{"message":"out of memory"}}' }],
-    ["a prompt that is too long (HTTP 400)", { status: 400, body: '{"error":{"message":"context length"}}' }],
-    ["one broken connection", "cut"],
-  ])("%s for one state: the others go on, the failed are counted and asked by the next start", async (_, fault) => {
-    const hit = about("1 + 11?");
-    let broken = true;
-    const fake = await fakeServer({ before: (r) => (broken && hit(r) && r.ordinal > 0 ? fault : undefined) });
-    const { code, errors, stdout } = await sample(place, fake.baseURL, ["--request", "whole"]).ended;
-    expect(code).toBe(1);
-    expect(errors).toEqual([expect.stringMatching(/^malt: 1 of 26 requests failed, the first with: /)]);
-    expect(stdout).toContain("2 questions, 39 completions, 1 failed, 12 pending");
-    expect((await manifest(place)).counts).toMatchObject({ asked: 26, ok: 13, failed: 1, pending: 12 });
-    const first = fake.requests.length;
-    broken = false;
-    expect(await sample(place, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
-    expect(fake.requests.length - first).toBe(13);
-    expect((await manifest(place)).counts).toMatchObject({ asked: 26, ok: 26, failed: 0, pending: 0, completions: 78 });
-  });
+  const page = (type: string, body: string): Fault => ({ status: 200, type, body });
+  const silence = new Promise<undefined>(() => {});
+  const two = { choices: [0, 1].map((index) => ({ index, finish_reason: "stop", message: { content: "12" } })) };
+  it.each<[string, Fault | Promise<undefined>, string, string[]?]>([
+    [
+      "an HTML page",
+      page("text/html", "<html><script>alert(1)</script>"),
+      "something that is not a completion: <html>",
+    ],
+    ["broken JSON", page("application/json", '{"choices": ['), "answered with broken JSON"],
+    [
+      "an answer without a choice",
+      page("application/json", JSON.stringify(two)),
+      "2 choices; choice 2 of 3 is missing",
+    ],
+    [
+      "a stream that ends early",
+      page("text/event-stream", 'data: {"choices":[]}\n\n'),
+      "a stream that ended before",
+      streamed,
+    ],
+    ["HTTP 500", { status: 500, body: '{"error":{"message":"out of memory"}}' }, "answered HTTP 500 out of memory"],
+    [
+      "a prompt that is too long (HTTP 400)",
+      { status: 400, body: '{"error":{"message":"context length"}}' },
+      "context length",
+    ],
+    ["a broken connection", "cut", "is the server running?"],
+    ["headers that do not come", silence, "is the server running?", ["--timeout", "1"]],
+    ["an answer that stops in its middle", "stall", "is the server running?", ["--stall", "1", "--request", "whole"]],
+  ])(
+    "%s for one state: the others go on, the failed are counted and asked by the next start",
+    async (_, fault, words, more) => {
+      const hit = about("1 + 11?");
+      let broken = true;
+      const fake = await fakeServer({ before: (r) => (broken && hit(r) && r.ordinal > 0 ? fault : undefined) });
+      const { code, errors, stdout } = await sample(place, fake.baseURL, more ?? ["--request", "whole"]).ended;
+      expect(code).toBe(1);
+      expect(errors).toEqual([
+        expect.stringMatching(/^malt: 1 of 26 requests failed, the first with: .*; run the same command/),
+      ]);
+      expect(errors[0]).toContain(words);
+      expect(stdout).toContain("2 questions, 39 completions, 1 failed, 12 pending");
+      expect((await manifest(place)).counts).toMatchObject({ asked: 26, ok: 13, failed: 1, pending: 12 });
+      const first = fake.requests.length;
+      broken = false;
+      expect(await sample(place, fake.baseURL).ended).toMatchObject({ code: 0, errors: [] });
+      expect(fake.requests.length - first).toBe(13);
+      expect((await manifest(place)).counts).toMatchObject({
+        asked: 26,
+        ok: 26,
+        failed: 0,
+        pending: 0,
+        completions: 78,
+      });
+    },
+  );
 
   it("a server that dies stops the run with one line, nothing lost; when it is back, the run goes on", async () => {
     const [whole, cut] = [await workplace(4), await workplace(4)];
