@@ -52,7 +52,8 @@ export function boundOf(intervals: readonly SlotInterval[], slots: number): Boun
  * that the last long completions leave, and no client's fault.
  */
 export function withoutDelay(intervals: readonly SlotInterval[], slots: number, orders = 10): number {
-  const served = [...different(intervals).values()];
+  // By id, which is a hash: an order that does not depend on the client that was served.
+  const served = [...different(intervals).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const roots = served.filter(({ parent }) => parent === null);
   const children = new Map<string | null, Served[]>(served.map(({ id }) => [id, []]));
   for (const each of served) children.get(each.parent)?.push(each);
