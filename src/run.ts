@@ -136,6 +136,13 @@ export async function writeManifest(dir: string, manifest: Manifest): Promise<vo
   await writeWhole(join(dir, "run.json"), `${JSON.stringify(manifestShape.parse(manifest), null, 2)}\n`);
 }
 
+/** Counts or usage of several sessions or shards, added up name by name. */
+export function summed<T extends Record<string, number>>(all: readonly T[]): T {
+  const names = Object.keys(all[0]!);
+  const sums = names.map((name) => [name, all.reduce((sum, numbers) => sum + numbers[name]!, 0)]);
+  return Object.fromEntries(sums) as T;
+}
+
 /**
  * What would make `next` another run than `old`: model, adapter, sampling, roles, prompts, seed, questions and shard, as
  * lines "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.

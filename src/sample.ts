@@ -17,6 +17,7 @@ import {
   questionsJsonl,
   requireSame,
   runDir,
+  summed,
   writeManifest,
   writeQuestions,
 } from "./run.js";
@@ -25,6 +26,7 @@ import {
   type Counts,
   type Limit,
   noCounts,
+  noSession,
   type Progress,
   type SampleTreesOptions,
   sampleTrees,
@@ -143,7 +145,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     const record = async (): Promise<Manifest> => {
       const seconds = (performance.now() - began) / 1000;
       const wall_seconds = Math.round((earlier + seconds) * 1000) / 1000;
-      const now = { ...manifest, counts: latest, usage: sum(old?.usage, session), wall_seconds };
+      const now = { ...manifest, counts: latest, usage: usageOf(old?.usage, session), wall_seconds };
       await writeManifest(dir, now);
       return now;
     };
@@ -175,14 +177,6 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   }
 }
 
-const noSession: Progress["session"] = {
-  requests: 0,
-  completions: 0,
-  prompt_tokens: 0,
-  cached_tokens: 0,
-  completion_tokens: 0,
-};
-
 /** What the journal has, which may be less than run.json counts: lines may have been damaged since. */
 async function survey(dir: string): Promise<{ damaged: number; completions: number }> {
   const journal = await openJournal(dir);
@@ -191,14 +185,8 @@ async function survey(dir: string): Promise<{ damaged: number; completions: numb
 }
 
 /** What all calls together have used. */
-function sum(before: Manifest["usage"], { requests, completions: _, ...tokens }: Progress["session"]) {
-  const { prompt_tokens, cached_tokens, completion_tokens } = tokens;
-  return {
-    requests: requests + (before?.requests ?? 0),
-    prompt_tokens: prompt_tokens + (before?.prompt_tokens ?? 0),
-    cached_tokens: cached_tokens + (before?.cached_tokens ?? 0),
-    completion_tokens: completion_tokens + (before?.completion_tokens ?? 0),
-  };
+function usageOf(before: Manifest["usage"], { completions: _, ...used }: Progress["session"]): Manifest["usage"] {
+  return before ? summed([used, before]) : used;
 }
 
 /** The limit of requests in flight; an adaptive one looks at the server twice a second until it is released. */

@@ -19,12 +19,14 @@ import {
   questionsJsonl,
   runDir,
   streamQuestions,
+  summed,
   writeManifest,
   writeQuestions,
 } from "./run.js";
 import { benchmarkName, promptSetFor, type SampleRunOptions } from "./sample.js";
+import { treeSize } from "./score.js";
 import { findParts, type Part, requireComplete, wholeBenchmark } from "./shards/parts.js";
-import type { Question, Role } from "./types.js";
+import type { Question } from "./types.js";
 
 /** The i-th of N shards: 1 ≤ index ≤ of. */
 export interface Shard {
@@ -186,34 +188,18 @@ async function mergeQuestions(staging: string, parts: readonly Part[]) {
   return { ...written, name: benchmarkName([...oneOfEach.values()]) };
 }
 
-function summed<T extends Record<string, number>>(all: readonly T[]): T {
-  const names = Object.keys(all[0]!);
-  const sums = names.map((name) => [name, all.reduce((sum, numbers) => sum + numbers[name]!, 0)]);
-  return Object.fromEntries(sums) as T;
-}
-
 /** A folder that was copied while it was written, or in part, shows here: a complete shard must have all its nodes. */
 async function requireAll({ dir, manifest: { counts, config, benchmark } }: Part): Promise<void> {
   if (counts.ok < counts.asked) return;
   const own = new Set<string>();
   for await (const { id } of streamQuestions(dir)) own.add(id);
-  const all = benchmark.questions * nodesPerTree(config.roles);
+  const all = benchmark.questions * treeSize(config.roles);
   let held = 0;
   for await (const { question_id } of readJournal(dir)) if (own.has(question_id)) held++;
   if (held < all)
     throw new RunError(
       `the journal in ${dir} holds ${held} completions of ${all}, though its run.json says complete; copy it again`,
     );
-}
-
-/** n + n² + n³ for three roles. */
-function nodesPerTree(roles: readonly Pick<Role, "branching">[]): number {
-  let [all, level] = [0, 1];
-  for (const { branching } of roles) {
-    level *= branching;
-    all += level;
-  }
-  return all;
 }
 
 /** Whether an earlier merge was of the same journals. What was sampled after it does not matter. */

@@ -306,11 +306,19 @@ export const noCounts: Readonly<Counts> = {
   completion_tokens: 0,
 };
 
+/** What a call has sampled before its first answer. */
+export const noSession: Readonly<Progress["session"]> = {
+  requests: 0,
+  completions: 0,
+  prompt_tokens: 0,
+  cached_tokens: 0,
+  completion_tokens: 0,
+};
+
 /** Progress at the beginning of a call. */
 function begin(asked: number, roles: readonly Role[]): Progress {
-  const session = { requests: 0, completions: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
   const nodes = Object.fromEntries(roles.map(({ name }) => [name, 0]));
-  return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session };
+  return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session: { ...noSession } };
 }
 
 /** A team that cannot speak is found before the first request, not after the first answer. */
