@@ -14,12 +14,13 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
+import { type Concurrency, withLimit } from "./concurrency.js";
 import { parquetFolder } from "./dataset/parquet.js";
 import { json } from "./dataset/tables.js";
 import { refreshViews } from "./dataset.js";
 import { InputError, RefusedError, RunError, ServerError } from "./errors.js";
 import { type Judge, ownAnswer } from "./evaluate/judge.js";
-import { progressOf, type Said, samplePasses } from "./evaluate/passes.js";
+import { type EvaluationProgress, progressOf, type Said, samplePasses } from "./evaluate/passes.js";
 import { rowsOf } from "./evaluate/rows.js";
 import { lock } from "./journal/lock.js";
 import { type Journal, openJournal } from "./journal.js";
@@ -31,7 +32,7 @@ import { checkHeldOut } from "./train/leak.js";
 import type { SampleTreesOptions } from "./tree.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "./types.js";
 
-export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal"> {
+export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Concurrency {
   /** Name of the run whose adapters are evaluated. */
   run: string;
   outputs?: string;
@@ -57,12 +58,9 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal"> {
   sampling?: Partial<Sampling>;
   /** Default: the run's, which the adapters were trained on. */
   promptSet?: PromptSet;
-  /** Requests in flight, ≥ 1; 16 by default. */
-  concurrency?: number;
   /** Reads the turns before a system's last; by default {@link ownAnswer}. */
   judge?: Judge;
-  /** Requests that have ended, of those that all systems need; shared ones count for each system. */
-  onProgress?: (done: number, total: number, what: string) => void;
+  onProgress?: (progress: EvaluationProgress) => void;
   onFailure?: (error: ServerError, system: string, questionId: string) => void;
 }
 
@@ -87,8 +85,8 @@ export interface Evaluated {
  *   another process writes the run or its evaluation, or a file cannot be written
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
-  const { systems, seeds, server, baseURL, concurrency = 16, judge = ownAnswer } = options;
-  checkPlan(systems, seeds, concurrency);
+  const { systems, seeds, server, baseURL, judge = ownAnswer } = options;
+  checkPlan(systems, seeds);
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
   checkHeldOut(await readQuestions(dir), new Map([[options.source.path, options.questions]]));
@@ -110,16 +108,19 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const failures = collector(options.onFailure);
   const said = new Map(systems.map((system) => [system, [] as Said[]]));
   try {
-    const progress = progressOf(systems, size * seeds.length, options.onProgress);
-    const shared = { promptSet: set, sampling, journal, complete, concurrency, signal: options.signal };
     // Most votes first: the smaller systems then find all their passes in the journal.
-    for (const system of [...systems].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length)) {
-      const hooks = { onFailure: failures.of(system), onEnded: progress(system) };
-      for (const [s, seed] of seeds.entries()) {
-        const talk = { ...shared, ...hooks, questions: subsets[s]!, seed };
-        said.get(system)!.push(await samplePasses(system, (role) => policy(system, role), talk));
+    const ordered = [...systems].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
+    const progress = progressOf(ordered, size * seeds.length, options.onProgress);
+    const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
+    await withLimit(options, server, async (concurrency) => {
+      for (const system of ordered) {
+        for (const [s, seed] of seeds.entries()) {
+          const hooks = { onFailure: failures.of(system), onEnded: progress(system, size) };
+          const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
+          said.get(system)!.push(await samplePasses(system, (role) => policy(system, role), talk));
+        }
       }
-    }
+    });
   } finally {
     await kept.close();
   }
@@ -176,7 +177,7 @@ const earlier = z.object({
 });
 
 /** @throws InputError for a plan without systems or seeds, with one of them twice, or with impossible numbers */
-function checkPlan(systems: readonly System[], seeds: readonly number[], concurrency: number): void {
+function checkPlan(systems: readonly System[], seeds: readonly number[]): void {
   const twice = <T>(items: readonly T[]) => items.find((item, i) => items.indexOf(item) !== i);
   const names = systems.map(({ name }) => name);
   if (systems.length === 0) throw new InputError("there are no systems to evaluate; give at least one");
@@ -189,8 +190,6 @@ function checkPlan(systems: readonly System[], seeds: readonly number[], concurr
   const debate = systems.find((system) => system.debate && system.roles.length !== 1);
   if (debate)
     throw new InputError(`a debate has one role, and system "${debate.name}" has ${debate.roles.length}; give it one`);
-  if (!Number.isInteger(concurrency) || concurrency < 1)
-    throw new InputError(`concurrency must be an integer ≥ 1, not ${concurrency}`);
 }
 
 /**

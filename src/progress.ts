@@ -9,8 +9,11 @@ export interface ProgressStream {
 }
 
 export interface ProgressLine {
-  /** Shows how far it is; `done` counts from the start of the work, so what an earlier start did is not in the rate. */
-  update(done: number, total: number): void;
+  /**
+   * Shows how far it is. `done` counts from the start of the work; the rate is that of `own`, what this start has done
+   * itself. By default that is all but what was done at the first call.
+   */
+  update(done: number, total: number, own?: number): void;
   /** Shows the last state and goes to a new line. */
   end(): void;
 }
@@ -56,11 +59,11 @@ export function progressLine(what: string, stream: ProgressStream, now: () => nu
   const line = liveLine(stream, now);
   let first: { time: number; done: number } | null = null;
   return {
-    update(done, total) {
+    update(done, total, own) {
       const time = now();
       first ??= { time, done };
       const { time: began, done: before } = first;
-      line.show(() => `${what} ${done}/${total}${pace(done - before, total - done, (time - began) / 1000)}`);
+      line.show(() => `${what} ${done}/${total}${pace(own ?? done - before, total - done, (time - began) / 1000)}`);
     },
     end: line.end,
   };

@@ -6,6 +6,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { type Concurrency, withLimit } from "./concurrency.js";
 import { InputError } from "./errors.js";
 import { openJournal } from "./journal.js";
 import { neutralExtra, type Policy, requireModel } from "./policy.js";
@@ -22,7 +23,6 @@ import {
   writeQuestions,
 } from "./run.js";
 import {
-  AdaptiveLimit,
   type Counts,
   type Limit,
   noCounts,
@@ -44,7 +44,9 @@ export const defaultSampling: Readonly<Sampling> = {
   extra: neutralExtra,
 };
 
-export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "signal"> {
+type Passed = Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "signal">;
+
+export interface SampleRunOptions extends Passed, Concurrency {
   /** Name of the run. */
   run: string;
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
@@ -65,10 +67,6 @@ export interface SampleRunOptions extends Pick<SampleTreesOptions, "onProgress" 
   /** Default: {@link promptSetFor} the questions. */
   promptSet?: PromptSet;
   seed?: number;
-  /** Requests in flight, ≥ 1; 16 by default. `auto` looks for the server's limit below {@link maxConcurrency}. */
-  concurrency?: number | "auto";
-  /** Bound that `auto` never passes, ≥ 1; 1,024 by default. */
-  maxConcurrency?: number;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
   shard?: Manifest["shard"];
 }
@@ -158,15 +156,15 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     };
     const { request, onFailure, signal } = options;
     const setting = { questions, roles, promptSet: set, policy, sampling, seed, request, journal, onFailure, signal };
-    const { limit, release } = limitOf(concurrency, options.maxConcurrency, server);
+    const { complete } = server;
+    const bounds = { concurrency, maxConcurrency: options.maxConcurrency };
     try {
-      onProgress(await sampleTrees({ ...setting, complete: server.complete, concurrency: limit, onProgress }));
+      const sampled = (limit: Limit) => sampleTrees({ ...setting, complete, concurrency: limit, onProgress });
+      onProgress(await withLimit(bounds, server, sampled));
     } catch (error) {
       // What stopped the run is the message to show, not that run.json could not be written either.
       await record().catch(() => {});
       throw error;
-    } finally {
-      release();
     }
     const seconds = (performance.now() - began) / 1000;
     const wasComplete = latest.ok === latest.asked && session.requests === 0;
@@ -187,25 +185,6 @@ async function survey(dir: string): Promise<{ damaged: number; completions: numb
 /** What all calls together have used. */
 function usageOf(before: Manifest["usage"], { completions: _, ...used }: Progress["session"]): Manifest["usage"] {
   return before ? summed([used, before]) : used;
-}
-
-/** The limit of requests in flight; an adaptive one looks at the server twice a second until it is released. */
-function limitOf(
-  concurrency: number | "auto",
-  most = 1024,
-  server: Policy,
-): { limit: number | Limit; release(): void } {
-  if (concurrency !== "auto") return { limit: concurrency, release: () => {} };
-  const limit = new AdaptiveLimit(most);
-  let isSilent = false;
-  const look = async () => {
-    const load = isSilent ? null : await server.load();
-    // A server that does not tell its load will not begin to.
-    isSilent ||= load === null;
-    limit.look(performance.now(), load);
-  };
-  const timer = setInterval(look, 500);
-  return { limit, release: () => clearInterval(timer) };
 }
 
 /** The prompt set for questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */

@@ -10,7 +10,6 @@ import { llmJudge, ownAnswer } from "../evaluate/judge.js";
 import { type Evaluated, evaluateRun } from "../evaluate.js";
 import { interruption } from "../interruption.js";
 import { findSystems, neededAdapters, type System } from "../pipeline.js";
-import { openaiPolicy } from "../policy.js";
 import { progressLine } from "../progress.js";
 import { promptSet } from "../prompts.js";
 import { type Manifest, readManifest, runDir } from "../run.js";
@@ -18,9 +17,9 @@ import { type Adapter, trainedAdapters } from "../train/adapters.js";
 import { profileOfModel } from "../train/base.js";
 import { number, oneOf } from "./options.js";
 import { readPaper, results } from "./results.js";
-import { localPath, onlyModel, startEmbedded } from "./server.js";
+import { localPath, onlyModel, type ServerFlags, serverAt, startEmbedded, withServerFlags } from "./server.js";
 
-interface Flags {
+interface Flags extends ServerFlags {
   run: string;
   questions?: string;
   systems?: string[];
@@ -33,8 +32,6 @@ interface Flags {
   promptSet?: string;
   maxTokens?: number;
   temperature?: number;
-  concurrency?: number;
-  maxRetries: number;
   judge: "own" | "llm";
   judgeBaseUrl?: string;
   judgeModel?: string;
@@ -43,7 +40,7 @@ interface Flags {
 /** Adds the command to the command line. */
 export function register(program: Command): void {
   const positive = { min: 1, integer: true };
-  program
+  const command = program
     .command("evaluate")
     .description("compare systems (SA, MA, STaR, MALT, debate, …) on held-out questions; run it again to go on")
     .requiredOption("--run <name>", "name of the run whose adapters are evaluated")
@@ -61,13 +58,14 @@ export function register(program: Command): void {
       "--profile <name>",
       "tiny, smollm2 or vllm: the embedded server's model, and defaults (default: by the run's model)",
     )
-    .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
+    .option(
+      "--base-url <url>",
+      "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
+    )
     .option("--model <name>", "served name of the base model (default: the run's)")
     .option("--prompt-set <name>", "prompts to use (default: the run's)")
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
     .option("--max-tokens <n>", "longest completion (default: the run's)", number("--max-tokens", positive))
-    .option("--concurrency <n>", "requests in flight (default: by profile)", number("--concurrency", positive))
-    .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
     .option(
       "--judge <who>",
       "who reads the turns before a system's last (Figure 3): own, by the answer a turn states itself, or llm, a model",
@@ -75,8 +73,8 @@ export function register(program: Command): void {
       "own",
     )
     .option("--judge-base-url <url>", "the judge's server; OPENAI_API_KEY goes there too (default: the systems')")
-    .option("--judge-model <name>", "served name of the judge (default: the only one there)")
-    .action(evaluate);
+    .option("--judge-model <name>", "served name of the judge (default: the only one there)");
+  withServerFlags(command).action(evaluate);
 }
 
 async function evaluate(flags: Flags): Promise<void> {
@@ -102,12 +100,8 @@ async function evaluate(flags: Flags): Promise<void> {
   const interrupted = interruption();
   const { signal } = interrupted;
   const line = progressLine("evaluation requests", process.stderr);
-  const server = openaiPolicy({
-    baseURL,
-    apiKey: embedded ? null : env.apiKey,
-    maxRetries: flags.maxRetries,
-    adapterFolders: new Map(used.map(({ name, folder }) => [name, resolve(folder)])),
-  });
+  const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
+  const server = serverAt(baseURL, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
     judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), server, baseURL, signal });
@@ -129,9 +123,10 @@ async function evaluate(flags: Flags): Promise<void> {
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
       },
       promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
-      concurrency: flags.concurrency ?? (size.concurrency === "auto" ? 64 : size.concurrency),
+      concurrency: flags.concurrency ?? size.concurrency,
+      maxConcurrency: flags.maxConcurrency,
       judge,
-      onProgress: (done, total) => line.update(done, total),
+      onProgress: ({ done, total, asked }) => line.update(done, total, asked),
       signal,
     });
     line.end();
@@ -159,19 +154,20 @@ function summary({ rows, sampled, seconds, unclear, dir }: Evaluated): string {
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */
 async function judgeOf(
-  { judge, judgeBaseUrl, judgeModel, maxRetries, concurrency }: Flags,
+  flags: Flags,
   env: Environment,
   own: Pick<Parameters<typeof llmJudge>[0], "dir" | "server" | "baseURL" | "signal">,
 ) {
+  const { judge, judgeBaseUrl, judgeModel, concurrency } = flags;
   if (judge === "own") {
     if (judgeBaseUrl !== undefined || judgeModel !== undefined)
       throw new InputError("--judge-base-url and --judge-model need --judge llm");
     return { ...ownAnswer, close: async () => {} };
   }
   const baseURL = judgeBaseUrl ?? own.baseURL;
-  const server = judgeBaseUrl === undefined ? own.server : openaiPolicy({ baseURL, apiKey: env.apiKey, maxRetries });
+  const server = judgeBaseUrl === undefined ? own.server : serverAt(baseURL, flags, { apiKey: env.apiKey });
   const model = judgeModel ?? (await onlyModel(await server.models(), baseURL));
-  return llmJudge({ ...own, server, baseURL, model, ...(concurrency !== undefined && { concurrency }) });
+  return llmJudge({ ...own, server, baseURL, model, ...(typeof concurrency === "number" && { concurrency }) });
 }
 
 /** @throws InputError that says which adapters are missing and how to train them */

@@ -4,8 +4,7 @@ import { fileSha256, loadQuestions } from "../benchmarks.js";
 import { environment, profile } from "../config.js";
 import { InputError, ServerError } from "../errors.js";
 import { interruption } from "../interruption.js";
-import { policyPool } from "../policy/pool.js";
-import { neutralExtra, openaiPolicy } from "../policy.js";
+import { neutralExtra } from "../policy.js";
 import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
 import { maltRoles, promptSet } from "../prompts.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
@@ -13,9 +12,9 @@ import { parseShard, type Shard, shardOf } from "../shards.js";
 import { type RequestMode, requestModes } from "../tree.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
-import { localPath, onlyModel, startEmbedded } from "./server.js";
+import { localPath, onlyModel, type ServerFlags, serverAt, startEmbedded, withServerFlags } from "./server.js";
 
-interface Flags {
+interface Flags extends ServerFlags {
   questions: string;
   run: string;
   baseUrl?: string;
@@ -34,18 +33,13 @@ interface Flags {
   frequencyPenalty: number;
   extraBody: Record<string, unknown>;
   seed: number;
-  concurrency?: number | "auto";
-  maxConcurrency: number;
   request?: RequestMode;
-  maxRetries: number;
-  timeout: number;
-  stall: number;
   prices?: Prices;
 }
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command("sample")
     .description("sample trees of completions for every question; run it again to go on where it stopped")
     .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
@@ -73,21 +67,12 @@ export function register(program: Command): void {
     .option("--frequency-penalty <x>", "", number("--frequency-penalty", { min: -2, max: 2 }), 0)
     .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
     .option("--seed <n>", "seed of the run", number("--seed", { min: 0, integer: true }), 0)
-    .option("--concurrency <n>", "requests in flight, or auto (default: by profile)", concurrency)
-    .option(
-      "--max-concurrency <n>",
-      "bound that auto never passes",
-      number("--max-concurrency", { min: 1, integer: true }),
-      1024,
-    )
     .option(
       "--request <mode>",
       "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion (default: by profile)",
       oneOf("--request", requestModes),
-    )
-    .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
-    .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
-    .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600)
+    );
+  withServerFlags(command)
     .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices)
     .action(sample);
 }
@@ -105,9 +90,7 @@ async function sample(flags: Flags): Promise<void> {
   const began = performance.now();
   let failure: ServerError | null = null;
   try {
-    const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
-    const one = (url: string) => openaiPolicy({ baseURL: url, apiKey: embedded ? null : env.apiKey, ...patience });
-    const server = policyPool(baseURL.split(",").map(one));
+    const server = serverAt(baseURL, flags, { apiKey: embedded ? null : env.apiKey });
     const result = await sampleRun({
       ...part,
       outputs: env.outputs,
@@ -171,9 +154,6 @@ function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, p
     `(${rate.toFixed(0)} tokens/s${paid}); in ${dir}`
   );
 }
-
-const positive = number("--concurrency", { min: 1, integer: true });
-const concurrency = (text: string): number | "auto" => (text === "auto" ? text : positive(text));
 
 function prices(text: string): Prices {
   const [prompt, completion, cached = prompt, ...more] = text.split(",").map(number("--prices", { min: 0 }));

@@ -1,11 +1,48 @@
 /**
- * What commands that sample have in common: which server they ask, which model on it, and where their questions lie.
+ * What commands that sample have in common: which server they ask, how patiently, which model on it, and where their
+ * questions lie.
  */
 import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
 import { download } from "../benchmarks/download.js";
+import type { Concurrency } from "../concurrency.js";
 import { profile } from "../config.js";
 import { InputError } from "../errors.js";
+import { policyPool } from "../policy/pool.js";
+import { openaiPolicy, type Policy, type PolicyOptions } from "../policy.js";
 import type { Server } from "../server.js";
+import { number } from "./options.js";
+
+/** How a server is asked. */
+export interface ServerFlags extends Concurrency {
+  maxRetries: number;
+  timeout: number;
+  stall: number;
+}
+
+/** Adds these flags to a command. */
+export function withServerFlags(command: Command): Command {
+  const positive = { min: 1, integer: true };
+  const fixed = number("--concurrency", positive);
+  return command
+    .option("--concurrency <n>", "requests in flight, or auto (default: by profile)", (text: string) =>
+      text === "auto" ? text : fixed(text),
+    )
+    .option("--max-concurrency <n>", "bound that auto never passes", number("--max-concurrency", positive), 1024)
+    .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
+    .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
+    .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600);
+}
+
+/** The policy at one URL, or at several that serve the same model, comma-separated. */
+export function serverAt(
+  urls: string,
+  flags: ServerFlags,
+  rest: Pick<PolicyOptions, "apiKey" | "adapterFolders">,
+): Policy {
+  const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
+  return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, ...patience, ...rest })));
+}
 
 /** Where a source lies on this machine; loading it has put a URL's content into the cache. */
 export async function localPath(source: string): Promise<string> {

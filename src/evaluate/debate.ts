@@ -8,19 +8,18 @@
  * sample as SA+MV's passes and is drawn once.
  */
 import { setMaxListeners } from "node:events";
-import PQueue from "p-queue";
 import { InputError, ServerError } from "../errors.js";
 import { messages } from "../prompts.js";
+import { Agenda } from "../tree/agenda.js";
+import type { Outcome } from "../tree/limit.js";
 import { patience } from "../tree/patience.js";
-import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
+import { childId, fixedLimit, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
-type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "signal" | "onFailure";
+type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "concurrency" | "signal" | "onFailure";
 
 export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared> {
   questions: readonly Question[];
-  /** Requests in flight, ≥ 1. */
-  concurrency: number;
   /** The role of the first round; its template asks the question. */
   role: Role;
   policy: PolicyId;
@@ -28,8 +27,8 @@ export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared> {
   agents: number;
   /** With the first, ≥ 1; 3 in the paper. */
   rounds: number;
-  /** Called after each request with how many have ended in this call, those whose answers were in the journal included. */
-  onProgress?: (ended: number) => void;
+  /** Called after each request with how many have ended in this call, and how many of these were not in the journal. */
+  onProgress?: (ended: number, asked: number) => void;
 }
 
 /** What a call of {@link sampleDebates} has. */
@@ -39,9 +38,6 @@ export interface SampledDebates {
   /** Requests that failed in this call; the next one asks them again. */
   failed: number;
 }
-
-/** Requests of one debate: the first round is one, then each agent has its own. */
-export const requestsPerDebate = (agents: number, rounds: number): number => 1 + (rounds - 1) * agents;
 
 /** What an agent is told from the second round on. The problem and the form of its answer stand above, in its first prompt. */
 export function debatePrompt(others: readonly string[]): string {
@@ -54,7 +50,7 @@ export function debatePrompt(others: readonly string[]): string {
 }
 
 /**
- * Holds one debate per question, never with more requests in flight than `concurrency`. A debate of which a request
+ * Holds one debate per question, never with more requests in flight than `concurrency` allows. A debate of which a request
  * fails ends there, the others go on.
  * @throws InputError for a debate of one agent or of no round, a ServerError when going on is of no use, RunError when
  *   the journal cannot be written, or `signal.reason`; all finished completions are in the journal then
@@ -64,15 +60,32 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
   for (const [name, value, least] of [["agents", agents, 2] as const, ["rounds", rounds, 1] as const])
     if (!Number.isInteger(value) || value < least)
       throw new InputError(`${name} of a debate must be an integer ≥ ${least}, not ${value}`);
-  const queue = new PQueue({ concurrency: options.concurrency });
+  const limit = typeof options.concurrency === "number" ? fixedLimit(options.concurrency) : options.concurrency;
+  // Later rounds first, so that debates end early and their prefix is still cached.
+  const agenda = new Agenda<(isOn: boolean) => void>(rounds, "deep");
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const hope = patience();
   const debates = new Map<string, JournalEntry[][]>();
-  let [failed, ended] = [0, 0];
+  let [failed, ended, asked] = [0, 0, 0];
+
+  const pump = () => {
+    while (agenda.size > 0) {
+      const isOn = !stop.signal.aborted;
+      if (isOn && !limit.take()) return;
+      agenda.next()!(isOn);
+    }
+  };
+  /** Resolves to true when there is a place for a request, to false if the debates have stopped before. */
+  const place = (round: number) =>
+    new Promise<boolean>((resolve) => {
+      agenda.add(resolve, round - 1);
+      pump();
+    });
 
   /** Completions of one state, one per node, from the journal or sampled and kept; null if there will be none. */
   const ask = async (
+    round: number,
     question: Question,
     before: ReadonlyMap<string, JournalEntry>,
     state: readonly Message[],
@@ -83,12 +96,18 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
     const request = { policy, messages: state, n: nodes.length, seed, sampling };
     const keys = nodes.map((nodeId, i) => nodeKey({ ...request, seed: seed + i, questionId: question.id, nodeId }));
     const kept = keys.map((key) => before.get(key));
+    if (kept.every((entry) => entry !== undefined)) {
+      hope.succeeded();
+      options.onProgress?.(++ended, asked);
+      return kept;
+    }
+    if (!(await place(round))) return null;
+    // What a failed request is to the limit of requests in flight.
+    let outcome: Outcome = { tokens: null, retries: 1 };
     try {
-      if (kept.every((entry) => entry !== undefined)) {
-        hope.succeeded();
-        return kept;
-      }
       const fresh = await options.complete(request, stop.signal);
+      const tokens = fresh.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
+      outcome = { tokens, retries: Math.max(...fresh.map((each) => each.retries)) };
       const about = { question_id: question.id, role: role.name, model: policy.model };
       const entries = keys.map(
         (key, i): JournalEntry => kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i]! },
@@ -107,19 +126,18 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       if (hope.isOver(error)) stop.abort(error);
       return null;
     } finally {
-      options.onProgress?.(++ended);
+      limit.give(outcome);
+      pump();
+      options.onProgress?.(++ended, ++asked);
     }
   };
 
   const hold = async (question: Question) => {
-    // Later rounds first, so that debates end early and their prefix is still cached.
-    const next = (round: number, ...request: Parameters<typeof ask>) =>
-      queue.add(async () => (stop.signal.aborted ? null : ask(...request)), { priority: round });
     const opening = messages(promptSet, role, question, []);
     const nodes = Array.from({ length: agents }, (_, i) => childId(null, role, i));
     const talks = nodes.map((): Message[] => [...opening]);
     const kept = new Map((await journal.kept(question.id)).map((entry) => [entry.key, entry]));
-    let said = await next(1, question, kept, opening, null, nodes);
+    let said = await ask(1, question, kept, opening, null, nodes);
     if (!said) return;
     const all = [said];
     for (let round = 2; round <= rounds; round++) {
@@ -133,7 +151,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
           ];
           talks[i]!.push(...turn);
           const id = `${node}.debate${round}`;
-          return next(round, question, kept, [...talks[i]!], id, [id]);
+          return ask(round, question, kept, [...talks[i]!], id, [id]);
         }),
       );
       if (answers.some((answer) => answer === null)) return;

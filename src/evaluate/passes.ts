@@ -6,28 +6,17 @@
 import { passes, type System } from "../pipeline.js";
 import { type SampleTreesOptions, sampleTrees } from "../tree.js";
 import type { JournalEntry, PolicyId, Question, Role } from "../types.js";
-import { requestsPerDebate, sampleDebates } from "./debate.js";
+import { sampleDebates } from "./debate.js";
 
 /** Completions by question id, pass and turn. The turns of a debate's pass are what one agent said, round by round. */
 export type Said = Map<string, JournalEntry[][]>;
 
-type Unused =
-  | "questions"
-  | "total"
-  | "concurrency"
-  | "roles"
-  | "policy"
-  | "order"
-  | "request"
-  | "onProgress"
-  | "onCompletions";
+type Unused = "questions" | "total" | "roles" | "policy" | "order" | "request" | "onProgress" | "onCompletions";
 
 export interface SamplePassesOptions extends Omit<SampleTreesOptions, Unused> {
   questions: readonly Question[];
-  /** Requests in flight, ≥ 1. */
-  concurrency: number;
-  /** Told how many more requests have ended. */
-  onEnded: (more: number) => void;
+  /** Told how many requests have ended in this call, and how many of them were asked, not found in the journal. */
+  onEnded: (ended: number, asked: number) => void;
 }
 
 /**
@@ -49,7 +38,6 @@ async function chains(
 ): Promise<Said> {
   const empty = () => Array.from({ length: system.votes }, (): JournalEntry[] => []);
   const said: Said = new Map(talk.questions.map(({ id }) => [id, empty()]));
-  let before = 0;
   await sampleTrees({
     ...talk,
     roles: passes(system),
@@ -63,10 +51,7 @@ async function chains(
         said.get(id)![Number(first!.slice(1))]![rest.length] = entry;
       }
     },
-    onProgress: ({ ok, failed }) => {
-      onEnded(ok + failed - before);
-      before = ok + failed;
-    },
+    onProgress: ({ ok, failed, session }) => onEnded(ok + failed, session.requests + failed),
   });
   return said;
 }
@@ -78,24 +63,62 @@ async function debates(
   { onEnded, ...talk }: SamplePassesOptions,
 ): Promise<Said> {
   const role = system.roles[0]!;
-  const onProgress = () => onEnded(1);
-  const held = await sampleDebates({ ...talk, policy: policy(role), role, agents: system.votes, rounds, onProgress });
+  const debate = { policy: policy(role), role, agents: system.votes, rounds };
+  const held = await sampleDebates({ ...talk, ...debate, onProgress: onEnded });
   const byAgent = (all: JournalEntry[][]) => all[0]!.map((_, agent) => all.map((round) => round[agent]!));
   return new Map([...held.debates].map(([id, all]) => [id, byAgent(all)]));
 }
 
-/** Counts ended requests over all systems, each asked `questions` questions. */
+/** How far an evaluation is. */
+export interface EvaluationProgress {
+  /** Requests that have ended, of those that all systems need; what several systems share counts once. */
+  done: number;
+  total: number;
+  /** Of those done, the ones that this call asked; the others were in the journal. */
+  asked: number;
+}
+
+/**
+ * Counts ended requests over all systems.
+ * @param systems in the order they are sampled
+ * @param questions of each system, over all seeds
+ * @returns begins the next `size` questions of a system, and gives what to call as their requests end
+ */
 export function progressOf(
   systems: readonly System[],
   questions: number,
-  onProgress: ((done: number, total: number, system: string) => void) | undefined,
+  onProgress: ((progress: EvaluationProgress) => void) | undefined,
 ) {
-  const perQuestion = ({ debate, votes, roles }: System) =>
-    debate ? requestsPerDebate(votes, debate.rounds) : 1 + (roles.length - 1) * votes;
-  const total = systems.reduce((sum, system) => sum + questions * perQuestion(system), 0);
-  let done = 0;
-  return (system: System) => (more: number) => {
-    done += more;
-    onProgress?.(done, total, system.name);
+  const known = new Set<string>();
+  const shares = new Map(
+    systems.map((system) => {
+      const states = statesOf(system);
+      const shared = states.filter((state) => known.has(state)).length;
+      for (const state of states) known.add(state);
+      return [system, { shared, own: states.length - shared }];
+    }),
+  );
+  const total = questions * known.size;
+  let [before, askedBefore] = [0, 0];
+  return (system: System, size: number) => {
+    const { shared, own } = shares.get(system)!;
+    const [base, askedBase] = [before, askedBefore];
+    before += own * size;
+    return (ended: number, asked: number) => {
+      askedBefore = askedBase + asked;
+      // What is shared is in the journal, so it comes first.
+      onProgress?.({ done: base + Math.max(0, ended - shared * size), total, asked: askedBefore });
+    };
   };
+}
+
+/** A name for each request of a question, the same where two systems ask the same. */
+function statesOf({ roles, adapters, votes, debate }: System): string[] {
+  const speakers = roles.map(({ branching: _, ...role }) => JSON.stringify([role, adapters[role.name] ?? null]));
+  const passes = Array.from({ length: votes }, (_, i) => i);
+  const later = (names: readonly string[]) =>
+    names.flatMap((_, depth) => passes.map((pass) => `${pass} ${names.slice(0, depth + 1)}`));
+  const rounds = Array.from({ length: (debate?.rounds ?? 1) - 1 }, (_, i) => `debate of ${votes}, ${i}`);
+  const [first, ...rest] = speakers;
+  return [first!, ...later([...rest, ...rounds]).map((state) => `${first} ${state}`)];
 }
