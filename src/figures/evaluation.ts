@@ -231,10 +231,14 @@ export function tokensFigure(results: readonly SystemResult[]): Plot.PlotOptions
         strokeOpacity: 0.6,
       }),
       Plot.dot(points, { x: "tokens", y: "mean", fill: "training", symbol: "kind", stroke: "white", r: 6 }),
-      Plot.text(points, {
-        ...{ x: "tokens", y: "mean", text: "votes", textAnchor: "start", dx: 9, dy: -8 },
-        ...{ fill: palette.ink, stroke: "white", strokeWidth: 3 },
-      }),
+      // The untrained below their dots, the others above: where a vote gains nothing, teams lie on one another.
+      ...[true, false].map((isBelow) =>
+        Plot.text(points, {
+          filter: ({ training }: (typeof points)[number]) => (training === "untrained") === isBelow,
+          ...{ x: "tokens", y: "mean", text: "votes", textAnchor: "start", dx: 9, dy: isBelow ? 9 : -8 },
+          ...{ fill: palette.ink, stroke: "white", strokeWidth: 3 },
+        }),
+      ),
     ],
   });
 }
