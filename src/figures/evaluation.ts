@@ -10,6 +10,11 @@ import { percent, plusMinus } from "../stats.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 
+/** Whether another point stands just above this one. */
+function isUnder<T extends { tokens: number; mean: number }>(point: T, points: readonly T[]): boolean {
+  return points.some(({ tokens, mean }) => Math.abs(Math.log(tokens / point.tokens)) < 0.1 && mean > point.mean);
+}
+
 /** How much was asked: of the system that was asked most. */
 function asked(results: readonly SystemResult[]): string {
   const most = (number: (result: SystemResult) => number) => Math.max(...results.map(number));
@@ -231,10 +236,10 @@ export function tokensFigure(results: readonly SystemResult[]): Plot.PlotOptions
         strokeOpacity: 0.6,
       }),
       Plot.dot(points, { x: "tokens", y: "mean", fill: "training", symbol: "kind", stroke: "white", r: 6 }),
-      // The untrained below their dots, the others above: where a vote gains nothing, teams lie on one another.
+      // Of two dots on one another, the lower has its number below.
       ...[true, false].map((isBelow) =>
         Plot.text(points, {
-          filter: ({ training }: (typeof points)[number]) => (training === "untrained") === isBelow,
+          filter: (point: (typeof points)[number]) => isUnder(point, points) === isBelow,
           ...{ x: "tokens", y: "mean", text: "votes", textAnchor: "start", dx: 9, dy: isBelow ? 9 : -8 },
           ...{ fill: palette.ink, stroke: "white", strokeWidth: 3 },
         }),
