@@ -5,13 +5,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
 import { Stream } from "openai/core/streaming";
-import { fetch } from "undici";
 import * as z from "zod";
 import { InputError, RefusedError, ServerError, UnreachableError } from "./errors.js";
 import { parseJson } from "./json.js";
 import { type Adapter, loadAdapter, loadedAdapters, scales, servedName } from "./policy/adapters.js";
 import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./policy/answer.js";
-import { checkedURL, pageBeside, sockets } from "./policy/connection.js";
+import { checkedURL, pageBeside, plainFetch, sockets } from "./policy/connection.js";
 import { type Load, loadOf } from "./policy/load.js";
 import type { Complete, Completion, CompletionRequest } from "./types.js";
 
@@ -89,7 +88,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const apiKey = options.apiKey || "none";
   // The client's own time limit would end before ours could speak; retries are counted here.
   const limits = { headers: timeout, stall };
-  const http = { fetch: fetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
+  const http = { fetch: plainFetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
   // llama.cpp closes the connection after a stream although it says it will not, and the next request would break.
   const once = { fetchOptions: { dispatcher: sockets(limits, false) } as never };
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });

@@ -92,6 +92,13 @@ describe("a request", () => {
     expect((await policy.complete(request)).map(({ text }) => text)).toEqual(texts);
   });
 
+  it("goes with a redirect, its body included", async () => {
+    const { policy, waits } = await setUp(failing(status(307, "moved", { location: "/v1/chat/completions" }), 1));
+    const said = await policy.complete(request);
+    expect(said.map(({ text, retries }) => [text, retries])).toEqual(texts.map((text) => [text, 0]));
+    expect(waits).toEqual([]);
+  });
+
   it("takes empty text and finish_reason length as results", async () => {
     const { server, policy } = await setUp({
       reply: (_, seed) => (seed === 41 ? { text: "" } : { text: "so far", finish_reason: "length" }),
