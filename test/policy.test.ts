@@ -93,10 +93,14 @@ describe("a request", () => {
   });
 
   it("goes with a redirect, its body included", async () => {
-    const { policy, waits } = await setUp(failing(status(307, "moved", { location: "/v1/chat/completions" }), 1));
-    const said = await policy.complete(request);
-    expect(said.map(({ text, retries }) => [text, retries])).toEqual(texts.map((text) => [text, 0]));
-    expect(waits).toEqual([]);
+    const moved = (location: string) => () => ({ fault: status(307, "moved", { location }) });
+    const pages = {
+      "/old/models": moved("/v1/models"),
+      "/old/chat/completions": moved("/v1/chat/completions"),
+    };
+    const { server } = await setUp({ pages });
+    const policy = openaiPolicy({ baseURL: server.baseURL.replace(/v1$/, "old") });
+    expect((await policy.complete(request)).map(({ text }) => text)).toEqual(texts);
   });
 
   it("takes empty text and finish_reason length as results", async () => {
