@@ -1,13 +1,13 @@
 /**
- * Exporting against what cannot be avoided, reading the journal and parsing each line, at two sizes: the ratio and the
- * memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many questions instead, once: 3.9
+ * Exporting against what cannot be avoided, reading and parsing the journal and writing as many bytes as the export has, at
+ * two sizes: the ratio and the memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many questions instead, once: 3.9
  * million completions take minutes and some 15 GB of TMPDIR.
  *
  * Each export runs in a process of its own, whose memory is then that of the export.
  */
 import { execFile } from "node:child_process";
 import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -74,15 +74,37 @@ async function writeRun(dir: string, count: number): Promise<void> {
   });
 }
 
-/** The bound: reads every line as an entry and keeps none. */
+/** Half of the bound: reads every line as an entry and keeps none. */
 async function parseJournal(dir: string): Promise<void> {
   for await (const lines of readLines(journalFile(dir))) for (const { bytes } of lines) JSON.parse(bytes.toString());
+}
+
+/** The other half: writes so many bytes. */
+async function writeBytes(dir: string, bytes: number): Promise<void> {
+  const piece = Buffer.alloc(1 << 20, "x");
+  const path = join(dir, "bytes");
+  const file = await open(path, "w");
+  for (let left = bytes; left > 0; left -= piece.length) await file.write(piece, 0, Math.min(left, piece.length));
+  await file.close();
+  await rm(path);
+}
+
+/** Bytes of all files that an export writes. */
+async function exported(dir: string): Promise<number> {
+  const files = await readdir(dir, { recursive: true, withFileTypes: true });
+  const sizes = files
+    .filter((file) => file.isFile() && !file.parentPath.endsWith("journal") && file.name !== "questions.jsonl")
+    .map(({ parentPath, name }) => stat(join(parentPath, name)));
+  return (await Promise.all(sizes)).reduce((sum, { size }) => sum + size, 0);
 }
 
 /** What one process measured. */
 interface Measured {
   ms: number;
   parseMs: number;
+  writeMs: number;
+  /** Bytes that the export wrote. */
+  written: number;
   /** Bytes in memory before the export, and at most during it. */
   before: number;
   peak: number;
@@ -94,7 +116,9 @@ async function measure(dir: string, rounds: number): Promise<Measured> {
   const before = process.memoryUsage.rss();
   const ms = await time(async () => void (await exportRun(dir)));
   const peak = 1024 * process.resourceUsage().maxRSS;
-  return { ms, before, peak, parseMs: await time(() => parseJournal(dir)) };
+  const written = await exported(dir);
+  const parseMs = await time(() => parseJournal(dir));
+  return { ms, before, peak, written, parseMs, writeMs: await time(() => writeBytes(dir, written)) };
 }
 
 async function once(action: () => Promise<void>): Promise<number> {
@@ -116,12 +140,14 @@ export async function run(): Promise<Result[]> {
     const dir = mkdtempSync(join(tmpdir(), "malt-bench-"));
     try {
       await writeRun(dir, count);
-      const { ms, parseMs, before, peak } = await measureAlone(dir, only ? 0 : 3);
+      const { ms, parseMs, writeMs, written, before, peak } = await measureAlone(dir, only ? 0 : 3);
       const completions = count * treeSize(roles);
-      const grown = `peak memory ${Math.round(peak / 2 ** 20)} MB, ${Math.round(before / 2 ** 20)} before`;
+      const megabytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MB`;
+      const { size } = await stat(journalFile(dir));
+      const about = `${megabytes(size)} to ${megabytes(written)}, peak memory ${megabytes(peak)}, ${megabytes(before)} before`;
       results.push({
-        name: `exportRun, ${completions} completions, ${grown}`,
-        ...{ ms, peer: "parse the journal", peerMs: parseMs },
+        name: `exportRun, ${completions} completions, ${about}`,
+        ...{ ms, peer: "parse the journal and write as many bytes", peerMs: parseMs + writeMs },
       });
       if (only) continue;
       const data = await openDataset(dir);
