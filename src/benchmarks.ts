@@ -41,26 +41,43 @@ export interface LoadOptions {
  * @throws InputError naming file, line and field: unreadable file, malformed row, duplicate ids, no question left
  */
 export async function loadQuestions(source: string | URL, options: LoadOptions = {}): Promise<Question[]> {
-  const { limit, split, benchmark } = options;
-  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
+  const questions: Question[] = [];
+  for await (const question of questionsIn(source, options)) questions.push(question);
+  return questions;
+}
+
+/**
+ * The same a few at a time, for files of any size; read anew each time it is iterated. What is wrong with the file is
+ * found where it is reached, and told of even behind the limit.
+ * @throws InputError as {@link loadQuestions}
+ */
+export function questionsIn(source: string | URL, options: LoadOptions = {}): AsyncIterable<Question> {
+  let isTold = false;
+  const onSkip = (message: string) => {
+    if (isTold) return;
+    isTold = true;
+    (options.onSkip ?? ((text) => process.emitWarning(text, "MaltWarning")))(message);
+  };
+  return { [Symbol.asyncIterator]: () => read(source, { ...options, onSkip }) };
+}
+
+async function* read(source: string | URL, options: LoadOptions): AsyncGenerator<Question> {
+  const { limit = Number.POSITIVE_INFINITY, split, benchmark } = options;
+  if (limit !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(limit) && limit >= 1)) {
     throw new InputError(`limit must be an integer of at least 1, received ${limit}; leave it out for all questions`);
   }
   const path = await localPath(source, options.cache);
-  const rows = await readRows(path);
-  const first = rows[0];
-  if (!first) throw new InputError(`"${path}" holds no rows; expected one question per line`);
-
-  const detected = detectForm(first);
-  const form = benchmark !== undefined && Object.hasOwn(forms, benchmark) && detected !== "own" ? benchmark : detected;
-  const read = forms[form]!;
-  const fileSplit = splitOf(path, form);
-  const questions: Question[] = [];
+  const fallback = (form: string) => splitOf(path, form) ?? split ?? "train";
   const lines = new Map<string, number>();
   const skipped: number[] = [];
-  for (const [index, row] of rows.entries()) {
+  let form: string | null = null;
+  let [index, kept] = [-1, 0];
+  for await (const row of readRows(path)) {
+    index++;
+    form ??= formOf(row, benchmark);
     let draft: Draft;
     try {
-      draft = read(row);
+      draft = forms[form]!(row);
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
       if (error instanceof EmptyAnswer) skipped.push(index);
@@ -68,7 +85,7 @@ export async function loadQuestions(source: string | URL, options: LoadOptions =
       continue;
     }
     const name = benchmark ?? draft.benchmark ?? form;
-    const part = draft.split ?? fileSplit ?? split ?? "train";
+    const part = draft.split ?? fallback(form);
     const id = idOf(draft, form, `${name}-${part}-${index}`, path);
     const earlier = lines.get(id);
     if (earlier !== undefined) {
@@ -76,27 +93,28 @@ export async function loadQuestions(source: string | URL, options: LoadOptions =
       throw new InputError(`${b}: id ${JSON.stringify(id)} was already used at ${a}; make ids unique`);
     }
     lines.set(id, index);
-    if (split !== undefined && part !== split) continue;
-    questions.push({
-      id,
-      benchmark: name,
-      split: part,
-      question: draft.question,
-      choices: draft.choices,
-      answer: draft.answer,
-    });
+    if ((split !== undefined && part !== split) || ++kept > limit) continue;
+    const { question, choices, answer } = draft;
+    yield { id, benchmark: name, split: part, question, choices, answer };
   }
+  if (form === null) throw new InputError(`"${path}" holds no rows; expected one question per line`);
   if (skipped.length > 0) {
     const at = await where(path, skipped[0]!);
-    const message = `skipped ${skipped.length} of ${rows.length} questions without a published answer, the first at ${at}`;
-    (options.onSkip ?? ((text) => process.emitWarning(text, "MaltWarning")))(message);
+    options.onSkip?.(
+      `skipped ${skipped.length} of ${index + 1} questions without a published answer, the first at ${at}`,
+    );
   }
-  if (questions.length === 0) {
+  if (kept === 0) {
     const why =
       form === "gsm_symbolic" ? "GSM-Symbolic is for evaluation only, so all of it is test" : "ask for another split";
     throw new InputError(`"${path}" holds no question of split ${JSON.stringify(split ?? "any")}; ${why}`);
   }
-  return limit === undefined ? questions : questions.slice(0, limit);
+}
+
+/** The form of a file by its first row; a known benchmark that was named counts, but for files in the own form. */
+function formOf(first: Row, benchmark: string | undefined): string {
+  const detected = detectForm(first);
+  return benchmark !== undefined && Object.hasOwn(forms, benchmark) && detected !== "own" ? benchmark : detected;
 }
 
 /** GSM-Symbolic numbers the instances of each variant alike, so the variant (main, P1, P2) is part of the id. */
@@ -143,32 +161,41 @@ const queries: Readonly<Record<string, string>> = {
 /** The path as a pattern that matches only itself: DuckDB expands wildcards. */
 const literal = (path: string): string => path.replace(/[*?[]/g, "[$&]");
 
-async function readRows(path: string): Promise<Row[]> {
+async function* readRows(path: string): AsyncGenerator<Row> {
   const ending = /\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? "";
   const query = Object.hasOwn(queries, ending) ? queries[ending] : undefined;
   if (!query)
     throw new InputError(`"${path}" ends in none of .${Object.keys(queries).join(", .")}; rename or convert it`);
+  let index = -1;
+  for await (const json of texts(path, query)) {
+    index++;
+    const row = parsed(json);
+    if (typeof row !== "object" || row === null || Array.isArray(row))
+      throw new InputError(`${await where(path, index)}: expected an object, received ${json.slice(0, 60)}`);
+    yield row as Row;
+  }
+}
+
+async function* texts(path: string, query: string): AsyncGenerator<string> {
   // Own instance: nothing is installed from the network, nothing outlives the read.
   const instance = await DuckDBInstance.create(":memory:", { threads: "2", autoinstall_known_extensions: "false" });
   const connection = await instance.connect();
-  let texts: string[];
   try {
-    texts = (await connection.runAndReadAll(query, [literal(path)])).getRows().map(([json]) => json as string);
-  } catch (error) {
-    throw await malformed(path, (error as Error).message);
+    const result = await connection.stream(query, [literal(path)]).catch(async (error) => {
+      throw await malformed(path, error.message);
+    });
+    const pieces = result.yieldRows();
+    for (;;) {
+      const piece = await pieces.next().catch(async (error) => {
+        throw await malformed(path, error.message);
+      });
+      if (piece.done) return;
+      for (const [json] of piece.value) yield json as string;
+    }
   } finally {
     connection.closeSync();
     instance.closeSync();
   }
-  const rows: Row[] = [];
-  for (const [index, json] of texts.entries()) {
-    const row = parsed(json);
-    if (typeof row !== "object" || row === null || Array.isArray(row)) {
-      throw new InputError(`${await where(path, index)}: expected an object, received ${json.slice(0, 60)}`);
-    }
-    rows.push(row as Row);
-  }
-  return rows;
 }
 
 /** The value of a JSON text; undefined for what DuckDB writes but JSON does not know, such as NaN. */

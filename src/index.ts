@@ -4,7 +4,7 @@
 
 export * from "./answers/index.js";
 export * from "./audit.js";
-export { type LoadOptions, loadQuestions } from "./benchmarks.js";
+export { type LoadOptions, loadQuestions, questionsIn } from "./benchmarks.js";
 export { type Environment, environment, type Profile, profile, profiles } from "./config.js";
 export type { ExportOptions, ExportSummary, RoleCounts } from "./dataset/rules.js";
 export { type Dataset, exportRun, openDataset, type Row, scoreRun } from "./dataset.js";
@@ -31,11 +31,12 @@ export {
 export { cost, type Prices, samplingLine } from "./progress.js";
 export * from "./prompts.js";
 export * from "./published.js";
+export { promptSetFor, type QuestionList, questionList } from "./questions.js";
 export * from "./recorded.js";
 export * from "./reestimate.js";
 export * from "./results.js";
 export { differences, type Manifest, readManifest, readQuestions, runDir } from "./run.js";
-export { defaultSampling, promptSetFor, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
+export { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "./sample.js";
 export * from "./score.js";
 export { type Server, type ServerOptions, startServer } from "./server.js";
 export { type MergedRun, type MergeOptions, mergeShards, parseShard, type Shard, shardOf } from "./shards.js";

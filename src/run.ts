@@ -10,7 +10,8 @@ import * as z from "zod";
 import { environment } from "./config.js";
 import { InputError, MaltError, RunError } from "./errors.js";
 import { readLines } from "./journal/line.js";
-import { parseJson, sorted } from "./json.js";
+import { parseJson } from "./json.js";
+import { questionsJsonl } from "./questions.js";
 import type { Question } from "./types.js";
 
 const count = z.number().int().nonnegative();
@@ -186,11 +187,6 @@ function flat(value: unknown, path: string[] = [], leaves = new Map<string, stri
     for (const [key, inner] of Object.entries(value)) flat(inner, [...path, key], leaves);
   else leaves.set(path.join("."), JSON.stringify(value));
   return leaves;
-}
-
-/** One question per line, keys sorted: the same questions always give the same bytes. */
-export function questionsJsonl(questions: readonly Question[]): string {
-  return questions.map((question) => `${JSON.stringify(question, sorted)}\n`).join("");
 }
 
 /**

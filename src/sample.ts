@@ -7,17 +7,17 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Concurrency, withLimit } from "./concurrency.js";
-import { InputError } from "./errors.js";
+import { RunError } from "./errors.js";
 import { openJournal } from "./journal.js";
 import { neutralExtra, type Policy, requireModel } from "./policy.js";
-import { maltRoles, type PromptSet, promptSet, promptSetHash, promptSets } from "./prompts.js";
+import { maltRoles, type PromptSet, promptSetHash } from "./prompts.js";
+import { type QuestionList, questionList } from "./questions.js";
 import {
   findManifest,
-  hash,
   type Manifest,
-  questionsJsonl,
   requireSame,
   runDir,
+  streamQuestions,
   summed,
   writeManifest,
   writeQuestions,
@@ -51,7 +51,7 @@ export interface SampleRunOptions extends Passed, Concurrency {
   run: string;
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
   outputs?: string;
-  questions: readonly Question[];
+  questions: readonly Question[] | QuestionList;
   /** Where the questions came from, for the manifest. */
   source: { path: string; sha256: string | null };
   server: Policy;
@@ -64,7 +64,7 @@ export interface SampleRunOptions extends Passed, Concurrency {
   sampling?: Partial<Sampling>;
   /** Default: generator, verifier, refiner with n = 3 (Section 4.2). */
   roles?: readonly Role[];
-  /** Default: {@link promptSetFor} the questions. */
+  /** Default: promptSetFor the questions. */
   promptSet?: PromptSet;
   seed?: number;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
@@ -88,11 +88,12 @@ export interface SampledRun {
  * @throws InputError, ServerError or RunError; whatever had finished is in the journal, and the same call goes on
  */
 export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> {
-  const { questions, server, baseURL, model, seed = 0, concurrency = 16 } = options;
+  const { server, baseURL, model, seed = 0, concurrency = 16 } = options;
   const dir = runDir(options.run, options.outputs);
   const sampling = { ...defaultSampling, ...options.sampling };
   const roles = [...(options.roles ?? maltRoles())];
-  const set = options.promptSet ?? promptSetFor(questions);
+  const list = "sha256" in options.questions ? options.questions : await questionList(options.questions);
+  const set = options.promptSet ?? list.promptSet;
   const policy: PolicyId = { model, adapter: options.adapter ?? null };
   const wanted: Manifest = {
     schema: 1,
@@ -100,16 +101,16 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     created: new Date().toISOString(),
     config: { base_url: baseURL, policy, sampling, roles, prompt_set: set.name, seed, concurrency },
     benchmark: {
-      name: benchmarkName(questions),
+      name: list.benchmark,
       source: options.source.path,
       sha256: options.source.sha256,
-      questions: questions.length,
-      questions_sha256: hash(questionsJsonl(questions)),
+      questions: list.length,
+      questions_sha256: list.sha256,
     },
     prompt_set_hash: promptSetHash(set),
     server: { owner: null, build: null },
     versions: await versions(),
-    counts: { ...noCounts, asked: questions.length * statesPerTree(roles) },
+    counts: { ...noCounts, asked: list.length * statesPerTree(roles) },
     wall_seconds: 0,
     ...(options.shard && { shard: options.shard }),
   };
@@ -129,7 +130,9 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     // Only now is this process alone with the folder.
     const old = await findManifest(dir);
     if (old) requireSame(old, wanted);
-    else await writeQuestions(dir, questions);
+    const written = await writeQuestions(dir, list);
+    if (written.questions_sha256 !== list.sha256)
+      throw new RunError("the questions changed while they were read; run the same command again");
     const manifest = {
       ...wanted,
       created: old?.created ?? wanted.created,
@@ -155,7 +158,20 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       options.onProgress?.(progress);
     };
     const { request, onFailure, signal } = options;
-    const setting = { questions, roles, promptSet: set, policy, sampling, seed, request, journal, onFailure, signal };
+    const questions = streamQuestions(dir);
+    const setting = {
+      questions,
+      total: list.length,
+      roles,
+      promptSet: set,
+      policy,
+      sampling,
+      seed,
+      request,
+      journal,
+      onFailure,
+      signal,
+    };
     const { complete } = server;
     const bounds = { concurrency, maxConcurrency: options.maxConcurrency };
     try {
@@ -185,20 +201,6 @@ async function survey(dir: string): Promise<{ damaged: number; completions: numb
 /** What all calls together have used. */
 function usageOf(before: Manifest["usage"], { completions: _, ...used }: Progress["session"]): Manifest["usage"] {
   return before ? summed([used, before]) : used;
-}
-
-/** The prompt set for questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */
-export function promptSetFor(questions: readonly Question[]): PromptSet {
-  const names = new Set(questions.map(({ benchmark }) => benchmark));
-  const [name] = names;
-  if (names.size === 1 && name !== undefined && Object.hasOwn(promptSets, name)) return promptSet(name);
-  return promptSet(questions.length > 0 && questions.every(({ choices }) => choices) ? "csqa" : "gsm8k");
-}
-
-/** The benchmarks of the questions, with "+" between them. @throws InputError where there are no questions */
-export function benchmarkName(questions: readonly Question[]): string {
-  if (questions.length === 0) throw new InputError("there are no questions to sample; check the file and --limit");
-  return [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
 }
 
 /** Version of this package, of Node, and the git commit where it runs from a checkout of its own. */

@@ -11,19 +11,18 @@ import { InputError, RunError } from "./errors.js";
 import { failing, journalFiles, journalFolder, syncFolder } from "./journal/files.js";
 import { lock } from "./journal/lock.js";
 import { readJournal } from "./journal.js";
+import { benchmarkName, type QuestionList, questionList } from "./questions.js";
 import {
   differences,
   findManifest,
-  hash,
   type Manifest,
-  questionsJsonl,
   runDir,
   streamQuestions,
   summed,
   writeManifest,
   writeQuestions,
 } from "./run.js";
-import { benchmarkName, promptSetFor, type SampleRunOptions } from "./sample.js";
+import type { SampleRunOptions } from "./sample.js";
 import { treeSize } from "./score.js";
 import { findParts, type Part, requireComplete, wholeBenchmark } from "./shards/parts.js";
 import type { Question } from "./types.js";
@@ -48,23 +47,29 @@ export function parseShard(text: string): Shard {
  * @param questions of the whole run
  * @throws InputError where a shard would have no questions, or no valid name
  */
-export function shardOf(
+export async function shardOf(
   run: string,
-  questions: readonly Question[],
+  questions: QuestionList,
   { index, of }: Shard,
-): Required<Pick<SampleRunOptions, "run" | "questions" | "promptSet" | "shard">> {
+): Promise<Required<Pick<SampleRunOptions, "run" | "promptSet" | "shard">> & { questions: QuestionList }> {
   parseShard(`${index}/${of}`);
   if (questions.length < of)
     throw new InputError(`${questions.length} questions cannot be divided into ${of} shards; ask for fewer shards`);
   const longest = 64 - `.shard-${of}-of-${of}`.length;
   if (run.length > longest)
     throw new InputError(`run name "${run}" is too long for ${of} shards; use at most ${longest} characters`);
+  const own: AsyncIterable<Question> = {
+    async *[Symbol.asyncIterator]() {
+      let q = 0;
+      for await (const question of questions) if (q++ % of === index - 1) yield question;
+    },
+  };
   return {
     run: shardName(run, { index, of }),
-    questions: questions.filter((_, q) => q % of === index - 1),
+    questions: await questionList(own),
     // Chosen by all questions: those of one shard alone might look like another benchmark.
-    promptSet: promptSetFor(questions),
-    shard: { index, of, run, questions: questions.length, questions_sha256: hash(questionsJsonl(questions)) },
+    promptSet: questions.promptSet,
+    shard: { index, of, run, questions: questions.length, questions_sha256: questions.sha256 },
   };
 }
 
@@ -170,14 +175,14 @@ function origin({ manifest, shard: { index } }: Part) {
 
 /** Writes the questions of all shards in their order. @returns what the manifest says of them */
 async function mergeQuestions(staging: string, parts: readonly Part[]) {
-  const oneOfEach = new Map<string, Question>();
+  const benchmarks = new Set<string>();
   const streams = parts.map(({ dir }) => streamQuestions(dir));
   async function* inOrder(): AsyncGenerator<Question> {
     try {
       for (let q = 0; ; q++) {
         const { value: question, done } = await streams[q % streams.length]!.next();
         if (done) return;
-        if (!oneOfEach.has(question.benchmark)) oneOfEach.set(question.benchmark, question);
+        benchmarks.add(question.benchmark);
         yield question;
       }
     } finally {
@@ -185,7 +190,7 @@ async function mergeQuestions(staging: string, parts: readonly Part[]) {
     }
   }
   const written = await writeQuestions(staging, inOrder());
-  return { ...written, name: benchmarkName([...oneOfEach.values()]) };
+  return { ...written, name: benchmarkName(benchmarks) };
 }
 
 /** A folder that was copied while it was written, or in part, shows here: a complete shard must have all its nodes. */

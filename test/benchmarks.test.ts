@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answerKind, grade, gradeText } from "../src/answers/index.js";
-import { fileSha256, type LoadOptions, loadQuestions } from "../src/benchmarks.js";
+import { fileSha256, type LoadOptions, loadQuestions, questionsIn } from "../src/benchmarks.js";
 import { InputError } from "../src/errors.js";
 
 let folder: string;
@@ -131,6 +131,18 @@ describe("split and limit", () => {
     const path = await jsonl("mixed.jsonl", rows);
     expect((await loadQuestions(path, { split: "train" })).map((q) => q.id)).toEqual(["q0", "q2"]);
     expect((await loadQuestions(path, { split: "train", limit: 1 })).map((q) => q.id)).toEqual(["q0"]);
+  });
+
+  it("can be read a few at a time, and again; a mistake behind the limit is found all the same", async () => {
+    const path = await jsonl("mixed.jsonl", rows);
+    const questions = questionsIn(path, { split: "train", limit: 1 });
+    for (let time = 0; time < 2; time++) {
+      const read: string[] = [];
+      for await (const { id } of questions) read.push(id);
+      expect(read).toEqual(["q0"]);
+    }
+    const wrong = await jsonl("wrong.jsonl", [...rows, { id: "q9", question: 5, answer: "1" }]);
+    expect(await failure(wrong, { limit: 1 })).toContain(`wrong.jsonl line ${rows.length + 1}`);
   });
 
   it("never relabels a file whose name tells another split", async () => {

@@ -14,7 +14,8 @@ import { InputError, RunError } from "../src/errors.js";
 import { openJournal } from "../src/journal.js";
 import { preferencePairs, sftExamples, splitOf } from "../src/pairs.js";
 import { maltRoles, promptSet, promptSetHash } from "../src/prompts.js";
-import { hash, type Manifest, questionsJsonl, readManifest } from "../src/run.js";
+import { questionsJsonl } from "../src/questions.js";
+import { hash, type Manifest, readManifest } from "../src/run.js";
 import { treeSize } from "../src/score.js";
 import type { JournalEntry, Question, Role } from "../src/types.js";
 

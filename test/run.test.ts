@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InputError, RunError } from "../src/errors.js";
 import { maltRoles } from "../src/prompts.js";
+import { questionsJsonl } from "../src/questions.js";
 import {
   differences,
   hash,
   type Manifest,
-  questionsJsonl,
   readManifest,
   readQuestions,
   requireSame,
@@ -17,7 +17,7 @@ import {
   writeManifest,
   writeQuestions,
 } from "../src/run.js";
-import { defaultSampling, promptSetFor } from "../src/sample.js";
+import { defaultSampling } from "../src/sample.js";
 import type { Question } from "../src/types.js";
 
 const questions: Question[] = [
@@ -186,13 +186,5 @@ describe("the questions of a run", () => {
     const path = join(dir, "questions.jsonl");
     await writeFile(path, (await readFile(path, "utf8")).replace("2 + 2", "2 + 3"));
     await expect(readQuestions(dir)).rejects.toThrow(/is not the file this run was sampled from/);
-  });
-  it("choose their prompts by benchmark, else by form", () => {
-    const [plain, choice] = questions as [Question, Question];
-    expect(promptSetFor([plain]).name).toBe("gsm8k");
-    expect(promptSetFor([choice]).name).toBe("csqa");
-    expect(promptSetFor([plain, choice]).name).toBe("gsm8k");
-    expect(promptSetFor([{ ...plain, benchmark: "arithmetic" }]).name).toBe("arithmetic");
-    expect(promptSetFor([{ ...plain, benchmark: "constructor" }]).name).toBe("gsm8k");
   });
 });

@@ -6,7 +6,8 @@ import { exportRun } from "../src/dataset.js";
 import { InputError, RunError } from "../src/errors.js";
 import { openaiPolicy } from "../src/policy.js";
 import { maltRoles } from "../src/prompts.js";
-import { readManifest, runDir } from "../src/run.js";
+import { questionList } from "../src/questions.js";
+import { readManifest, readQuestions, runDir } from "../src/run.js";
 import { type SampleRunOptions, sampleRun } from "../src/sample.js";
 import { mergeShards, parseShard, shardOf } from "../src/shards.js";
 import type { Question } from "../src/types.js";
@@ -45,7 +46,10 @@ const sample = (at: string, part: Pick<SampleRunOptions, "run" | "questions" | "
     roles: maltRoles(2),
     concurrency: 4,
   });
-const shard = (index: number, of = 3, run = "run", all = questions) => shardOf(run, all, { index, of });
+const shard = async (index: number, of = 3, run = "run", all = questions) =>
+  shardOf(run, await questionList(all), { index, of });
+/** Name of the run that samples a shard. */
+const named = (index: number, of = 3) => `run.shard-${index}-of-${of}`;
 const folder = (name: string) => runDir(name, outputs);
 
 beforeAll(async () => {
@@ -58,7 +62,7 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "malt-shards-"));
   [original, unsharded] = [join(home, "original"), join(home, "unsharded")];
   await sample(unsharded, { run: "run", questions });
-  for (const index of [1, 2, 3]) await sample(original, shard(index));
+  for (const index of [1, 2, 3]) await sample(original, await shard(index));
 });
 beforeEach(async () => {
   refuse = new Set();
@@ -82,7 +86,8 @@ const isHidden = (name: string) => name.startsWith(".");
 
 describe("a shard", () => {
   it("is every N-th question, from the i-th on, and knows the run it belongs to", async () => {
-    expect([1, 2, 3].map((index) => shard(index).questions.map(({ id }) => id))).toEqual([
+    const ids = async (index: number) => (await readQuestions(folder(named(index)))).map(({ id }) => id);
+    expect(await Promise.all([1, 2, 3].map(ids))).toEqual([
       ["q0", "q3", "q6"],
       ["q1", "q4"],
       ["q2", "q5"],
@@ -96,15 +101,16 @@ describe("a shard", () => {
 
   it("is a run like any other: it resumes, and exports", async () => {
     const before = fake.requests.length;
-    expect(await sample(outputs, shard(2))).toMatchObject({ wasComplete: true });
+    expect(await sample(outputs, await shard(2))).toMatchObject({ wasComplete: true });
     expect(fake.requests).toHaveLength(before);
     expect((await exported(folder("run.shard-2-of-3"))).get("README.md")).toContain("All 2 trees are complete");
   });
 
   it("of a run that has grown is another one, though its own questions are the same", async () => {
     const more = [...questions, { ...questions[1]!, id: "q7" }];
-    expect(shard(1, 3, "run", more).questions).toEqual(shard(1).questions);
-    await expect(sample(outputs, shard(1, 3, "run", more))).rejects.toThrow("shard.questions: 7 → 8");
+    const [other, own] = [await shard(1, 3, "run", more), await shard(1)];
+    expect(other.questions.sha256).toBe(own.questions.sha256);
+    await expect(sample(outputs, await shard(1, 3, "run", more))).rejects.toThrow("shard.questions: 7 → 8");
   });
 
   it.each(["0/4", "5/4", "a/b", "1/0", "1", "1/2/3", "-1/2", "1.5/2", "", " 1/2", "01/2"])("%j is refused", (text) => {
@@ -112,13 +118,13 @@ describe("a shard", () => {
     expect(() => parseShard(text)).toThrow(`--shard must be i/N with 1 ≤ i ≤ N, such as 2/8, not "${text}"`);
   });
 
-  it("without questions, or with a name that is too long, is refused", () => {
+  it("without questions, or with a name that is too long, is refused", async () => {
     expect(parseShard("7/7")).toEqual({ index: 7, of: 7 });
-    expect(shard(7, 7).questions).toHaveLength(1);
-    expect(() => shard(1, 8)).toThrow("7 questions cannot be divided into 8 shards");
-    expect(() => shard(4, 3)).toThrow(InputError);
-    expect(runDir(shard(1, 3, "a".repeat(51)).run)).toContain(".shard-1-of-3");
-    expect(() => shard(1, 3, "a".repeat(52))).toThrow("is too long for 3 shards; use at most 51 characters");
+    expect((await shard(7, 7)).questions).toHaveLength(1);
+    await expect(shard(1, 8)).rejects.toThrow("7 questions cannot be divided into 8 shards");
+    await expect(shard(4, 3)).rejects.toThrow(InputError);
+    expect(runDir((await shard(1, 3, "a".repeat(51))).run)).toContain(".shard-1-of-3");
+    await expect(shard(1, 3, "a".repeat(52))).rejects.toThrow("is too long for 3 shards; use at most 51 characters");
   });
 });
 
@@ -135,13 +141,13 @@ describe("merging", () => {
 
   it("adds up the counts and the seconds, and says what was merged", async () => {
     const { dir, manifest } = await mergeShards({ run: "run", outputs });
-    const parts = await Promise.all([1, 2, 3].map((index) => readManifest(folder(shard(index).run))));
+    const parts = await Promise.all([1, 2, 3].map((index) => readManifest(folder(named(index)))));
     expect(await readManifest(dir)).toEqual(manifest);
     expect(manifest.counts).toEqual((await whole()).counts);
     expect(manifest.usage).toEqual((await whole()).usage);
     expect(manifest.benchmark).toEqual((await whole()).benchmark);
     expect(manifest.wall_seconds).toBeCloseTo(parts.reduce((sum, { wall_seconds }) => sum + wall_seconds, 0));
-    expect(manifest.shards?.map(({ run }) => run)).toEqual([1, 2, 3].map((index) => shard(index).run));
+    expect(manifest.shards?.map(({ run }) => run)).toEqual([1, 2, 3].map((index) => named(index)));
     expect(manifest.shard).toBeUndefined();
     expect((await readdir(join(dir, "journal"))).sort()).toEqual([1, 2, 3].map((i) => `shard-${i}-of-3.jsonl`));
     expect((await readdir(join(outputs, "runs"))).filter(isHidden)).toEqual([]);
@@ -172,7 +178,7 @@ describe("merging", () => {
 
   it("takes the shards from wherever they are said to lie", async () => {
     const elsewhere = join(outputs, "copies");
-    for (const index of [2, 3]) await rename(folder(shard(index).run), join(outputs, `copy-${index}`));
+    for (const index of [2, 3]) await rename(folder(named(index)), join(outputs, `copy-${index}`));
     await expect(mergeShards({ run: "run", outputs })).rejects.toThrow(/shards 2, 3 are missing of the 3/);
     const from = [join(outputs, "copy-3"), "run.shard-1-of-3", join(outputs, "copy-2")];
     await expect(mergeShards({ run: "run", outputs, from: [...from, elsewhere] })).rejects.toThrow(InputError);
@@ -180,7 +186,7 @@ describe("merging", () => {
   });
 
   it("into an outputs folder that is not there yet makes it", async () => {
-    const from = [1, 2, 3].map((index) => folder(shard(index).run));
+    const from = [1, 2, 3].map((index) => folder(named(index)));
     const { dir } = await mergeShards({ run: "run", outputs: join(outputs, "new"), from });
     expect(await readdir(dir)).toEqual(["journal", "questions.jsonl", "run.json"]);
   });
@@ -204,7 +210,7 @@ describe("merging", () => {
 describe("merging refuses", () => {
   const refused = (options: { from?: string[]; incomplete?: boolean } = {}) =>
     expect(mergeShards({ run: "run", outputs, ...options })).rejects;
-  const all = [1, 2, 3].map((index) => shard(index).run);
+  const all = [1, 2, 3].map((index) => named(index));
 
   it("a run without shards, or with some of them only", async () => {
     await expect(mergeShards({ run: "other", outputs })).rejects.toThrow(/no shards of run "other"/);
@@ -217,14 +223,14 @@ describe("merging refuses", () => {
     await refused({ from: [...all, all[1]!] }).toThrow(/are the same shard; leave one of them out/);
     await sample(outputs, { run: "small", questions: questions.slice(0, 1) });
     await refused({ from: [...all, "small"] }).toThrow(/small is not a shard/);
-    await sample(outputs, shard(3, 3, "other"));
+    await sample(outputs, await shard(3, 3, "other"));
     await refused({ from: [all[0]!, all[1]!, "other.shard-3-of-3"] }).toThrow(
       /is a shard of run "other", not of "run"/,
     );
   });
 
   it("shards of different divisions or of different parameters", async () => {
-    await sample(outputs, shard(1, 2));
+    await sample(outputs, await shard(1, 2));
     await refused().toThrow(/one of 3 shards|one of 2 shards/);
     await rm(folder("run.shard-1-of-2"), { recursive: true });
     const path = join(folder("run.shard-3-of-3"), "run.json");
@@ -245,7 +251,7 @@ describe("merging refuses", () => {
     const path = join(folder("run.shard-2-of-3"), "journal", "completions.jsonl");
     await writeFile(path, (await readFile(path, "utf8")).replace("Answer: 1", "Answer: 7"));
     await refused().toThrow(/run.shard-2-of-3.journal.completions.jsonl, line \d+ is damaged/);
-    expect(await sample(outputs, shard(2))).toMatchObject({ damaged: 1 });
+    expect(await sample(outputs, await shard(2))).toMatchObject({ damaged: 1 });
     const { dir } = await mergeShards({ run: "run", outputs });
     expect(await readFile(join(dir, "journal", "damaged.txt"), "utf8")).toMatch(/^completions.jsonl, line \d+:\n/);
   });
@@ -255,7 +261,7 @@ describe("a shard that is not complete", () => {
   beforeEach(async () => {
     await rm(folder("run.shard-2-of-3"), { recursive: true });
     refuse = new Set(["4 + 8?"]);
-    await sample(outputs, shard(2));
+    await sample(outputs, await shard(2));
     refuse = new Set();
   });
 
@@ -290,7 +296,7 @@ describe("a shard that is not complete", () => {
 
   it("that is finished after the merge is not merged over it", async () => {
     await mergeShards({ run: "run", outputs, incomplete: true });
-    await sample(outputs, shard(2));
+    await sample(outputs, await shard(2));
     await expect(mergeShards({ run: "run", outputs })).rejects.toThrow(/or when they held less; move .* away first/);
   });
 });

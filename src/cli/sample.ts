@@ -1,12 +1,13 @@
 /** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
 import type { Command } from "commander";
-import { fileSha256, loadQuestions } from "../benchmarks.js";
+import { fileSha256, questionsIn } from "../benchmarks.js";
 import { environment, profile } from "../config.js";
 import { InputError, ServerError } from "../errors.js";
 import { interruption } from "../interruption.js";
 import { neutralExtra } from "../policy.js";
 import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
 import { maltRoles, promptSet } from "../prompts.js";
+import { questionList } from "../questions.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
 import { parseShard, type Shard, shardOf } from "../shards.js";
 import { type RequestMode, requestModes } from "../tree.js";
@@ -80,8 +81,8 @@ export function register(program: Command): void {
 async function sample(flags: Flags): Promise<void> {
   const env = environment();
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
-  const questions = await loadQuestions(flags.questions, sources);
-  const part = flags.shard ? shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
+  const questions = await questionList(questionsIn(flags.questions, sources));
+  const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
   const size = profile(flags.baseUrl || env.baseURL ? "vllm" : flags.profile);
   const embedded = await startEmbedded(flags.baseUrl ?? env.baseURL, size.name);
   const baseURL = embedded?.baseURL ?? flags.baseUrl ?? env.baseURL!;

@@ -2,7 +2,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { maltRoles } from "../../src/prompts.js";
-import { hash, questionsJsonl, writeManifest, writeQuestions } from "../../src/run.js";
+import { questionsJsonl } from "../../src/questions.js";
+import { hash, writeManifest, writeQuestions } from "../../src/run.js";
 import { defaultSampling } from "../../src/sample.js";
 import type { Question } from "../../src/types.js";
 
