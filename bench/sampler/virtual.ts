@@ -1,0 +1,31 @@
+/**
+ * The sampler on a server in virtual time: what its order of requests alone makes of m slots, without a wire. A run takes
+ * half a second, so luck with the last long completions is averaged out over many seeds.
+ */
+import { maltRoles, promptSet } from "../../src/prompts.js";
+import { defaultSampling } from "../../src/sample.js";
+import { logNormalLengths, virtualServer } from "../../src/tree/simulate.js";
+import { sampleTrees } from "../../src/tree.js";
+import { makeQuestions } from "./clients.js";
+
+/** Makespan and total work / m, means over the seeds in ms, and the ratio of each seed. */
+export async function inVirtualTime(asked: { slots: number; questions: number; seeds: number }) {
+  const lengthOf = logNormalLengths({ mean: 100, sigma: 0.8 });
+  const team = { roles: maltRoles(3), promptSet: promptSet("arithmetic"), policy: { model: "fake", adapter: null } };
+  const setting = { ...team, sampling: defaultSampling, questions: makeQuestions(asked.questions) };
+  const all: { makespan: number; bound: number }[] = [];
+  for (let seed = 0; seed < asked.seeds; seed++) {
+    const server = virtualServer({ slots: asked.slots, lengthOf });
+    const journal = { kept: async () => [], append: async () => {} };
+    const { complete } = server;
+    await server.run(sampleTrees({ ...setting, seed, complete, journal, concurrency: asked.slots }));
+    const work = server.served.reduce((sum, { start_ms, end_ms }) => sum + end_ms - start_ms, 0);
+    all.push({ makespan: server.now, bound: work / asked.slots });
+  }
+  const mean = (numbers: readonly number[]) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+  return {
+    makespan: mean(all.map(({ makespan }) => makespan)),
+    bound: mean(all.map(({ bound }) => bound)),
+    ratios: all.map(({ makespan, bound }) => makespan / bound),
+  };
+}
