@@ -58,8 +58,10 @@ def data_sha256(config: dict) -> list[str]:
 
 
 def weights_of(model: str) -> list:
-    """What tells a local model from another one at the same place; a hub's name stands for itself."""
-    found = [*Path(model).glob("*.safetensors"), *Path(model).glob("config.json")] if Path(model).is_dir() else []
+    """What tells a local model from another one, wherever it lies; a hub's name stands for itself."""
+    if not Path(model).is_dir():
+        return [model]
+    found = [*Path(model).glob("*.safetensors"), *Path(model).glob("config.json")]
     digests = []
     for path in sorted(found):
         with path.open("rb") as file:

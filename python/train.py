@@ -235,7 +235,9 @@ def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
     if data_sha256(config) != data:
         raise Refused("its data file has changed since the training began; run the same command again to train on the new one")
     start = start_sha256(ours)
-    parts = [config, ours, data, start, weights_of(config["model_name_or_path"])]
+    # The place of the base model says nothing of its weights: another clone of the project has it elsewhere.
+    settings = {key: value for key, value in config.items() if key != "model_name_or_path"}
+    parts = [settings, ours, data, start, weights_of(config["model_name_or_path"])]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     done = output / "done.json"
     if done.exists() and json.loads(done.read_text()).get("fingerprint") == fingerprint:

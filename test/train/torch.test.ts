@@ -1,7 +1,7 @@
 /** The real trainer (torch, TRL, PEFT) on a model of two layers; most of the time goes into loading those packages. */
 
 import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -194,7 +194,10 @@ describe.skipIf(!installed)("the trainer", () => {
     });
 
     const again: string[] = [];
-    await startTraining(training);
+    // Where the base model lies says nothing of its weights.
+    const elsewhere = join(outputs, "elsewhere");
+    await cp(model, elsewhere, { recursive: true });
+    await startTraining({ ...training, baseModel: elsewhere });
     const told = { onProgress: ({ event, stage }: TrainingStatus) => again.push(`${event} ${stage}`) };
     // Two at once, as a terminal and a notebook do: both follow, and both record the end.
     const [one, other] = await Promise.all([followToEnd(dir, told), followToEnd(dir, {})]);
