@@ -72,6 +72,8 @@ export interface Evaluated {
   rows: EvaluationRow[];
   /** Completions sampled by this call; the others were in the journal. */
   sampled: number;
+  /** Damaged lines of the journal that were set aside, and asked for again. */
+  damaged: number;
   /** Rows before a system's last turn on which the judge gave no verdict; they count as not correct. */
   unclear: number;
   seconds: number;
@@ -166,7 +168,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
   };
   await publish(dir, rows, section);
-  return { dir, rows, sampled, unclear, seconds };
+  return { dir, rows, sampled, damaged: kept.damaged, unclear, seconds };
 }
 
 /** What an earlier evaluation of the run left in run.json. */

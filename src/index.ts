@@ -12,6 +12,7 @@ export * from "./display.js";
 export * from "./errors.js";
 export { debatePrompt } from "./evaluate/debate.js";
 export { type Judge, type LlmJudgeOptions, llmJudge, ownAnswer, type Reading } from "./evaluate/judge.js";
+export type { EvaluationProgress } from "./evaluate/passes.js";
 export { drawSubset, type Evaluated, type EvaluateOptions, evaluateRun } from "./evaluate.js";
 export * from "./figures.js";
 export { interruption } from "./interruption.js";

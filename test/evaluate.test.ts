@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openDataset } from "../src/dataset.js";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../src/errors.js";
+import type { EvaluationProgress } from "../src/evaluate/passes.js";
 import { drawSubset, type EvaluateOptions, evaluateRun } from "../src/evaluate.js";
 import { readJournal } from "../src/journal.js";
 import { debateSystem, findSystems } from "../src/pipeline.js";
@@ -180,6 +181,36 @@ describe("an evaluation that is cut off", () => {
       expect(await parquet(cut)).toEqual(await parquet(whole));
       expect([...before.asked, ...after.asked].sort()).toEqual([...first.asked].sort());
     }
+  });
+
+  it("by damage to its journal asks for the damaged lines again, and says how many", async () => {
+    const given = await options({ systems: findSystems(["MA"]), seeds: [0] });
+    const { policy } = team();
+    expect((await evaluateRun({ ...given, server: policy })).damaged).toBe(0);
+    const before = await parquet(given);
+    const path = join(folder(given), "evaluation", "journal", "completions.jsonl");
+    const lines = (await readFile(path, "utf8")).split("\n");
+    lines[1] = lines[1]!.replace('"text":"', '"text":"?');
+    await writeFile(path, lines.join("\n"));
+    const { policy: again, asked } = team();
+    expect((await evaluateRun({ ...given, server: again })).damaged).toBe(1);
+    expect(asked).toHaveLength(1);
+    expect(await parquet(given)).toEqual(before);
+  });
+
+  it("counts a request that several systems share once, and knows which were asked now", async () => {
+    const seen: EvaluationProgress[] = [];
+    const given = await options({ systems: findSystems(["MA", "SA+MV", "MA+MV", "debate"]), seeds: [0, 1], size: 2 });
+    const onProgress = (progress: EvaluationProgress) => seen.push(progress);
+    const first = team();
+    await evaluateRun({ ...given, server: first.policy, onProgress });
+    // Of a question: the three first answers, three critiques, three refinements, and two rounds of three debaters.
+    const total = 2 * 2 * (1 + 3 + 3 + 6);
+    expect(first.requests).toHaveLength(total);
+    expect(seen.at(-1)).toEqual({ done: total, total, asked: total });
+    expect(seen.map(({ done }) => done)).toEqual([...seen.map(({ done }) => done)].sort((a, b) => a - b));
+    await evaluateRun({ ...given, server: team().policy, onProgress });
+    expect(seen.at(-1)).toEqual({ done: total, total, asked: 0 });
   });
 
   it("by failed requests writes nothing but the journal, says which systems and why, and asks them again", async () => {

@@ -17,7 +17,15 @@ import { type Adapter, trainedAdapters } from "../train/adapters.js";
 import { profileOfModel } from "../train/base.js";
 import { number, oneOf } from "./options.js";
 import { readPaper, results } from "./results.js";
-import { localPath, onlyModel, type ServerFlags, serverAt, startEmbedded, withServerFlags } from "./server.js";
+import {
+  localPath,
+  onlyModel,
+  type ServerFlags,
+  serverAt,
+  setAside,
+  startEmbedded,
+  withServerFlags,
+} from "./server.js";
 
 interface Flags extends ServerFlags {
   run: string;
@@ -146,10 +154,10 @@ const benchmarkOf = (questions: readonly { benchmark: string }[]) =>
   [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
 
 /** One line: what was written, what it took, and where it is. */
-function summary({ rows, sampled, seconds, unclear, dir }: Evaluated): string {
+function summary({ rows, sampled, damaged, seconds, unclear, dir }: Evaluated): string {
   const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
   const doubt = unclear > 0 ? `, ${unclear} turns before the last without a verdict` : "";
-  return `${rows.length} rows${doubt}, ${work}; in ${join(dir, "evaluation.parquet")}`;
+  return `${rows.length} rows${doubt}, ${setAside(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */

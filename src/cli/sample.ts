@@ -13,7 +13,15 @@ import { parseShard, type Shard, shardOf } from "../shards.js";
 import { type RequestMode, requestModes } from "../tree.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
-import { localPath, onlyModel, type ServerFlags, serverAt, startEmbedded, withServerFlags } from "./server.js";
+import {
+  localPath,
+  onlyModel,
+  type ServerFlags,
+  serverAt,
+  setAside,
+  startEmbedded,
+  withServerFlags,
+} from "./server.js";
 
 interface Flags extends ServerFlags {
   questions: string;
@@ -145,13 +153,9 @@ function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, p
     `${counts.pending} pending, ${counts.truncated} truncated, ${counts.retries} retries`;
   if (wasComplete) return `run "${manifest.run}" is complete, nothing was asked: ${holds}, in ${dir}`;
   const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
-  const aside =
-    damaged > 0
-      ? `${damaged} damaged journal ${damaged === 1 ? "line" : "lines"} set aside in journal/damaged.txt and asked for again; `
-      : "";
   const paid = prices ? `, $${cost(session, prices).toFixed(2)}` : "";
   return (
-    `${holds}; ${aside}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +
+    `${holds}; ${setAside(damaged)}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +
     `(${rate.toFixed(0)} tokens/s${paid}); in ${dir}`
   );
 }

@@ -65,6 +65,13 @@ export async function startEmbedded(
   return startServer({ profile: name, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
 }
 
+/** What a journal's damaged lines have cost, for the line at the end; nothing if there were none. */
+export function setAside(damaged: number): string {
+  if (damaged === 0) return "";
+  const lines = damaged === 1 ? "line" : "lines";
+  return `${damaged} damaged journal ${lines} set aside in journal/damaged.txt and asked for again; `;
+}
+
 /** The model to ask for where none is named. @throws InputError unless exactly one is served */
 export async function onlyModel(served: readonly string[], baseURL: string): Promise<string> {
   const [only, another] = served;

@@ -46,6 +46,7 @@ export function limitFigure(points: readonly LimitPoint[]): Plot.PlotOptions {
         fx: "slots",
         x: "seconds",
         y: "limit",
+        z: "known",
         stroke: "known",
         curve: "step-after",
         strokeWidth: 2,
