@@ -32,7 +32,7 @@ export {
 export { cost, type Prices, samplingLine } from "./progress.js";
 export * from "./prompts.js";
 export * from "./published.js";
-export { promptSetFor, type QuestionList, questionList } from "./questions.js";
+export { type QuestionList, questionList } from "./questions.js";
 export * from "./recorded.js";
 export * from "./reestimate.js";
 export * from "./results.js";

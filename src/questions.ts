@@ -15,7 +15,7 @@ export interface QuestionList extends AsyncIterable<Question> {
   readonly sha256: string;
   /** Their benchmarks, with "+" between them. */
   readonly benchmark: string;
-  /** What {@link promptSetFor} chooses. */
+  /** The prompts they are asked with, if nobody chooses others. */
   readonly promptSet: PromptSet;
 }
 
@@ -48,15 +48,7 @@ export function questionsJsonl(questions: readonly Question[]): string {
   return questions.map((question) => `${JSON.stringify(question, sorted)}\n`).join("");
 }
 
-/** The prompt set for questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */
-export function promptSetFor(questions: readonly Question[]): PromptSet {
-  const name = benchmarkName(questions.map(({ benchmark }) => benchmark));
-  return setOf(
-    name,
-    questions.every(({ choices }) => choices),
-  );
-}
-
+/** The prompts of questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */
 function setOf(benchmark: string, isChoice: boolean): PromptSet {
   return promptSet(Object.hasOwn(promptSets, benchmark) ? benchmark : isChoice ? "csqa" : "gsm8k");
 }

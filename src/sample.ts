@@ -64,7 +64,7 @@ export interface SampleRunOptions extends Passed, Concurrency {
   sampling?: Partial<Sampling>;
   /** Default: generator, verifier, refiner with n = 3 (Section 4.2). */
   roles?: readonly Role[];
-  /** Default: promptSetFor the questions. */
+  /** Default: by the questions' benchmark or form; see questions.ts. */
   promptSet?: PromptSet;
   seed?: number;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */

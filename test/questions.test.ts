@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { InputError } from "../src/errors.js";
-import { promptSetFor, questionList, questionsJsonl } from "../src/questions.js";
+import { questionList, questionsJsonl } from "../src/questions.js";
 import { hash } from "../src/run.js";
 import type { Question } from "../src/types.js";
 
@@ -18,7 +18,7 @@ describe("a list of questions", () => {
       },
     });
     expect(list).toMatchObject({ length: 3, benchmark: "y+x", sha256: hash(questionsJsonl(questions)) });
-    expect(list.promptSet).toBe(promptSetFor(questions));
+    expect(list.promptSet.name).toBe("gsm8k");
     for (let time = 1; time <= 2; time++) {
       const again: Question[] = [];
       for await (const question of list) again.push(question);
@@ -38,7 +38,6 @@ describe("a list of questions", () => {
     ["arithmetic", "a known benchmark", [{ ...plain, benchmark: "arithmetic" }]],
     ["gsm8k", "a name that only looks known", [{ ...plain, benchmark: "constructor" }]],
   ])("chooses the prompts of %s for %s", async (name, _, questions) => {
-    expect(promptSetFor(questions).name).toBe(name);
     expect((await questionList(questions)).promptSet.name).toBe(name);
   });
 });
