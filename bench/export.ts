@@ -1,7 +1,7 @@
 /**
  * Exporting against what cannot be avoided, reading and parsing the journal and writing as many bytes as the export has, at
- * two sizes: the ratio and the memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many questions instead, once: 3.9
- * million completions take minutes and some 15 GB of TMPDIR.
+ * two sizes: the ratio and the memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many
+ * questions instead, once: 3.9 million completions take minutes and some 15 GB of TMPDIR.
  *
  * Each export runs in a process of its own, whose memory is then that of the export.
  */

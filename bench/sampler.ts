@@ -102,7 +102,8 @@ function ratio(all: readonly Measured[]): Result {
 
 /** What the order of requests alone costs; what is left above the bound is the luck of the last long completions. */
 async function ordered(questions: number): Promise<Result> {
-  const { makespan, bound, ratios } = await inVirtualTime({ slots: 64, questions, seeds: 40 });
+  const all = await inVirtualTime({ slots: 64, questions, seeds: 40 });
+  const ratios = all.map(({ makespan, bound }) => makespan / bound);
   const within = ratios.filter((each) => each <= 1.02).length;
   const average = mean(ratios);
   const deviation = Math.sqrt(mean(ratios.map((each) => (each - average) ** 2)));
@@ -110,7 +111,8 @@ async function ordered(questions: number): Promise<Result> {
     name:
       `malt, streamed, in virtual time: ${questions} questions on 64 slots (${ratios.length} seeds: ratio ` +
       `${average.toFixed(4)} ± ${deviation.toFixed(4)}, at most 1.02 in ${within})`,
-    ...{ ms: makespan, peer: "the lower bound", peerMs: bound },
+    ms: mean(all.map(({ makespan }) => makespan)),
+    ...{ peer: "the lower bound", peerMs: mean(all.map(({ bound }) => bound)) },
   };
 }
 

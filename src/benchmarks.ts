@@ -67,14 +67,17 @@ async function* read(source: string | URL, options: LoadOptions): AsyncGenerator
     throw new InputError(`limit must be an integer of at least 1, received ${limit}; leave it out for all questions`);
   }
   const path = await localPath(source, options.cache);
-  const fallback = (form: string) => splitOf(path, form) ?? split ?? "train";
   const lines = new Map<string, number>();
   const skipped: number[] = [];
   let form: string | null = null;
+  let fileSplit: Split | null = null;
   let [index, kept] = [-1, 0];
   for await (const row of readRows(path)) {
     index++;
-    form ??= formOf(row, benchmark);
+    if (form === null) {
+      form = formOf(row, benchmark);
+      fileSplit = splitOf(path, form);
+    }
     let draft: Draft;
     try {
       draft = forms[form]!(row);
@@ -85,7 +88,7 @@ async function* read(source: string | URL, options: LoadOptions): AsyncGenerator
       continue;
     }
     const name = benchmark ?? draft.benchmark ?? form;
-    const part = draft.split ?? fallback(form);
+    const part = draft.split ?? fileSplit ?? split ?? "train";
     const id = idOf(draft, form, `${name}-${part}-${index}`, path);
     const earlier = lines.get(id);
     if (earlier !== undefined) {

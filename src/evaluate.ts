@@ -27,8 +27,8 @@ import { type Journal, openJournal } from "./journal.js";
 import { neededAdapters, type System } from "./pipeline.js";
 import { type Policy, requireModel } from "./policy.js";
 import { type PromptSet, promptSet, promptSetHash } from "./prompts.js";
-import { questionsJsonl } from "./questions.js";
-import { hash, type Manifest, readManifest, readQuestions, runDir, writeManifest } from "./run.js";
+import { questionList } from "./questions.js";
+import { type Manifest, readManifest, readQuestions, runDir, writeManifest } from "./run.js";
 import { checkHeldOut } from "./train/leak.js";
 import type { SampleTreesOptions } from "./tree.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "./types.js";
@@ -142,12 +142,13 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(manifest.evaluation ?? {});
   const { owner, build } = sampled > 0 ? await server.server() : before.server;
+  const list = await questionList(options.questions);
   const section = {
     source: options.source.path,
     sha256: options.source.sha256,
-    benchmark: [...new Set(options.questions.map(({ benchmark }) => benchmark))].join("+"),
-    questions: options.questions.length,
-    questions_sha256: hash(questionsJsonl(options.questions)),
+    benchmark: list.benchmark,
+    questions: list.length,
+    questions_sha256: list.sha256,
     size,
     seeds,
     systems: systems.map(({ name, roles, adapters, votes, debate }) => ({

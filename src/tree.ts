@@ -10,7 +10,7 @@ import { InputError, ServerError } from "./errors.js";
 import type { Journal } from "./journal.js";
 import { messages, type PromptSet } from "./prompts.js";
 import { Agenda } from "./tree/agenda.js";
-import { fixedLimit, type Limit, type Outcome } from "./tree/limit.js";
+import { type Limit, limitOf, outcomeOf } from "./tree/limit.js";
 import { patience } from "./tree/patience.js";
 import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./tree/state.js";
 import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "./types.js";
@@ -125,7 +125,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   checkRoles(roles);
   if (!requestModes.includes(mode))
     throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
-  const limit = typeof options.concurrency === "number" ? fixedLimit(options.concurrency) : options.concurrency;
+  const limit = limitOf(options.concurrency);
   const total = options.total ?? (questions as { length?: number }).length;
   if (total === undefined)
     throw new InputError("the number of questions is unknown; give `total` with what is no array");
@@ -207,13 +207,11 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     const arrived = (choice: number, completion: Completion) => {
       kept[choice] ??= keep(state, first + choice, completion).then(pump);
     };
-    // What a failed request is to the limit of requests in flight.
-    let outcome: Outcome = { tokens: null, retries: 1 };
+    let outcome = outcomeOf(null);
     try {
       const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
       const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
-      const tokens = said.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
-      outcome = { tokens, retries: Math.max(...said.map((each) => each.retries)) };
+      outcome = outcomeOf(said);
       hope.succeeded();
       progress.session.requests++;
       progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));

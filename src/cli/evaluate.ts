@@ -12,6 +12,7 @@ import { interruption } from "../interruption.js";
 import { findSystems, neededAdapters, type System } from "../pipeline.js";
 import { progressLine } from "../progress.js";
 import { promptSet } from "../prompts.js";
+import { benchmarkName } from "../questions.js";
 import { type Manifest, readManifest, runDir } from "../run.js";
 import { type Adapter, trainedAdapters } from "../train/adapters.js";
 import { profileOfModel } from "../train/base.js";
@@ -35,7 +36,6 @@ interface Flags extends ServerFlags {
   seeds: number;
   seed: number;
   profile?: string;
-  baseUrl?: string;
   model?: string;
   promptSet?: string;
   maxTokens?: number;
@@ -65,10 +65,6 @@ export function register(program: Command): void {
     .option(
       "--profile <name>",
       "tiny, smollm2 or vllm: the embedded server's model, and defaults (default: by the run's model)",
-    )
-    .option(
-      "--base-url <url>",
-      "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
     )
     .option("--model <name>", "served name of the base model (default: the run's)")
     .option("--prompt-set <name>", "prompts to use (default: the run's)")
@@ -138,7 +134,7 @@ async function evaluate(flags: Flags): Promise<void> {
       signal,
     });
     line.end();
-    const paper = await readPaper(benchmarkOf(questions));
+    const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
     process.stdout.write(`${results(evaluated.rows, paper)}\n\n${summary(evaluated)}\n`);
   } catch (error) {
     line.end();
@@ -149,9 +145,6 @@ async function evaluate(flags: Flags): Promise<void> {
     await embedded?.stop();
   }
 }
-
-const benchmarkOf = (questions: readonly { benchmark: string }[]) =>
-  [...new Set(questions.map(({ benchmark }) => benchmark))].join("+");
 
 /** One line: what was written, what it took, and where it is. */
 function summary({ rows, sampled, damaged, seconds, unclear, dir }: Evaluated): string {

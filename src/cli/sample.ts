@@ -26,7 +26,6 @@ import {
 interface Flags extends ServerFlags {
   questions: string;
   run: string;
-  baseUrl?: string;
   profile: string;
   model?: string;
   benchmark?: string;
@@ -53,10 +52,6 @@ export function register(program: Command): void {
     .description("sample trees of completions for every question; run it again to go on where it stopped")
     .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option(
-      "--base-url <urls>",
-      "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
-    )
     .option("--profile <name>", "tiny, smollm2 or vllm: the embedded server's model, and defaults", "tiny")
     .option("--model <name>", "served model name (default: the only one that is served)")
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")

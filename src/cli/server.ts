@@ -15,6 +15,7 @@ import { number } from "./options.js";
 
 /** How a server is asked. */
 export interface ServerFlags extends Concurrency {
+  baseUrl?: string;
   maxRetries: number;
   timeout: number;
   stall: number;
@@ -25,6 +26,10 @@ export function withServerFlags(command: Command): Command {
   const positive = { min: 1, integer: true };
   const fixed = number("--concurrency", positive);
   return command
+    .option(
+      "--base-url <urls>",
+      "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
+    )
     .option("--concurrency <n>", "requests in flight, or auto (default: by profile)", (text: string) =>
       text === "auto" ? text : fixed(text),
     )

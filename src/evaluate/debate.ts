@@ -11,9 +11,9 @@ import { setMaxListeners } from "node:events";
 import { InputError, ServerError } from "../errors.js";
 import { messages } from "../prompts.js";
 import { Agenda } from "../tree/agenda.js";
-import type { Outcome } from "../tree/limit.js";
+import { limitOf, outcomeOf } from "../tree/limit.js";
 import { patience } from "../tree/patience.js";
-import { childId, fixedLimit, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
+import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
 type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "concurrency" | "signal" | "onFailure";
@@ -60,7 +60,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
   for (const [name, value, least] of [["agents", agents, 2] as const, ["rounds", rounds, 1] as const])
     if (!Number.isInteger(value) || value < least)
       throw new InputError(`${name} of a debate must be an integer ≥ ${least}, not ${value}`);
-  const limit = typeof options.concurrency === "number" ? fixedLimit(options.concurrency) : options.concurrency;
+  const limit = limitOf(options.concurrency);
   // Later rounds first, so that debates end early and their prefix is still cached.
   const agenda = new Agenda<(isOn: boolean) => void>(rounds, "deep");
   const stop = new AbortController();
@@ -102,12 +102,10 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       return kept;
     }
     if (!(await place(round))) return null;
-    // What a failed request is to the limit of requests in flight.
-    let outcome: Outcome = { tokens: null, retries: 1 };
+    let outcome = outcomeOf(null);
     try {
       const fresh = await options.complete(request, stop.signal);
-      const tokens = fresh.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
-      outcome = { tokens, retries: Math.max(...fresh.map((each) => each.retries)) };
+      outcome = outcomeOf(fresh);
       const about = { question_id: question.id, role: role.name, model: policy.model };
       const entries = keys.map(
         (key, i): JournalEntry => kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i]! },

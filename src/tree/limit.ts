@@ -8,6 +8,7 @@
  */
 import { InputError } from "../errors.js";
 import type { Load } from "../policy/load.js";
+import type { Completion } from "../types.js";
 
 /** How a request ended. */
 export interface Outcome {
@@ -15,6 +16,13 @@ export interface Outcome {
   tokens: number | null;
   /** Attempts that failed before. */
   retries: number;
+}
+
+/** How a request ended, by its completions; null if it failed. */
+export function outcomeOf(said: readonly Completion[] | null): Outcome {
+  if (said === null) return { tokens: null, retries: 1 };
+  const tokens = said.reduce((sum, each) => sum + (each.completion_tokens ?? 0), 0);
+  return { tokens, retries: Math.max(...said.map((each) => each.retries)) };
 }
 
 /** Requests in flight and their bound. */
@@ -35,6 +43,10 @@ const gain = 0.05;
 const rest = 30;
 /** Shortest window: milliseconds, and requests, of which fewer would make the noise larger than the gain. */
 const window = { ms: 2_000, requests: 200 };
+
+/** What is given as a number or as a limit, as a limit. @throws InputError as {@link fixedLimit} */
+export const limitOf = (concurrency: number | Limit): Limit =>
+  typeof concurrency === "number" ? fixedLimit(concurrency) : concurrency;
 
 /** A bound that stays. @throws InputError unless it is an integer ≥ 1 */
 export function fixedLimit(bound: number): Limit {
