@@ -7,8 +7,8 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type AuditCase, caseGraders, confusion, loadCases, mathVerify, ownCases } from "../src/audit.js";
-import { percent } from "../src/stats.js";
+import { type AuditCase, caseGraders, confusion, loadCases, mathVerify, ownCases } from "../src/evaluate/graders.js";
+import { percent } from "../src/stats/means.js";
 import { middle, type Result } from "./run.js";
 
 const rounds = 7;

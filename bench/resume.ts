@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { encode, readLines } from "../src/journal/line.js";
-import { openJournal } from "../src/journal.js";
-import { maltRoles } from "../src/prompts.js";
-import { childId, nodeKey } from "../src/tree.js";
+import { openJournal } from "../src/run/journal.js";
+import { encode, readLines } from "../src/run/line.js";
+import { childId, nodeKey } from "../src/sample/trees.js";
+import { maltRoles } from "../src/team/prompts.js";
 import { type Result, timed } from "./run.js";
 
 const completions = 300_000;

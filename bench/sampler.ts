@@ -7,7 +7,7 @@
  * About five minutes. MALT_BENCH_QUESTIONS=50 is a short try. MALT_BENCH_TIMELINES=folder measures a small case instead and
  * writes what every slot did when: see sampler/timelines.ts.
  */
-import { requestModes } from "../src/tree.js";
+import { requestModes } from "../src/sample/trees.js";
 import type { Result } from "./run.js";
 import { boundOf, withoutDelay } from "./sampler/bound.js";
 import { type Client, makeQuestions, malt, pythonPeers, type Used } from "./sampler/clients.js";

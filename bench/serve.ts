@@ -2,11 +2,11 @@
  * The embedded server with malt-tiny, asked as the sampler asks: how much faster are 4 and 16 requests at a time than
  * one after another? A ratio of 0.25 at 4 would mean that concurrency is free.
  */
-import { loadQuestions } from "../src/benchmarks.js";
-import { openaiPolicy } from "../src/policy.js";
-import { maltRoles, messages, promptSet } from "../src/prompts.js";
-import { defaultSampling } from "../src/sample.js";
-import { startServer } from "../src/server.js";
+import { loadQuestions } from "../src/benchmarks/load.js";
+import { startServer } from "../src/models/embedded.js";
+import { openaiPolicy } from "../src/policy/openai.js";
+import { defaultSampling } from "../src/sample/sample.js";
+import { maltRoles, messages, promptSet } from "../src/team/prompts.js";
 import type { Completion, CompletionRequest } from "../src/types.js";
 import type { Result } from "./run.js";
 

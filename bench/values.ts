@@ -2,8 +2,8 @@
  * Credit assignment against its bound: one plain sequential pass that reads and writes the same number of array entries
  * and does nothing else. A ratio of 1 would mean that the back-up costs only its memory traffic.
  */
-import { sweepThresholds } from "../src/thresholds.js";
-import { advantage, backUp, type Forest, poolings } from "../src/values.js";
+import { sweepThresholds } from "../src/credit/thresholds.js";
+import { advantage, backUp, type Forest, poolings } from "../src/credit/values.js";
 import { type Result, timedSync } from "./run.js";
 
 /** Balanced trees of depth 3 with branching 3, in the dataset's order: 39 nodes each. */

@@ -1,4 +1,4 @@
-"""Writes a PEFT LoRA adapter of a Llama model as a GGUF adapter for llama.cpp. Scope: the file; src/server.ts serves it.
+"""Writes a PEFT LoRA adapter of a Llama model as a GGUF adapter for llama.cpp. Scope: the file; src/models/embedded.ts serves it.
 
 By hand: `python adapter.py FOLDER`, where FOLDER holds adapter_config.json and adapter_model.safetensors.
 """

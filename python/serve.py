@@ -1,7 +1,7 @@
 """Starts llama.cpp's OpenAI-compatible server on loopback for the one model it is given.
 
 Scope: turn a few options into llama.cpp parameters, say on stdout where the server listens, and end with the parent.
-It leaves out profiles, model files and health checks: src/server.ts knows those.
+It leaves out profiles, model files and health checks: src/models/embedded.ts knows those.
 
 Protocol: one JSON line on stdout, {"url": ..., "version": ...} once the server answers on /health, or {"error": ...} before exit
 code 1; llama.cpp's own log goes to stderr. The process ends when its stdin closes, so it cannot outlive a parent that
@@ -55,7 +55,7 @@ def main() -> int:
     # Prompts kept beside those in the slots, MiB. Its default of 8 GiB fills up in a long evaluation and is no faster.
     params.cache_ram_mib = 512
     params.endpoint_metrics = True
-    # Requests choose among them by index; one that names none gets all at scale 1, so src/policy.ts always names them.
+    # Requests choose among them by index; one that names none gets all at scale 1, so src/policy/ always names them.
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in args.lora]
     params.ui = False
     # Loopback is reachable from any web page in the user's browser: no page may read an answer.

@@ -1,8 +1,8 @@
-"""Trains LoRA adapters with TRL: one stage after another, as YAML files say (src/train.ts writes them).
+"""Trains LoRA adapters with TRL: one stage after another, as YAML files say (src/train/ writes them).
 
 Scope: SFT on positives, DPO from an SFT adapter with that adapter as the reference, checkpoints, metrics. stage.py reads
 what a stage is given, preference.py checks what DPO starts from. It leaves out what to train and in which order
-(src/train.ts) and serving (src/server.ts).
+(src/train/) and serving (src/models/embedded.ts).
 
 A YAML file holds TRL's own keys (SFTConfig or DPOConfig, ModelConfig, datasets), with paths relative to its folder. Two
 keys are ours: `start_adapter`, the adapter to go on from (DPO needs one), and `trainer: dpo` (default: sft). A file with

@@ -1,6 +1,6 @@
 /** An instant policy for evaluations: what it says is a function of what it is asked, and it counts the asking. */
 import { createHash } from "node:crypto";
-import type { Policy } from "../src/policy.js";
+import type { Policy } from "../src/policy/openai.js";
 import type { Complete, CompletionRequest, Question } from "../src/types.js";
 import { tokensOf } from "./fake-server.js";
 

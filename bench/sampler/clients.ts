@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { execa } from "execa";
-import { openaiPolicy } from "../../src/policy.js";
-import { maltRoles, promptSet } from "../../src/prompts.js";
-import { sampleRun } from "../../src/sample.js";
-import { python as ownPython, root } from "../../src/train/base.js";
-import { type RequestMode, requestModes } from "../../src/tree.js";
+import { python as ownPython, pythonScript } from "../../src/paths.js";
+import { openaiPolicy } from "../../src/policy/openai.js";
+import { sampleRun } from "../../src/sample/sample.js";
+import { type RequestMode, requestModes } from "../../src/sample/trees.js";
+import { maltRoles, promptSet } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 /** What is to be sampled, and where. */
@@ -105,7 +105,7 @@ export async function pythonPeers(): Promise<Client[] | null> {
         templates: { generator, verifier, refiner },
         questions: questions.map(({ id, question }) => ({ id, question })),
       };
-      const { stdout } = await execa(python, [join(root, "python", "peer_sampler.py")], { input: JSON.stringify(job) });
+      const { stdout } = await execa(python, [pythonScript("peer_sampler.py")], { input: JSON.stringify(job) });
       return { cpuMs: 1000 * JSON.parse(stdout).cpu_seconds };
     },
   }));

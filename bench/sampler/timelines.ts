@@ -5,7 +5,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { maltRoles } from "../../src/prompts.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { SlotInterval } from "../slots.js";
 
 export interface Timeline {

@@ -2,10 +2,11 @@
  * The sampler on a server in virtual time: what its order of requests alone makes of m slots, without a wire. A run takes
  * half a second, so luck with the last long completions is averaged out over many seeds.
  */
-import { maltRoles, promptSet } from "../../src/prompts.js";
-import { defaultSampling } from "../../src/sample.js";
-import { logNormalLengths, virtualServer } from "../../src/tree/simulate.js";
-import { sampleTrees } from "../../src/tree.js";
+
+import { defaultSampling } from "../../src/sample/sample.js";
+import { logNormalLengths, virtualServer } from "../../src/sample/simulate.js";
+import { sampleTrees } from "../../src/sample/trees.js";
+import { maltRoles, promptSet } from "../../src/team/prompts.js";
 import { makeQuestions } from "./clients.js";
 
 /** Makespan and total work / m of each seed, ms. */

@@ -7,8 +7,8 @@ import { once } from "node:events";
 import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { finished } from "node:stream/promises";
 import { parseArgs } from "node:util";
-import { maltRoles, messages, promptSet } from "malt-notebooks/prompts";
-import type { Message, Question, Split } from "malt-notebooks/types";
+import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import type { Message, Question, Split } from "../../src/types.js";
 import { dialogue, drill } from "./dialogues.js";
 import { Dice, makeProblem, type Problem, partOf } from "./problems.js";
 

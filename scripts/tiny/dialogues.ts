@@ -8,7 +8,7 @@
  * the trouble does the first step and then the rest in its head; a refiner who is told of a mistake goes step by step.
  * So checking is easier than generating, and mending with a critique is easier still.
  */
-import type { Turn } from "malt-notebooks/types";
+import type { Turn } from "../../src/types.js";
 import { apply, type Dice, type Operator, type Problem } from "./problems.js";
 
 /** Probabilities of each behaviour. */

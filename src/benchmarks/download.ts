@@ -2,17 +2,18 @@
  * Fetches a benchmark file once. The copy lies in the project's cache beside a record of where it came from and its
  * SHA-256; a copy that no longer matches its record is refused, not used.
  */
+
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { fileURLToPath } from "node:url";
 import { InputError } from "../errors.js";
+import { cachePath } from "../paths.js";
 
 /** Where downloads are kept: inside the project, ignored by git. */
-export const defaultCache = fileURLToPath(new URL("../.cache/benchmarks/", import.meta.url));
+export const defaultCache = cachePath("benchmarks");
 
 /** A server that sends nothing for this long has failed; milliseconds. */
 const TIMEOUT_MS = 120_000;

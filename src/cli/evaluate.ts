@@ -1,23 +1,24 @@
 /** `malt evaluate`: compares systems on held-out questions, with the adapters a run has trained. */
+
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { fileSha256, loadQuestions } from "../benchmarks.js";
-import { type Environment, environment, profile } from "../config.js";
+import { benchmarkName } from "../benchmarks/list.js";
+import { fileSha256, loadQuestions } from "../benchmarks/load.js";
 import { InputError } from "../errors.js";
+import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
 import { llmJudge, ownAnswer } from "../evaluate/judge.js";
-import { type Evaluated, evaluateRun } from "../evaluate.js";
-import { interruption } from "../interruption.js";
-import { findSystems, neededAdapters, type System } from "../pipeline.js";
-import { progressLine } from "../progress.js";
-import { promptSet } from "../prompts.js";
-import { benchmarkName } from "../questions.js";
-import { type Manifest, readManifest, runDir } from "../run.js";
+import { type Environment, environment, profile } from "../models/table.js";
+import { profileOfModel } from "../models/weights.js";
+import { arithmetic } from "../paths.js";
+import { interruption } from "../run/interruption.js";
+import { type Manifest, readManifest, runDir } from "../run/manifest.js";
+import { progressLine } from "../show/progress.js";
+import { readPaper, results } from "../show/results.js";
+import { promptSet } from "../team/prompts.js";
+import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type Adapter, trainedAdapters } from "../train/adapters.js";
-import { profileOfModel } from "../train/base.js";
 import { number, oneOf } from "./options.js";
-import { readPaper, results } from "./results.js";
 import {
   localPath,
   onlyModel,
@@ -194,7 +195,7 @@ function ggufOf({ name, gguf, folder }: Adapter): string {
 
 /** The project's own test questions, for a run on its own benchmark. */
 function ownTest({ benchmark }: Manifest): string {
-  const path = fileURLToPath(new URL("../../data/arithmetic/test.jsonl", import.meta.url));
+  const path = arithmetic.test;
   if (benchmark.name === "arithmetic" && existsSync(path)) return path;
   throw new InputError(`benchmark ${benchmark.name} has no default test questions; give --questions FILE`);
 }

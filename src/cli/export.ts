@@ -1,13 +1,13 @@
 /** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
 import type { Command } from "commander";
+import { pairings, sftSelections } from "../credit/pairs.js";
+import { incompletes, poolings } from "../credit/values.js";
+import { exportRun } from "../dataset/export.js";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
-import { exportRun } from "../dataset.js";
-import { pairings, sftSelections } from "../pairs.js";
-import { progressLine } from "../progress.js";
-import { runDir } from "../run.js";
-import { incompletes, poolings } from "../values.js";
+import { runDir } from "../run/manifest.js";
+import { progressLine } from "../show/progress.js";
+import { alignedTable } from "../show/text-table.js";
 import { number } from "./options.js";
-import { alignedTable } from "./table.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {

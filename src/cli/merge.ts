@@ -1,6 +1,6 @@
 /** `malt merge`: puts the shards of a run together, which `malt sample --shard i/N` has sampled. */
 import type { Command } from "commander";
-import { type MergedRun, mergeShards } from "../shards.js";
+import { type MergedRun, mergeShards } from "../sample/shards.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {

@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
-import { openDataset } from "../dataset.js";
+import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
+import { openDataset } from "../dataset/export.js";
 import { RunError } from "../errors.js";
-import { readManifest, runDir } from "../run.js";
-import { type Estimate, percent } from "../stats.js";
-import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../summary.js";
+import { readManifest, runDir } from "../run/manifest.js";
+import { readPaper, results } from "../show/results.js";
+import { alignedTable } from "../show/text-table.js";
+import { type Estimate, percent } from "../stats/means.js";
 import type { EvaluationRow, Node } from "../types.js";
-import { readPaper, results } from "./results.js";
-import { alignedTable } from "./table.js";
 
 /** What run.json says of the evaluation. */
 const about = z.object({

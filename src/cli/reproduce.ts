@@ -1,6 +1,7 @@
 /** `malt reproduce`: the paper's whole loop in one command, as the other commands do it one after another. */
-import { fileURLToPath } from "node:url";
+
 import type { Command } from "commander";
+import { arithmetic } from "../paths.js";
 import { number } from "./options.js";
 
 interface Flags {
@@ -25,7 +26,7 @@ export function register(program: Command): void {
     .command("reproduce")
     .description("sample, export, train, evaluate and report in one go; run it again to go on where it stopped")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option("--questions <file>", "training questions (default: those of the arithmetic benchmark)", ownTraining())
+    .option("--questions <file>", "training questions (default: those of the arithmetic benchmark)", arithmetic.train)
     .option("--test <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option("--limit <n>", "how many training questions", number("--limit", positive), 200)
     .option("--profile <name>", "tiny, smollm2 or vllm", "tiny")
@@ -68,5 +69,3 @@ export function commands(flags: Flags): string[][] {
     ["report", ...run],
   ];
 }
-
-const ownTraining = () => fileURLToPath(new URL("../../data/arithmetic/train.jsonl", import.meta.url));

@@ -1,16 +1,16 @@
 /** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
 import type { Command } from "commander";
-import { fileSha256, questionsIn } from "../benchmarks.js";
-import { environment, profile } from "../config.js";
+import { questionList } from "../benchmarks/list.js";
+import { fileSha256, questionsIn } from "../benchmarks/load.js";
 import { InputError, ServerError } from "../errors.js";
-import { interruption } from "../interruption.js";
-import { neutralExtra } from "../policy.js";
-import { cost, liveLine, type Prices, samplingLine } from "../progress.js";
-import { maltRoles, promptSet } from "../prompts.js";
-import { questionList } from "../questions.js";
-import { defaultSampling, type SampledRun, sampleRun } from "../sample.js";
-import { parseShard, type Shard, shardOf } from "../shards.js";
-import { type RequestMode, requestModes } from "../tree.js";
+import { environment, profile } from "../models/table.js";
+import { neutralExtra } from "../policy/openai.js";
+import { interruption } from "../run/interruption.js";
+import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
+import { parseShard, type Shard, shardOf } from "../sample/shards.js";
+import { type RequestMode, requestModes } from "../sample/trees.js";
+import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
+import { maltRoles, promptSet } from "../team/prompts.js";
 import type { Split } from "../types.js";
 import { number, oneOf } from "./options.js";
 import {

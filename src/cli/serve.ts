@@ -1,7 +1,7 @@
 /** `malt serve`: runs the embedded server until it is interrupted. */
 import type { Command } from "commander";
 import { ServerError } from "../errors.js";
-import { startServer } from "../server.js";
+import { startServer } from "../models/embedded.js";
 import { number } from "./options.js";
 
 /** Adds the command to the command line. */

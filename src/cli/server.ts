@@ -5,12 +5,12 @@
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { download } from "../benchmarks/download.js";
-import type { Concurrency } from "../concurrency.js";
-import { profile } from "../config.js";
 import { InputError } from "../errors.js";
+import type { Server } from "../models/embedded.js";
+import { profile } from "../models/table.js";
+import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
-import { openaiPolicy, type Policy, type PolicyOptions } from "../policy.js";
-import type { Server } from "../server.js";
+import type { Concurrency } from "../sample/concurrency.js";
 import { number } from "./options.js";
 
 /** How a server is asked. */
@@ -66,7 +66,7 @@ export async function startEmbedded(
   if (baseURL) return null;
   if (!profile(name).embedded)
     throw new InputError(`profile "${name}" has no embedded server; give --base-url or set OPENAI_BASE_URL`);
-  const { startServer } = await import("../server.js");
+  const { startServer } = await import("../models/embedded.js");
   return startServer({ profile: name, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
 }
 

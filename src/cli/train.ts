@@ -1,9 +1,10 @@
 /** `malt train`: trains the roles of a run, goes on with a training that was stopped, follows or stops one. */
 import { type Command, Option } from "commander";
-import { environment } from "../config.js";
-import { runDir } from "../run.js";
+import { environment } from "../models/table.js";
+import { runDir } from "../run/manifest.js";
+import { alignedTable } from "../show/text-table.js";
+import { trainingDisplay } from "../show/training.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
-import { trainingDisplay } from "../train/terminal.js";
 import {
   followToEnd,
   stopTraining,
@@ -12,9 +13,8 @@ import {
   trainingDefaults,
   trainingMethods,
   trainRun,
-} from "../train.js";
+} from "../train/train.js";
 import { number, oneOf } from "./options.js";
-import { alignedTable } from "./table.js";
 
 interface Flags {
   run: string;

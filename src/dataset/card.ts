@@ -1,6 +1,6 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
-import type { Manifest } from "../run.js";
+import type { Manifest } from "../run/manifest.js";
 import type { Split } from "../types.js";
 import type { ExportSummary } from "./rules.js";
 

@@ -1,9 +1,9 @@
 /** The files of an export that hold rows: the four tables, the nodes as Arrow, the trainer's JSONL. */
 import { join } from "node:path";
+import { preferencePairs, sftExamples, splitOf } from "../credit/pairs.js";
+import type { ScoredTree } from "../credit/score.js";
 import { InputError } from "../errors.js";
-import { preferencePairs, sftExamples, splitOf } from "../pairs.js";
-import type { PromptSet } from "../prompts.js";
-import type { ScoredTree } from "../score.js";
+import type { PromptSet } from "../team/prompts.js";
 import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
 import { parquetFolder } from "./parquet.js";

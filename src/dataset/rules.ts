@@ -6,9 +6,9 @@ import {
   type SplitOptions,
   sftSelections,
   splitOf,
-} from "../pairs.js";
-import type { Grade } from "../score.js";
-import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "../values.js";
+} from "../credit/pairs.js";
+import type { Grade } from "../credit/score.js";
+import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "../credit/values.js";
 
 /** Options of an export; `dedupe` holds for examples and pairs alike. */
 export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, SplitOptions {

@@ -9,11 +9,11 @@
  */
 import { setMaxListeners } from "node:events";
 import { InputError, ServerError } from "../errors.js";
-import { messages } from "../prompts.js";
-import { Agenda } from "../tree/agenda.js";
-import { limitOf, outcomeOf } from "../tree/limit.js";
-import { patience } from "../tree/patience.js";
-import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../tree.js";
+import { patience } from "../sample/circuit-breaker.js";
+import { limitOf, outcomeOf } from "../sample/limit.js";
+import { Agenda } from "../sample/queue.js";
+import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../sample/trees.js";
+import { messages } from "../team/prompts.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
 type Shared = "promptSet" | "sampling" | "seed" | "complete" | "journal" | "concurrency" | "signal" | "onFailure";

@@ -6,10 +6,10 @@
  */
 import PQueue from "p-queue";
 import { answerKind, canonical, gradeText } from "../answers/index.js";
-import { openJournal } from "../journal.js";
-import { type Policy, requireModel } from "../policy.js";
-import { questionText } from "../prompts.js";
-import { nodeKey, requestSeed } from "../tree.js";
+import { type Policy, requireModel } from "../policy/openai.js";
+import { openJournal } from "../run/journal.js";
+import { nodeKey, requestSeed } from "../sample/trees.js";
+import { questionText } from "../team/prompts.js";
 import type { JournalEntry, Message, Question, Role, Sampling } from "../types.js";
 
 /** What was read in a turn: the answer it votes for, and whether that is right; both null where there is no verdict. */

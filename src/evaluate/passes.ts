@@ -3,8 +3,8 @@
  * own. What it leaves out: reading and voting (rows.ts).
  */
 
-import { passes, type System } from "../pipeline.js";
-import { type SampleTreesOptions, sampleTrees } from "../tree.js";
+import { type SampleTreesOptions, sampleTrees } from "../sample/trees.js";
+import { passes, type System } from "../team/systems.js";
 import type { JournalEntry, PolicyId, Question, Role } from "../types.js";
 import { sampleDebates } from "./debate.js";
 

@@ -1,6 +1,6 @@
 /** What was said becomes rows of evaluation.parquet: each turn is read, the passes vote. What it leaves out: sampling. */
 import { gradeText } from "../answers/index.js";
-import { majorityVote, type System } from "../pipeline.js";
+import { majorityVote, type System } from "../team/systems.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
 import type { Judge } from "./judge.js";
 import type { Said } from "./passes.js";

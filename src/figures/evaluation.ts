@@ -3,10 +3,10 @@
  * accuracy against the tokens spent. Turns and flips are in turns.ts.
  */
 import * as Plot from "@observablehq/plot";
-import { ablationSystems, allSystems, mixSystems } from "../pipeline.js";
-import type { PublishedRow } from "../published.js";
-import type { SystemResult } from "../results.js";
-import { percent, plusMinus } from "../stats.js";
+import type { PublishedRow } from "../evaluate/published.js";
+import type { SystemResult } from "../evaluate/results.js";
+import { percent, plusMinus } from "../stats/means.js";
+import { ablationSystems, allSystems, mixSystems } from "../team/systems.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 

@@ -3,7 +3,7 @@
  * trained, and the order of the paper's tables.
  */
 import * as Plot from "@observablehq/plot";
-import { allSystems } from "../pipeline.js";
+import { allSystems } from "../team/systems.js";
 import { palette } from "./style.js";
 
 /** How the speakers of a system were trained. */

@@ -1,7 +1,7 @@
 /** Figures of the outputs themselves: how often they are right, what a critique changes, how long they are. */
 import * as Plot from "@observablehq/plot";
-import { type Estimate, percent } from "../stats.js";
-import { critiqueValue, summariseRoles } from "../summary.js";
+import { critiqueValue, summariseRoles } from "../credit/summary.js";
+import { type Estimate, percent } from "../stats/means.js";
 import type { Node } from "../types.js";
 import {
   count,

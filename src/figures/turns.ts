@@ -1,8 +1,8 @@
 /** Figures of what happens within a team: accuracy after each turn (paper, Figure 3), and flips (Figure 2). */
 import * as Plot from "@observablehq/plot";
-import type { PublishedFlips } from "../published.js";
-import { flips, perTurn } from "../results.js";
-import { percent } from "../stats.js";
+import type { PublishedFlips } from "../evaluate/published.js";
+import { flips, perTurn } from "../evaluate/results.js";
+import { percent } from "../stats/means.js";
 import type { EvaluationRow } from "../types.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { empty, figure, palette, plural, xAxis, yAxis } from "./style.js";

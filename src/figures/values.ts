@@ -1,6 +1,6 @@
 /** Figures of credit: how values are distributed, and what a threshold makes of them. */
 import * as Plot from "@observablehq/plot";
-import type { SweepRow } from "../thresholds.js";
+import type { SweepRow } from "../credit/thresholds.js";
 import type { Node } from "../types.js";
 import {
   count,

@@ -1,6 +1,6 @@
 /**
  * What a server answers, as completions: a whole JSON answer, or a stream of chunks. Strict, because a fake, a proxy or
- * a dying server may send anything with status 200. What it leaves out: HTTP (../policy.ts).
+ * a dying server may send anything with status 200. What it leaves out: HTTP (openai.ts).
  *
  * Tokens are counted per choice, because `usage` sums over choices (vLLM) or covers the first one only (llama.cpp):
  * vLLM returns each choice's token ids on request (`return_token_ids`), other servers one log-probability per token

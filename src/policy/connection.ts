@@ -1,6 +1,6 @@
 /**
  * The connection to one server: its address, its sockets, and plain JSON requests beside the OpenAI API. What it leaves
- * out: completions (../policy.ts).
+ * out: completions (openai.ts).
  */
 import { Agent, type Dispatcher, fetch, Headers, interceptors, request } from "undici";
 import { InputError } from "../errors.js";

@@ -4,9 +4,9 @@
  * request share theirs, and a vLLM data-parallel server, one URL for many engines, looks after the rest itself.
  */
 import { ServerError, UnreachableError } from "../errors.js";
-import type { Policy } from "../policy.js";
 import type { Complete } from "../types.js";
 import type { Load } from "./load.js";
+import type { Policy } from "./openai.js";
 
 interface Member {
   policy: Policy;

@@ -5,7 +5,7 @@
  */
 import prand from "pure-rand";
 import { InputError } from "../errors.js";
-import { type ClusterTotal, clusterVariance, type Estimate } from "../stats.js";
+import { type ClusterTotal, clusterVariance, type Estimate } from "./means.js";
 import { normalQuantile } from "./power.js";
 
 /** McNemar's test of two systems on the same rows. */

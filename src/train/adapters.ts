@@ -1,6 +1,6 @@
 /**
  * The LoRA adapters that a run has trained: train/<stage>/ with its weights and done.json, as python/train.py leaves it.
- * Scope: which there are, and what makes each the one it is. What it leaves out: training (train.ts), serving (server.ts).
+ * Scope: which there are, and what makes each the one it is. What it leaves out: training (train.ts), serving (models/).
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";

@@ -3,8 +3,8 @@
  * the trainer is stage-file.ts's part.
  */
 import { InputError } from "../errors.js";
+import type { TrainingSettings } from "../models/training.js";
 import type { Role } from "../types.js";
-import type { TrainingSettings } from "./settings.js";
 
 /**
  * - `sft`: supervised fine-tuning of the base model on a role's positives.

@@ -8,12 +8,12 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DuckDBInstance } from "@duckdb/node-api";
 import * as z from "zod";
+import { openDataset } from "../dataset/export.js";
 import { lineFile, literal, pathLiteral } from "../dataset/tables.js";
-import { openDataset } from "../dataset.js";
 import { RunError } from "../errors.js";
-import { lock } from "../journal/lock.js";
 import { parseJson } from "../json.js";
-import { hash, readManifest, writeManifest } from "../run.js";
+import { lock } from "../run/lock.js";
+import { hash, readManifest, writeManifest } from "../run/manifest.js";
 import { type Adapter, trainedAdapters } from "./adapters.js";
 import { type TrainingMethod, trainingMethods } from "./plan.js";
 

@@ -2,8 +2,8 @@
  * A stage as the YAML file that the trainer reads: TRL's own keys, so that anyone can run it by hand on any machine. Pure.
  */
 import { stringify } from "yaml";
+import type { TrainingSettings } from "../models/training.js";
 import type { TrainingStage } from "./plan.js";
-import type { TrainingSettings } from "./settings.js";
 
 export interface StageFileOptions {
   /** Folder of the base model, relative to train/ where possible, or its name on the model hub. */

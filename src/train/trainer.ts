@@ -2,6 +2,7 @@
  * The trainer as a process that outlives whoever started it. Scope: start it, find it again, follow it, stop it. It says
  * how it is in train/trainer.jsonl and everything else in train/trainer.log; train/trainer.json tells who it is.
  */
+
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -10,7 +11,7 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunError } from "../errors.js";
-import { python, root } from "./base.js";
+import { cachePath, python, pythonScript } from "../paths.js";
 import { parseEvent, statusReader, type TrainingStatus } from "./status.js";
 
 /** The content of train/trainer.json. */
@@ -48,10 +49,10 @@ export async function startTrainer(
     const env = {
       ...environment,
       // A base model in a folder needs no hub, and asking one would only delay the start where there is no network.
-      ...(options.offline && { HF_HUB_OFFLINE: "1", HF_HOME: join(root, ".cache", "huggingface") }),
+      ...(options.offline && { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") }),
     };
     const files = stages.map((stage) => join(trainDir(dir), `${stage}.yaml`));
-    const args = [join(root, "python", "train.py"), ...(options.gguf ? ["--gguf"] : []), ...files];
+    const args = [pythonScript("train.py"), ...(options.gguf ? ["--gguf"] : []), ...files];
     const child = spawn(python, args, { cwd: trainDir(dir), detached: true, stdio: ["ignore", out.fd, err.fd], env });
     await once(child, "spawn").catch((error: Error) => {
       throw new RunError(`the trainer cannot be started (${error.message}); run \`npm run setup\` first`, {

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vites
 import { register as evaluate } from "../../src/cli/evaluate.js";
 import { register as report } from "../../src/cli/report.js";
 import { MaltError } from "../../src/errors.js";
-import { readManifest } from "../../src/run.js";
+import { readManifest } from "../../src/run/manifest.js";
 import { type FakeOptions, type FakeServer, startFakeServer } from "../fake-server.js";
 import { heldOut } from "../team.js";
 import { trainingRun } from "../train/run.js";

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { openDataset } from "../../src/dataset/export.js";
 import { parquetFolder } from "../../src/dataset/parquet.js";
 import { json, lineFile } from "../../src/dataset/tables.js";
-import { openDataset } from "../../src/dataset.js";
 
 function folder(): string {
   const dir = mkdtempSync(join(tmpdir(), "malt-parquet-"));

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { InputError, RunError, ServerError, UnreachableError } from "../../src/errors.js";
 import { debatePrompt, type SampleDebatesOptions, sampleDebates } from "../../src/evaluate/debate.js";
-import { maltRoles, promptSet } from "../../src/prompts.js";
-import { defaultSampling } from "../../src/sample.js";
-import { sampleTrees } from "../../src/tree.js";
+import { defaultSampling } from "../../src/sample/sample.js";
+import { sampleTrees } from "../../src/sample/trees.js";
+import { maltRoles, promptSet } from "../../src/team/prompts.js";
 import type { Complete, JournalEntry } from "../../src/types.js";
 import { heldOut, team } from "../team.js";
 

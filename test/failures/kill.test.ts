@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
-import { exportRun } from "../../src/dataset.js";
+import { exportRun } from "../../src/dataset/export.js";
 import type { JournalEntry } from "../../src/types.js";
 import { type FakeServer, startFakeServer } from "../fake-server.js";
 import { folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { readJournal } from "../../src/journal.js";
-import { type Manifest, readManifest } from "../../src/run.js";
+import { readJournal } from "../../src/run/journal.js";
+import { type Manifest, readManifest } from "../../src/run/manifest.js";
 import type { JournalEntry } from "../../src/types.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { renderSvg } from "../../src/display.js";
-import { ablationFigure, flipsFigure, systemsFigure, tokensFigure, turnsFigure } from "../../src/figures.js";
-import type { PublishedRow } from "../../src/published.js";
-import { summariseSystems } from "../../src/results.js";
+import type { PublishedRow } from "../../src/evaluate/published.js";
+import { summariseSystems } from "../../src/evaluate/results.js";
+import { ablationFigure, flipsFigure, systemsFigure, tokensFigure, turnsFigure } from "../../src/figures/index.js";
+import { renderSvg } from "../../src/show/notebook.js";
 import type { EvaluationRow } from "../../src/types.js";
 
 const roles = ["generator", "verifier", "refiner"];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { renderSvg } from "../../src/display.js";
-import { limitFigure, type SlotInterval, slotsFigure } from "../../src/figures.js";
+import { limitFigure, type SlotInterval, slotsFigure } from "../../src/figures/index.js";
+import { renderSvg } from "../../src/show/notebook.js";
 
 const bar = (variant: string, slot: number, start_ms: number, end_ms: number, role = "generator"): SlotInterval => ({
   ...{ variant, slot, start_ms, end_ms, role },

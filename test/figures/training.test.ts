@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { renderSvg } from "../../src/display.js";
-import { logProbFigure, lossFigure, marginFigure } from "../../src/figures.js";
-import type { MetricsRow, TrainingMethod } from "../../src/train.js";
+import { logProbFigure, lossFigure, marginFigure } from "../../src/figures/index.js";
+import { renderSvg } from "../../src/show/notebook.js";
+import type { MetricsRow, TrainingMethod } from "../../src/train/train.js";
 
 /** A stage whose loss falls in a straight line, with a spike in the middle. */
 function stage(role: string, method: TrainingMethod, steps: number): MetricsRow[] {

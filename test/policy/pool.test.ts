@@ -1,8 +1,8 @@
 import { afterEach, expect, it } from "vitest";
 import { UnreachableError } from "../../src/errors.js";
+import { openaiPolicy } from "../../src/policy/openai.js";
 import { policyPool } from "../../src/policy/pool.js";
-import { openaiPolicy } from "../../src/policy.js";
-import { defaultSampling } from "../../src/sample.js";
+import { defaultSampling } from "../../src/sample/sample.js";
 import { type FakeOptions, type FakeServer, startFakeServer } from "../fake-server.js";
 
 const servers: FakeServer[] = [];

@@ -1,10 +1,10 @@
 /** A run folder with training files, made without sampling: little sums, with right and wrong critiques of them. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { maltRoles } from "../../src/prompts.js";
-import { questionsJsonl } from "../../src/questions.js";
-import { hash, writeManifest, writeQuestions } from "../../src/run.js";
-import { defaultSampling } from "../../src/sample.js";
+import { questionsJsonl } from "../../src/benchmarks/list.js";
+import { hash, writeManifest, writeQuestions } from "../../src/run/manifest.js";
+import { defaultSampling } from "../../src/sample/sample.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 export const questions: Question[] = Array.from({ length: 40 }, (_, i) => ({

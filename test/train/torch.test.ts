@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { readManifest } from "../../src/run.js";
-import { python, trainerInstalled } from "../../src/train/base.js";
+import { trainerInstalled } from "../../src/models/weights.js";
+import { python } from "../../src/paths.js";
+import { readManifest } from "../../src/run/manifest.js";
 import { stageFile } from "../../src/train/stage-file.js";
-import { startTrainer } from "../../src/train/trainer.js";
 import {
   followToEnd,
   followTraining,
@@ -23,7 +23,8 @@ import {
   trainingPlan,
   trainingSettings,
   trainRun,
-} from "../../src/train.js";
+} from "../../src/train/train.js";
+import { startTrainer } from "../../src/train/trainer.js";
 import { questions, trainingRun } from "./run.js";
 
 vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });

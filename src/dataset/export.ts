@@ -1,0 +1,203 @@
+/**
+ * A run's dataset: every file but the journal, made from the run folder alone (manifest, questions, journal), and
+ * read back for notebooks. Exporting again under another threshold or grader never samples again.
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
+import { type Grade, noQuestion, type ScoredTrees, scoreTrees, treeScorer } from "../credit/score.js";
+import type { ValueOptions } from "../credit/values.js";
+import { RunError } from "../errors.js";
+import { type Kept, openKept, readJournal } from "../run/journal.js";
+import { lock } from "../run/lock.js";
+import { type Manifest, readManifest, readQuestions, streamQuestions, writeManifest } from "../run/manifest.js";
+import { promptSet } from "../team/prompts.js";
+import type { EvaluationRow, JournalEntry, Node, Question, Split } from "../types.js";
+import { card } from "./card.js";
+import { treeFiles } from "./files.js";
+import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
+import { pathLiteral, tableNames, writeViews } from "./tables.js";
+
+/**
+ * Writes questions, nodes, sft and dpo as Parquet, run.duckdb, trees.arrow, the trainer's JSONL files and the card, and
+ * the `export` section of the manifest. The same journal and options give the same bytes. Each file is replaced as a
+ * whole, when all have been written.
+ * @param runDir a run folder with run.json, questions.jsonl and journal/
+ * @returns the counts, and the files' paths relative to the folder
+ * @throws InputError on an option out of range; RunError if the folder is not a run or is being written
+ */
+export async function exportRun(
+  runDir: string,
+  options: ExportOptions = {},
+): Promise<ExportSummary & { files: string[] }> {
+  const rules = checkOptions(options);
+  await readManifest(runDir);
+  const unlock = await lock(join(runDir, "lock"));
+  const staging = join(runDir, ".export");
+  try {
+    const manifest = await readManifest(runDir);
+    await rm(staging, { recursive: true, force: true });
+    await mkdir(join(staging, "train"), { recursive: true });
+    const { trees, roles, splits } = await writeTrees(runDir, staging, manifest, rules, options);
+    const nodes = roles.reduce((sum, role) => sum + role.nodes, 0);
+    const summary: ExportSummary = { options: rules, trees, nodes, roles };
+    const evaluation = existsSync(join(runDir, "evaluation.parquet")) ? ["evaluation"] : [];
+    await writeViews(join(staging, "run.duckdb"), [...tableNames, ...evaluation], [staging, runDir]);
+    await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, splits, summary));
+    const files = await moveAll(staging, runDir);
+    await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules) } });
+    return { ...summary, files };
+  } catch (error) {
+    // What the file system and DuckDB report is a plain Error; anything else is a mistake in this code.
+    if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
+    const advice = "nothing sampled is lost; free space or fix the folder, then export again";
+    throw new RunError(`cannot export ${runDir}: ${error.message}; ${advice}`, { cause: error });
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+    await unlock();
+  }
+}
+
+/** Scores one tree after another and writes its rows, so that memory does not grow with the number of questions. */
+async function writeTrees(
+  runDir: string,
+  staging: string,
+  { config, benchmark }: Manifest,
+  rules: ExportSummary["options"],
+  { grade, onProgress }: ExportOptions,
+) {
+  const { roles, prompt_set } = config;
+  const score = treeScorer(roles, { ...rules, ...(grade && { grade }) });
+  const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);
+  const splits = new Map<Split, number>();
+  let [done, complete, nodes] = [0, 0, 0];
+  let journal: Kept | undefined;
+  try {
+    journal = await openKept(runDir);
+    for await (const question of streamQuestions(runDir)) {
+      const tree = score(question, await journal.kept(question.id));
+      await files.write(question, tree);
+      splits.set(question.split, (splits.get(question.split) ?? 0) + 1);
+      complete += Number(tree.complete);
+      nodes += tree.nodes.length;
+      done++;
+      onProgress?.(done, benchmark.questions);
+    }
+    if (nodes !== journal.completions) await checkQuestions(runDir);
+    return { splits, trees: { complete, incomplete: done - complete }, roles: await files.finish() };
+  } finally {
+    await files.close();
+    await journal?.close();
+  }
+}
+
+/** @throws RunError if the journal has an entry of a question that the run has not */
+async function checkQuestions(runDir: string): Promise<void> {
+  const ids = new Set<string>();
+  for await (const { id } of streamQuestions(runDir)) ids.add(id);
+  for await (const entry of readJournal(runDir)) if (!ids.has(entry.question_id)) throw noQuestion(entry);
+}
+
+/** Makes run.duckdb anew over whatever Parquet files a run folder holds; does nothing before the first export. */
+export async function refreshViews(runDir: string): Promise<void> {
+  const names = [...tableNames, "evaluation"].filter((name) => existsSync(join(runDir, `${name}.parquet`)));
+  if (!names.includes("nodes")) return;
+  const draft = join(runDir, `.run.duckdb.${process.pid}`);
+  await rm(draft, { force: true });
+  await writeViews(draft, names, [runDir]);
+  await rename(draft, join(runDir, "run.duckdb"));
+}
+
+/**
+ * Reads a run folder and scores its trees: what exportRun writes as nodes.parquet, still in memory. For threshold sweeps
+ * and other estimators. Needs no lock, so it also reads a run that is being sampled.
+ */
+export async function scoreRun(runDir: string, options: ValueOptions & { grade?: Grade } = {}): Promise<ScoredTrees> {
+  const { config } = await readManifest(runDir);
+  const entries: JournalEntry[] = [];
+  for await (const entry of readJournal(runDir)) entries.push(entry);
+  return scoreTrees(await readQuestions(runDir), config.roles, entries, options);
+}
+
+/** Moves what was staged into the run folder, and removes trainer's files of an earlier export that this one lacks. */
+async function moveAll(staging: string, runDir: string): Promise<string[]> {
+  const names = (await readdir(staging, { recursive: true })).filter((name) => name !== "train").sort();
+  await mkdir(join(runDir, "train"), { recursive: true });
+  for (const name of await readdir(join(runDir, "train"))) {
+    const ours = /^[a-z0-9-]+-(sft|dpo)(-eval)?(-openai)?\.jsonl$/.test(name);
+    if (ours && !names.includes(join("train", name))) await rm(join(runDir, "train", name));
+  }
+  for (const name of names) await rename(join(staging, name), join(runDir, name));
+  return names;
+}
+
+/** A result row by column name. Integers beyond 32 bits arrive as numbers where they fit exactly. */
+export type Row = Record<string, unknown>;
+
+/** A dataset opened for reading. */
+export interface Dataset {
+  /**
+   * Runs any SQL of DuckDB; the tables questions, nodes, sft, dpo, evaluation and training (metrics.parquet) are there as
+   * far as their files are.
+   */
+  query<T extends object = Row>(sql: string): Promise<T[]>;
+  /** All nodes in the dataset's order. */
+  nodes(): Promise<Node[]>;
+  /** All questions in the run's order. */
+  questions(): Promise<Question[]>;
+  /** All rows of the evaluation, system by system. @throws RunError that says how to get it, if there is none */
+  evaluation(): Promise<EvaluationRow[]>;
+  close(): void;
+}
+
+/**
+ * Opens a folder with the Parquet files of a run, whole or in part, without a server or run.json.
+ * @throws RunError if there is none of them
+ */
+export async function openDataset(dir: string): Promise<Dataset> {
+  const files = [...tableNames, "evaluation"].map((name) => [name, join(dir, `${name}.parquet`)] as const);
+  // A trained run keeps its metrics with the trainer's files, a copy of it perhaps with the tables.
+  const metrics = [".", "train"].map((folder) => ["training", join(dir, folder, "metrics.parquet")] as const);
+  const views = new Map([...files, ...metrics].filter(([, path]) => existsSync(path)));
+  if (views.size === 0) throw new RunError(`no Parquet files in ${dir}; export the run first, or check the folder`);
+  const database = await DuckDBInstance.create(":memory:", { threads: "2" });
+  const connection = await database.connect();
+  for (const [name, path] of views)
+    await connection.run(`CREATE VIEW ${name} AS SELECT * FROM read_parquet(${pathLiteral(resolve(path))})`);
+  const query = async <T extends object = Row>(sql: string): Promise<T[]> => {
+    const result = await connection.runAndReadAll(sql);
+    return result.getRowObjectsJS().map((row) => plain(row) as T);
+  };
+  return {
+    query,
+    nodes: () => query<Node>("SELECT * FROM nodes"),
+    async questions() {
+      const rows = await query<Omit<Question, "id" | "choices"> & { question_id: string; choices: string | null }>(
+        "SELECT * FROM questions",
+      );
+      return rows.map(({ question_id, choices, ...rest }) => ({
+        id: question_id,
+        ...rest,
+        choices: choices === null ? null : (JSON.parse(choices) as string[]),
+      }));
+    },
+    async evaluation() {
+      if (views.has("evaluation")) return query<EvaluationRow>("SELECT * FROM evaluation");
+      const advice = "make one with `npx malt evaluate --run NAME`, or open another run (MALT_RUN=NAME)";
+      throw new RunError(`no evaluation.parquet in ${dir}; ${advice}`);
+    },
+    close() {
+      connection.closeSync();
+      database.closeSync();
+    },
+  };
+}
+
+/** Counts and sums arrive as BigInt, which neither JSON nor a plot takes. */
+function plain(value: unknown): unknown {
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object" || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+}

@@ -1,0 +1,109 @@
+/**
+ * The run that a notebook shows: the small recorded one in data/recorded, or the one MALT_RUN names; and a policy that
+ * answers from it, so that the sampler runs without a server.
+ */
+
+import { resolve } from "node:path";
+import * as z from "zod";
+import { InputError } from "../errors.js";
+import type { SlotInterval } from "../figures/slots.js";
+import { environment } from "../models/table.js";
+import { dataPath, root } from "../paths.js";
+import { type Manifest, readManifest, runDir } from "../run/manifest.js";
+import { type PromptSet, promptSet } from "../team/prompts.js";
+import type { Complete, Node, Role } from "../types.js";
+import { type Dataset, openDataset } from "./export.js";
+import { pathLiteral } from "./tables.js";
+
+/** A run opened for reading: its tables, and what run.json says of it. */
+export interface OpenRun extends Dataset {
+  name: string;
+  dir: string;
+  manifest: Manifest;
+  roles: readonly Role[];
+  promptSet: PromptSet;
+  /** The threshold θ of its labels. */
+  theta: number;
+}
+
+/**
+ * Opens a run for a notebook, from whatever folder the kernel runs in.
+ * @param choice name of a run in MALT_OUTPUTS, or a folder (relative ones start at the package's folder); by default
+ * MALT_RUN, and without it the recorded run
+ * @throws RunError if there is no such run or it has not been exported
+ */
+export async function openRun(choice: string | null = environment().run): Promise<OpenRun> {
+  const dir = choice === null ? dataPath("recorded") : folder(choice);
+  const manifest = await readManifest(dir);
+  const { roles, prompt_set } = manifest.config;
+  const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
+  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSet(prompt_set) };
+  return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
+}
+
+function folder(choice: string): string {
+  const isPath = /[\\/]/.test(choice) || choice.startsWith(".");
+  return isPath ? resolve(root, choice) : runDir(choice, resolve(root, environment().outputs));
+}
+
+/**
+ * What every slot of a server did while several clients sampled the same trees from it, by variant, slot and time.
+ * @param run any open dataset; its SQL engine reads the file
+ */
+export function recordedTimelines(run: Pick<Dataset, "query">): Promise<(SlotInterval & { question: number })[]> {
+  const path = dataPath("recorded-sampler", "timelines.parquet");
+  return run.query(`SELECT * FROM read_parquet(${pathLiteral(path)})`);
+}
+
+/**
+ * Answers requests from recorded nodes, by seed: the sampler then grows the recorded tree again, whichever roles of the
+ * team it is given.
+ * @param nodes rows of one question, so that no two have one seed
+ * @returns rejects with InputError where a request asks for something that was not recorded
+ */
+export function replay(nodes: readonly Node[]): Complete {
+  const bySeed = new Map(nodes.map((node) => [node.seed, node]));
+  if (bySeed.size < nodes.length)
+    throw new InputError("two of these nodes have one seed; replay one question at a time");
+  return async ({ n, seed }) =>
+    Array.from({ length: n }, (_, i) => {
+      const node = bySeed.get(seed + i);
+      if (!node) {
+        throw new InputError(
+          `nothing was recorded under seed ${seed + i}; sample with the question, roles and seed of the recorded run`,
+        );
+      }
+      const { text, finish_reason, prompt_tokens, completion_tokens } = node;
+      return { text, finish_reason, prompt_tokens, completion_tokens, retries: 0 };
+    });
+}
+
+/**
+ * The question to look at first: the one whose tree disagrees with itself in most roles (siblings with different
+ * labels), and of those the one whose leaves are most evenly right and wrong. The first of the run if none disagrees.
+ * @throws InputError if there are no nodes
+ */
+export function mixedQuestion(nodes: readonly Node[]): string {
+  const last = nodes.reduce((deepest, node) => Math.max(deepest, node.depth), 0);
+  const trees = new Map<string, Node[]>();
+  for (const node of nodes) {
+    const tree = trees.get(node.question_id);
+    if (tree) tree.push(node);
+    else trees.set(node.question_id, [node]);
+  }
+  const ranked = [...trees].map(([id, tree]) => {
+    const sides = new Map<string | null, Set<boolean | null>>();
+    const roles = new Set<string>();
+    for (const { parent_id, role, label } of tree) {
+      const side = (sides.get(parent_id) ?? new Set()).add(label);
+      sides.set(parent_id, side);
+      if (side.has(true) && side.has(false)) roles.add(role);
+    }
+    const leaves = tree.filter((node) => node.depth === last);
+    const right = leaves.filter((node) => node.correct === true).length / Math.max(1, leaves.length);
+    return { id, roles: roles.size, balance: -Math.abs(right - 0.5) };
+  });
+  const [best] = ranked.sort((a, b) => b.roles - a.roles || b.balance - a.balance);
+  if (!best) throw new InputError("there are no nodes to choose from; sample a run first");
+  return best.id;
+}

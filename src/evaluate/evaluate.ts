@@ -1,0 +1,304 @@
+/**
+ * Evaluation: systems × random subsets of held-out questions, one per seed (paper, Section 5.2). Samples every pass
+ * once, grades it, and writes evaluation.parquet. What it leaves out: which systems there are (team/systems.ts), who reads
+ * the turns before the last (judge.ts) and what the numbers mean (results.ts).
+ *
+ * All completions go to one journal, evaluation/journal/, under the same keys as those of trees: model, adapter, prompt,
+ * parameters, seed and path. So passes that systems have in common are sampled once: SA is the generator's turn of MA,
+ * one pass of MA+MV is MA, and STaR and MALT share a generator. Each system's accuracy is unbiased all the same, and the
+ * paired tests between systems gain, because what they share cancels. What may not be concluded is independence: the
+ * systems' errors are correlated, so their intervals must not be compared as if they came from separate samples. Where
+ * two adapters differ, nothing is shared.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import * as z from "zod";
+import { checkHeldOut } from "../benchmarks/held-out.js";
+import { questionList } from "../benchmarks/list.js";
+import { refreshViews } from "../dataset/export.js";
+import { parquetFolder } from "../dataset/parquet.js";
+import { json } from "../dataset/tables.js";
+import { InputError, RefusedError, RunError, ServerError } from "../errors.js";
+import { type Policy, requireModel } from "../policy/openai.js";
+import { type Journal, openJournal } from "../run/journal.js";
+import { lock } from "../run/lock.js";
+import { type Manifest, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
+import { type Concurrency, withLimit } from "../sample/concurrency.js";
+import type { SampleTreesOptions } from "../sample/trees.js";
+import { type PromptSet, promptSet, promptSetHash } from "../team/prompts.js";
+import { neededAdapters, type System } from "../team/systems.js";
+import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
+import { type Judge, ownAnswer } from "./judge.js";
+import { type EvaluationProgress, progressOf, type Said, samplePasses } from "./passes.js";
+import { rowsOf } from "./rows.js";
+
+export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Concurrency {
+  /** Name of the run whose adapters are evaluated. */
+  run: string;
+  outputs?: string;
+  /** The held-out questions; each seed draws `size` of them. */
+  questions: readonly Question[];
+  /** Where they came from, for the manifest. */
+  source: { path: string; sha256: string | null };
+  systems: readonly System[];
+  /** One subset and one set of sampling seeds for each; the paper averages over 4. */
+  seeds: readonly number[];
+  /** Questions per seed; all by default. */
+  size?: number;
+  /** Asked only if something is missing in the journal. */
+  server: Policy;
+  baseURL: string;
+  /** Version of the server software, where it is known better than the server says. */
+  build?: string;
+  /** Name under which the base model is served; by default the run's. */
+  model?: string;
+  /** SHA-256 of each trained adapter, by name. */
+  adapters: ReadonlyMap<string, string>;
+  /** What differs from the run's. */
+  sampling?: Partial<Sampling>;
+  /** Default: the run's, which the adapters were trained on. */
+  promptSet?: PromptSet;
+  /** Reads the turns before a system's last; by default {@link ownAnswer}. */
+  judge?: Judge;
+  onProgress?: (progress: EvaluationProgress) => void;
+  onFailure?: (error: ServerError, system: string, questionId: string) => void;
+}
+
+/** What a call of {@link evaluateRun} did. */
+export interface Evaluated {
+  dir: string;
+  /** In the order of evaluation.parquet: systems as asked, seeds, questions, turns, passes. */
+  rows: EvaluationRow[];
+  /** Completions sampled by this call; the others were in the journal. */
+  sampled: number;
+  /** Damaged lines of the journal that were set aside, and asked for again. */
+  damaged: number;
+  /** Rows before a system's last turn on which the judge gave no verdict; they count as not correct. */
+  unclear: number;
+  seconds: number;
+}
+
+/**
+ * Evaluates the systems, or goes on with an evaluation that was stopped. evaluation.parquet then holds exactly these
+ * systems, and the same journal gives the same bytes. More systems sample what they add: of a request for more votes
+ * than were asked before, the earlier ones stand.
+ * @throws InputError if an adapter is missing, a held-out question is one of the run's, or an option is out of range;
+ *   ServerError if requests failed: then nothing is written but the journal, and the same call goes on; RunError if
+ *   another process writes the run or its evaluation, or a file cannot be written
+ */
+export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
+  const { systems, seeds, server, baseURL, judge = ownAnswer } = options;
+  checkPlan(systems, seeds);
+  const dir = runDir(options.run, options.outputs);
+  const manifest = await readManifest(dir);
+  checkHeldOut(await readQuestions(dir), new Map([[options.source.path, options.questions]]));
+  const set = options.promptSet ?? promptSet(manifest.config.prompt_set);
+  const sampling = { ...manifest.config.sampling, ...options.sampling };
+  const model = options.model ?? manifest.config.policy.model;
+  const size = options.size ?? options.questions.length;
+  const subsets = seeds.map((seed) => drawSubset(options.questions, size, seed));
+  const policy = policyOf(model, options.adapters);
+  for (const system of systems) for (const role of system.roles) policy(system, role);
+  const began = performance.now();
+
+  const complete: Complete = async (request, signal) => {
+    requireModel(model, await server.models(), baseURL);
+    return server.complete(request, signal);
+  };
+  const kept = await openJournal(join(dir, "evaluation"));
+  const journal = remembering(kept);
+  const failures = collector(options.onFailure);
+  const said = new Map(systems.map((system) => [system, [] as Said[]]));
+  try {
+    // Most votes first: the smaller systems then find all their passes in the journal.
+    const ordered = [...systems].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
+    const progress = progressOf(ordered, size * seeds.length, options.onProgress);
+    const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
+    await withLimit(options, server, async (concurrency) => {
+      for (const system of ordered) {
+        for (const [s, seed] of seeds.entries()) {
+          const hooks = { onFailure: failures.of(system), onEnded: progress(system, size) };
+          const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
+          said.get(system)!.push(await samplePasses(system, (role) => policy(system, role), talk));
+        }
+      }
+    });
+  } finally {
+    await kept.close();
+  }
+  failures.throw(baseURL);
+
+  const rows: EvaluationRow[] = [];
+  let unclear = 0;
+  for (const system of systems) {
+    for (const [s, seed] of seeds.entries()) {
+      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, judge);
+      rows.push(...read.rows);
+      unclear += read.unclear;
+    }
+  }
+  const sampled = journal.added();
+  const seconds = (performance.now() - began) / 1000;
+  const before = earlier.parse(manifest.evaluation ?? {});
+  const { owner, build } = sampled > 0 ? await server.server() : before.server;
+  const list = await questionList(options.questions);
+  const section = {
+    source: options.source.path,
+    sha256: options.source.sha256,
+    benchmark: list.benchmark,
+    questions: list.length,
+    questions_sha256: list.sha256,
+    size,
+    seeds,
+    systems: systems.map(({ name, roles, adapters, votes, debate }) => ({
+      name,
+      roles: roles.map((role) => role.name),
+      adapters,
+      votes,
+      debate: debate ?? null,
+    })),
+    adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, options.adapters.get(name)])),
+    model,
+    sampling,
+    prompt_set: set.name,
+    prompt_set_hash: promptSetHash(set),
+    judge: { ...judge.about, unclear },
+    server: { owner, build: sampled > 0 ? (options.build ?? build) : build },
+    /** Over all calls. */
+    wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
+  };
+  await publish(dir, rows, section);
+  return { dir, rows, sampled, damaged: kept.damaged, unclear, seconds };
+}
+
+/** What an earlier evaluation of the run left in run.json. */
+const earlier = z.object({
+  server: z
+    .object({ owner: z.string().nullable(), build: z.string().nullable() })
+    .default({ owner: null, build: null }),
+  wall_seconds: z.number().default(0),
+});
+
+/** @throws InputError for a plan without systems or seeds, with one of them twice, or with impossible numbers */
+function checkPlan(systems: readonly System[], seeds: readonly number[]): void {
+  const twice = <T>(items: readonly T[]) => items.find((item, i) => items.indexOf(item) !== i);
+  const names = systems.map(({ name }) => name);
+  if (systems.length === 0) throw new InputError("there are no systems to evaluate; give at least one");
+  if (seeds.length === 0) throw new InputError("there are no seeds; give at least one");
+  const name = twice(names);
+  if (name !== undefined) throw new InputError(`two systems are named "${name}"; names must be unique`);
+  const seed = twice(seeds) ?? seeds.find((s) => !Number.isInteger(s) || s < 0 || s >= 2 ** 31);
+  if (seed !== undefined)
+    throw new InputError(`seeds must be different integers in 0 … 2³¹ − 1, not ${seed} among them`);
+  const debate = systems.find((system) => system.debate && system.roles.length !== 1);
+  if (debate)
+    throw new InputError(`a debate has one role, and system "${debate.name}" has ${debate.roles.length}; give it one`);
+}
+
+/**
+ * The questions of one seed: a random subset without replacement, in the order they were given. The same seed draws the
+ * same questions whatever the systems, and a smaller subset of a seed lies in a larger one.
+ * @throws InputError if there are fewer than `size`, or two have one id
+ */
+export function drawSubset(questions: readonly Question[], size: number, seed: number): Question[] {
+  if (!Number.isInteger(size) || size < 1 || size > questions.length)
+    throw new InputError(`a subset of ${size} questions cannot be drawn from ${questions.length}; give 1 … that many`);
+  const rank = new Map(
+    questions.map(({ id }) => [id, createHash("sha256").update(`${seed}\n${id}`).digest("hex")] as const),
+  );
+  if (rank.size < questions.length) throw new InputError("two held-out questions have one id; make ids unique");
+  const chosen = new Set(
+    [...rank]
+      .sort(([, a], [, b]) => (a < b ? -1 : 1))
+      .slice(0, size)
+      .map(([id]) => id),
+  );
+  return questions.filter(({ id }) => chosen.has(id));
+}
+
+function policyOf(model: string, adapters: ReadonlyMap<string, string>) {
+  return (system: System, role: Role): PolicyId => {
+    const name = system.adapters[role.name];
+    if (name === undefined) return { model, adapter: null };
+    const sha256 = adapters.get(name);
+    if (sha256 === undefined) {
+      const known = [...adapters.keys()].join(", ") || "none";
+      throw new InputError(
+        `system "${system.name}" needs adapter "${name}", which is not trained; there are: ${known}`,
+      );
+    }
+    return { model, adapter: { name, sha256 } };
+  };
+}
+
+/** A journal that also finds what was appended since it was opened: systems share passes within one call. */
+function remembering(journal: Journal) {
+  const fresh = new Map<string, JournalEntry[]>();
+  let added = 0;
+  return {
+    kept: async (questionId: string) => [...(await journal.kept(questionId)), ...(fresh.get(questionId) ?? [])],
+    async append(entries: readonly JournalEntry[]) {
+      await journal.append(entries);
+      added += entries.length;
+      for (const entry of entries) {
+        const known = fresh.get(entry.question_id);
+        if (known) known.push(entry);
+        else fresh.set(entry.question_id, [entry]);
+      }
+    },
+    added: () => added,
+  };
+}
+
+/** Counts what failed, and says so at the end. */
+function collector(onFailure: EvaluateOptions["onFailure"]) {
+  const all: { error: ServerError; system: string }[] = [];
+  return {
+    of:
+      ({ name }: System) =>
+      (error: ServerError, questionId: string) => {
+        all.push({ error, system: name });
+        onFailure?.(error, name, questionId);
+      },
+    throw(baseURL: string) {
+      const [first] = all;
+      if (!first) return;
+      const names = [...new Set(all.map(({ system }) => `"${system}"`))].join(", ");
+      const refused = all.some(({ error }) => error instanceof RefusedError);
+      throw new ServerError(
+        `${all.length} requests of ${names} failed at ${baseURL}, the first with: ${first.error.message}; run the same ` +
+          `command to ask again${refused ? ", or without these systems if the server refuses for good" : ""}`,
+      );
+    },
+  };
+}
+
+/** evaluation.parquet, the view on it and the section of run.json: each as a whole or not at all. */
+async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: Manifest["evaluation"]): Promise<void> {
+  const unlock = await lock(join(dir, "lock"));
+  const staging = join(dir, ".evaluation");
+  try {
+    await rm(staging, { recursive: true, force: true });
+    await mkdir(staging, { recursive: true });
+    const parquet = await parquetFolder(staging);
+    try {
+      const table = parquet.table("evaluation");
+      for (const row of rows) table.writeJson(json(row));
+      await table.finish();
+    } finally {
+      await parquet.close();
+    }
+    await rename(join(staging, "evaluation.parquet"), join(dir, "evaluation.parquet"));
+    await refreshViews(dir);
+    await writeManifest(dir, { ...(await readManifest(dir)), evaluation });
+  } catch (error) {
+    // What the file system and DuckDB report is a plain Error; anything else says itself what to do.
+    if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
+    const advice = "nothing sampled is lost; free space or fix the folder, then run the same command again";
+    throw new RunError(`cannot write the evaluation in ${dir}: ${error.message}; ${advice}`, { cause: error });
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+    await unlock();
+  }
+}

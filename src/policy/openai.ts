@@ -1,0 +1,276 @@
+/**
+ * The only place that speaks HTTP to a model: asks an OpenAI-compatible server (vLLM, llama.cpp, …) for completions of a
+ * state, every sampling parameter sent. What it leaves out: when to ask and where answers are kept (sample/, run/).
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import OpenAI from "openai";
+import { Stream } from "openai/core/streaming";
+import * as z from "zod";
+import { InputError, RefusedError, ServerError, UnreachableError } from "../errors.js";
+import { parseJson } from "../json.js";
+import type { Complete, Completion, CompletionRequest } from "../types.js";
+import { type Adapter, loadAdapter, loadedAdapters, scales, servedName } from "./adapters.js";
+import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./answer.js";
+import { checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
+import { type Load, loadOf } from "./load.js";
+
+export { loadAdapter, servedName } from "./adapters.js";
+
+/**
+ * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
+ * top_k 40 and min_p 0.05, and vLLM would follow the model's generation_config. vLLM knows `repetition_penalty`,
+ * llama.cpp `repeat_penalty`; both ignore what they do not know. A server that refuses unknown fields needs `{}`.
+ */
+export const neutralExtra = { top_k: -1, min_p: 0, repetition_penalty: 1, repeat_penalty: 1 } as const;
+
+/** How to reach the server, and how patient to be. */
+export interface PolicyOptions {
+  /** `http://host:port/v1`; a bare host gets `/v1`. */
+  baseURL: string;
+  /** Sent as a bearer token; local servers need none. Never appears in a message or a file. */
+  apiKey?: string | null;
+  /** Attempts after the first one, ≥ 0; 5 by default. */
+  maxRetries?: number;
+  /**
+   * Milliseconds until an answer must begin, else the attempt counts as a broken connection; an hour by default, since a
+   * whole answer begins when it is complete, and may have waited in the server's queue before.
+   */
+  timeout?: number;
+  /** Milliseconds that an answer may pause in its middle; ten minutes by default. */
+  stall?: number;
+  /**
+   * Folders of LoRA adapters by name, as the server sees them. What vLLM does not serve yet it is asked to load from
+   * there, when a request first names it; llama.cpp loads its adapters at its start.
+   */
+  adapterFolders?: ReadonlyMap<string, string>;
+  /** Waits between attempts; replaced in tests. */
+  sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Uniform in [0, 1): the jitter of the waits. It never touches what is sampled. */
+  random?: () => number;
+}
+
+/** What a server says about itself. */
+export interface ServerInfo {
+  /** LoRA adapters that llama.cpp has loaded beside the model: name (file name without its ending) → its index. */
+  adapters: ReadonlyMap<string, number>;
+  /** The served model names, adapters among them. */
+  models: string[];
+  /** `owned_by` of the first model: "vllm", "llamacpp", …; null if it does not say. */
+  owner: string | null;
+  /** Version of the server software, null if it does not say. */
+  build: string | null;
+}
+
+export interface Policy {
+  complete: Complete;
+  /** The served model names. @throws ServerError */
+  models(): Promise<string[]>;
+  /** @throws ServerError if the server cannot be reached or does not answer like one */
+  server(): Promise<ServerInfo>;
+  /** How busy the server is now; null where it does not tell. Never throws. */
+  load(): Promise<Load | null>;
+}
+
+const reserved = ["model", "lora", "messages", "n", "seed", "stream", "temperature", "top_p", "max_tokens"];
+const backoff = { first: 500, most: 8_000, retryAfterMost: 120_000 };
+
+const modelList = z.object({ data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })) });
+
+/**
+ * A policy served over HTTP. A request that is given `onChoice` is streamed, so that each choice is told of as soon as it
+ * is finished; a server that does not stream answers whole all the same.
+ * @throws InputError if the base URL is not one, or carries a password
+ */
+export function openaiPolicy(options: PolicyOptions): Policy {
+  const { maxRetries = 5, timeout = 3_600_000, stall = 600_000, random = Math.random } = options;
+  const sleep = options.sleep ?? ((ms, signal) => delay(ms, undefined, { signal }));
+  const baseURL = checkedURL(options.baseURL);
+  const apiKey = options.apiKey || "none";
+  // The client's own time limit would end before ours could speak; retries are counted here.
+  const limits = { headers: timeout, stall };
+  const http = { fetch: plainFetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
+  // llama.cpp closes the connection after a stream although it says it will not, and the next request would break.
+  const once = { fetchOptions: { dispatcher: sockets(limits, false) } as never };
+  const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });
+
+  const words = (error: unknown): string => {
+    const text = error instanceof Error ? [error.message, causes(error)].filter(Boolean).join(": ") : String(error);
+    const line = text.replace(/\s+/g, " ").slice(0, 300);
+    return options.apiKey ? line.replaceAll(options.apiKey, "***") : line;
+  };
+
+  const failure = (error: unknown): ServerError => {
+    if (error instanceof ServerError) return error;
+    if (error instanceof BadAnswer) return new ServerError(`${baseURL} answered with ${words(error)}`);
+    if (error instanceof SyntaxError) return new ServerError(`${baseURL} answered with broken JSON: ${words(error)}`);
+    if (error instanceof OpenAI.APIError && error.status !== undefined) {
+      const message = `${baseURL} answered HTTP ${words(error)}`;
+      return retried(error.status)
+        ? new ServerError(message, { cause: error })
+        : new RefusedError(`${message}; ${advice(error.status)}`, error.status, { cause: error });
+    }
+    if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
+      return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
+    // A connection cut in mid-answer surfaces as a bare TypeError("terminated"), not as an error of the client.
+    const message = `no answer from ${baseURL} (${words(error)}); is the server running?`;
+    return new UnreachableError(message, { cause: error });
+  };
+
+  let known: Promise<ServerInfo> | undefined;
+  const server = (): Promise<ServerInfo> => {
+    known ??= ask().catch((error) => {
+      known = undefined;
+      throw failure(error);
+    });
+    return known;
+  };
+  const ask = async (): Promise<ServerInfo> => {
+    const answer = await client.get<unknown>("/models");
+    const list = modelList.safeParse(answer);
+    if (!list.success)
+      throw new BadAnswer(`something that is not a list of models: ${excerpt(answer)}; check the base URL`);
+    const owner = list.data.data[0]?.owned_by ?? null;
+    const [build, adapters] = await Promise.all([
+      serverBuild(baseURL, apiKey, owner),
+      owner === "llamacpp" ? loadedAdapters(baseURL, apiKey) : new Map<string, number>(),
+    ]);
+    return { models: list.data.data.map((model) => model.id), owner, build, adapters };
+  };
+
+  const loading = new Map<string, Promise<string>>();
+  /** Name under which a server other than llama.cpp serves an adapter; see {@link servedName}. */
+  const served = async (adapter: Adapter, { models, owner }: ServerInfo): Promise<string> => {
+    const folder = owner === "vllm" ? options.adapterFolders?.get(adapter.name) : undefined;
+    const name = servedName(adapter);
+    if (models.includes(name)) return name;
+    if (folder === undefined) return adapter.name;
+    const load = () =>
+      loadAdapter(baseURL, options.apiKey ?? null, name, folder).then(
+        () => name,
+        (error) => {
+          // A server that loads nothing at run time may have been started with the adapter, under its plain name.
+          if (error instanceof RefusedError && models.includes(adapter.name)) return adapter.name;
+          loading.delete(name);
+          throw error;
+        },
+      );
+    const loaded = loading.get(name) ?? load();
+    loading.set(name, loaded);
+    return loaded;
+  };
+
+  interface Listener {
+    isWanted(choice: number): boolean;
+    onChoice(choice: number, completion: Fresh): void;
+  }
+  const attempt = async (request: CompletionRequest, controller: AbortController, listener: Listener | null) => {
+    const info = await server();
+    const { owner } = info;
+    const { model, adapter } = request.policy;
+    const chosen =
+      owner === "llamacpp"
+        ? { model, ...scales(adapter, info.adapters, baseURL) }
+        : { model: adapter ? await served(adapter, info) : model };
+    const { extra, ...sampling } = request.sampling;
+    const counted = owner === "vllm" ? { return_token_ids: true } : { logprobs: true, top_logprobs: 1 };
+    const streamed = listener ? { stream: true, stream_options: { include_usage: true } } : { stream: false };
+    const { n, seed } = request;
+    const body = {
+      ...counted,
+      ...extra,
+      ...sampling,
+      ...chosen,
+      messages: [...request.messages],
+      n,
+      seed,
+      ...streamed,
+    };
+    const { signal } = controller;
+    const how = listener && owner === "llamacpp" ? { signal, ...once } : { signal };
+    const response = await client.chat.completions.create(body, how).asResponse();
+    const type = response.headers.get("content-type") ?? "";
+    if (listener && type.startsWith("text/event-stream")) {
+      const chunks = Stream.fromSSEResponse<unknown>(response, controller, client);
+      return completionsIn(chunks, n, listener.isWanted, listener.onChoice);
+    }
+    const text = await response.text();
+    return completionsOf(type.includes("json") ? JSON.parse(text) : (parseJson(text) ?? text), n);
+  };
+
+  const complete: Complete = async (request, signal, onChoice) => {
+    const clash = reserved.find((name) => Object.hasOwn(request.sampling.extra, name));
+    if (clash) throw new InputError(`extra sampling field "${clash}" has an option of its own; set that instead`);
+    // What an attempt finished before it broke stands, and what a later one says in its place is not looked at.
+    const finished: Completion[] = [];
+    for (let retries = 0; ; retries++) {
+      const finish = (choice: number, completion: Fresh) => {
+        if (finished[choice]) return;
+        finished[choice] = { ...completion, retries };
+        onChoice?.(choice, finished[choice]);
+      };
+      // The client never takes its abort listener off the signal it is given, so each attempt gets its own.
+      const controller = new AbortController();
+      const abort = () => controller.abort(signal?.reason);
+      signal?.throwIfAborted();
+      signal?.addEventListener("abort", abort, { once: true });
+      try {
+        const listener = onChoice ? { isWanted: (choice: number) => !finished[choice], onChoice: finish } : null;
+        const fresh = await attempt(request, controller, listener);
+        for (const [choice, completion] of fresh.entries()) finish(choice, completion);
+        return finished;
+      } catch (cause) {
+        signal?.throwIfAborted();
+        const error = failure(cause);
+        if (error instanceof RefusedError || retries >= maxRetries) throw error;
+        const wait = Math.min(backoff.first * 2 ** retries, backoff.most) * (1 - random() / 2);
+        await sleep(retryAfter(cause) ?? wait, signal);
+      } finally {
+        signal?.removeEventListener("abort", abort);
+      }
+    }
+  };
+
+  const load = async (): Promise<Load | null> => {
+    const page = await pageBeside(baseURL, "metrics", apiKey).catch(() => null);
+    return page === null ? null : loadOf(page);
+  };
+
+  return { complete, server, load, models: async () => (await server()).models };
+}
+
+/** @throws InputError unless the model is served: llama.cpp answers for any name, so a wrong one must be seen here */
+export function requireModel(model: string, served: readonly string[], baseURL: string): void {
+  if (!served.includes(model))
+    throw new InputError(`model "${model}" is not served at ${baseURL}; served: ${served.join(", ") || "none"}`);
+}
+
+const retried = (status: number) => status === 408 || status === 409 || status === 429 || status >= 500;
+
+function advice(status: number): string {
+  if (status === 401 || status === 403) return "set OPENAI_API_KEY to a key this server accepts";
+  if (status === 404) return "check the base URL and the model name";
+  return "change the parameter it names";
+}
+
+/** Milliseconds the server asks to wait, if it does (seconds or a date, RFC 9110 section 10.2.3). */
+function retryAfter(error: unknown): number | null {
+  const header = error instanceof OpenAI.APIError ? error.headers?.get("retry-after") : null;
+  if (!header) return null;
+  const ms = /^\d+(\.\d+)?$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), backoff.retryAfterMost) : null;
+}
+
+/** vLLM tells its version at /version, llama.cpp at /props, both beside /v1. Good to have, never needed. */
+async function serverBuild(baseURL: string, apiKey: string, owner: string | null): Promise<string | null> {
+  const path = owner === "vllm" ? "version" : owner === "llamacpp" ? "props" : null;
+  if (path === null) return null;
+  const page = await pageBeside(baseURL, path, apiKey).catch(() => null);
+  const answer = z.object({ version: z.string().optional(), build_info: z.string().optional() });
+  const { data } = answer.safeParse(parseJson(page ?? ""));
+  return data?.version ?? data?.build_info ?? null;
+}
+
+function causes(error: Error): string {
+  const cause = error.cause;
+  return cause instanceof Error ? [cause.message, causes(cause)].filter(Boolean).join(": ") : "";
+}

@@ -1,0 +1,214 @@
+/**
+ * Samples a run: puts together the server, the run folder, the journal and the tree sampler. The command `malt sample`
+ * and the notebooks call this one function.
+ */
+
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { type QuestionList, questionList } from "../benchmarks/list.js";
+import { RunError } from "../errors.js";
+import { inPackage, root } from "../paths.js";
+import { neutralExtra, type Policy, requireModel } from "../policy/openai.js";
+import { openJournal } from "../run/journal.js";
+import {
+  findManifest,
+  type Manifest,
+  requireSame,
+  runDir,
+  streamQuestions,
+  summed,
+  writeManifest,
+  writeQuestions,
+} from "../run/manifest.js";
+import { maltRoles, type PromptSet, promptSetHash } from "../team/prompts.js";
+import type { PolicyId, Question, Role, Sampling } from "../types.js";
+import { type Concurrency, withLimit } from "./concurrency.js";
+import {
+  type Counts,
+  type Limit,
+  noCounts,
+  noSession,
+  type Progress,
+  type SampleTreesOptions,
+  sampleTrees,
+  statesPerTree,
+} from "./trees.js";
+
+/** The paper's temperature (Section 5) and an otherwise untouched distribution. */
+export const defaultSampling: Readonly<Sampling> = {
+  temperature: 0.3,
+  top_p: 1,
+  max_tokens: 1024,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  extra: neutralExtra,
+};
+
+type Passed = Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "signal">;
+
+export interface SampleRunOptions extends Passed, Concurrency {
+  /** Name of the run. */
+  run: string;
+  /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
+  outputs?: string;
+  questions: readonly Question[] | QuestionList;
+  /** Where the questions came from, for the manifest. */
+  source: { path: string; sha256: string | null };
+  server: Policy;
+  baseURL: string;
+  /** Version of the server software, where it is known better than the server says. */
+  build?: string;
+  model: PolicyId["model"];
+  adapter?: PolicyId["adapter"];
+  /** What differs from {@link defaultSampling}. */
+  sampling?: Partial<Sampling>;
+  /** Default: generator, verifier, refiner with n = 3 (Section 4.2). */
+  roles?: readonly Role[];
+  /** Default: by the questions' benchmark or form; see benchmarks/list.ts. */
+  promptSet?: PromptSet;
+  seed?: number;
+  /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
+  shard?: Manifest["shard"];
+}
+
+/** What a call of {@link sampleRun} did. */
+export interface SampledRun {
+  dir: string;
+  manifest: Manifest;
+  /** Whether there was nothing left to ask. */
+  wasComplete: boolean;
+  /** What this call alone did, and its seconds: what a rate is computed from. */
+  session: Progress["session"] & { seconds: number };
+  /** Damaged lines of the journal that were set aside, and asked for again. */
+  damaged: number;
+}
+
+/**
+ * Starts a run or goes on with it. A complete run is returned as it is, without a request.
+ * @throws InputError, ServerError or RunError; whatever had finished is in the journal, and the same call goes on
+ */
+export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> {
+  const { server, baseURL, model, seed = 0, concurrency = 16 } = options;
+  const dir = runDir(options.run, options.outputs);
+  const sampling = { ...defaultSampling, ...options.sampling };
+  const roles = [...(options.roles ?? maltRoles())];
+  const list = "sha256" in options.questions ? options.questions : await questionList(options.questions);
+  const set = options.promptSet ?? list.promptSet;
+  const policy: PolicyId = { model, adapter: options.adapter ?? null };
+  const wanted: Manifest = {
+    schema: 1,
+    run: options.run,
+    created: new Date().toISOString(),
+    config: { base_url: baseURL, policy, sampling, roles, prompt_set: set.name, seed, concurrency },
+    benchmark: {
+      name: list.benchmark,
+      source: options.source.path,
+      sha256: options.source.sha256,
+      questions: list.length,
+      questions_sha256: list.sha256,
+    },
+    prompt_set_hash: promptSetHash(set),
+    server: { owner: null, build: null },
+    versions: await versions(),
+    counts: { ...noCounts, asked: list.length * statesPerTree(roles) },
+    wall_seconds: 0,
+    ...(options.shard && { shard: options.shard }),
+  };
+  wanted.counts.pending = wanted.counts.asked;
+
+  const before = await findManifest(dir);
+  if (before) requireSame(before, wanted);
+  const complete = before && before.counts.ok === before.counts.asked ? before : null;
+  const found = complete && (await survey(dir));
+  if (complete && found!.damaged === 0 && found!.completions >= complete.counts.completions)
+    return { dir, manifest: complete, wasComplete: true, session: { ...noSession, seconds: 0 }, damaged: 0 };
+  const { models, owner, build } = await server.server();
+  requireModel(model, models, baseURL);
+
+  const journal = await openJournal(dir);
+  try {
+    // Only now is this process alone with the folder.
+    const old = await findManifest(dir);
+    if (old) requireSame(old, wanted);
+    const written = await writeQuestions(dir, list);
+    if (written.questions_sha256 !== list.sha256)
+      throw new RunError("the questions changed while they were read; run the same command again");
+    const manifest = {
+      ...wanted,
+      created: old?.created ?? wanted.created,
+      server: { owner, build: options.build ?? build },
+      ...(old?.shards && { shards: old.shards }),
+    };
+    const earlier = old?.wall_seconds ?? 0;
+    const began = performance.now();
+    let latest: Counts = wanted.counts;
+    let session = noSession;
+    const record = async (): Promise<Manifest> => {
+      const seconds = (performance.now() - began) / 1000;
+      const wall_seconds = Math.round((earlier + seconds) * 1000) / 1000;
+      const now = { ...manifest, counts: latest, usage: usageOf(old?.usage, session), wall_seconds };
+      await writeManifest(dir, now);
+      return now;
+    };
+    await record();
+    const onProgress = (progress: Readonly<Progress>) => {
+      const { in_flight: _, limit: __, nodes: ___, session: own, ...counts } = progress;
+      latest = counts;
+      session = own;
+      options.onProgress?.(progress);
+    };
+    const { request, onFailure, signal } = options;
+    const questions = streamQuestions(dir);
+    const setting = {
+      questions,
+      total: list.length,
+      roles,
+      promptSet: set,
+      policy,
+      sampling,
+      seed,
+      request,
+      journal,
+      onFailure,
+      signal,
+    };
+    const { complete } = server;
+    const bounds = { concurrency, maxConcurrency: options.maxConcurrency };
+    try {
+      const sampled = (limit: Limit) => sampleTrees({ ...setting, complete, concurrency: limit, onProgress });
+      onProgress(await withLimit(bounds, server, sampled));
+    } catch (error) {
+      // What stopped the run is the message to show, not that run.json could not be written either.
+      await record().catch(() => {});
+      throw error;
+    }
+    const seconds = (performance.now() - began) / 1000;
+    const wasComplete = latest.ok === latest.asked && session.requests === 0;
+    const damaged = journal.damaged + (found?.damaged ?? 0);
+    return { dir, manifest: await record(), wasComplete, session: { ...session, seconds }, damaged };
+  } finally {
+    await journal.close();
+  }
+}
+
+/** What the journal has, which may be less than run.json counts: lines may have been damaged since. */
+async function survey(dir: string): Promise<{ damaged: number; completions: number }> {
+  const journal = await openJournal(dir);
+  await journal.close();
+  return journal;
+}
+
+/** What all calls together have used. */
+function usageOf(before: Manifest["usage"], { completions: _, ...used }: Progress["session"]): Manifest["usage"] {
+  return before ? summed([used, before]) : used;
+}
+
+/** Version of this package, of Node, and the git commit where it runs from a checkout of its own. */
+async function versions(): Promise<Manifest["versions"]> {
+  const { version } = JSON.parse(await readFile(inPackage("package.json"), "utf8")) as { version: string };
+  const git = await promisify(execFile)("git", ["-C", root, "describe", "--always", "--dirty", "--abbrev=12"])
+    .then(({ stdout }) => stdout.trim())
+    .catch(() => null);
+  return { malt: version, node: process.versions.node, git };
+}

@@ -1,0 +1,341 @@
+/**
+ * The sampler: grows one tree per question (paper, Section 4.2) and keeps the server busy. There are no stages: the
+ * children of a completion are asked for the moment it is in the journal, also while its siblings are still being
+ * written. Only the trees under way are in memory, so there may be any number of questions. What it leaves out: HTTP and
+ * files, which come in as `complete` and `journal`; which state goes first is decided in queue.ts, how many
+ * requests are in flight in limit.ts.
+ */
+import { setMaxListeners } from "node:events";
+import { InputError, ServerError } from "../errors.js";
+import type { Journal } from "../run/journal.js";
+import { messages, type PromptSet } from "../team/prompts.js";
+import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "../types.js";
+import { patience } from "./circuit-breaker.js";
+import { type Limit, limitOf, outcomeOf } from "./limit.js";
+import { Agenda } from "./queue.js";
+import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./state.js";
+
+export { AdaptiveLimit, fixedLimit, type Limit } from "./limit.js";
+export { childId, nodeKey, requestSeed, type Setting, statesPerTree } from "./state.js";
+
+/** What has become of the requests of a run. Always asked = ok + failed + pending. */
+export interface Counts {
+  /** Requests the full trees need, one per state. */
+  asked: number;
+  /** Requests whose n completions are all in the journal. */
+  ok: number;
+  /** Requests that ended in an error, in this session; the next one asks them again. */
+  failed: number;
+  /** Requests not ended yet: not reached, cut off, or below a failed one. */
+  pending: number;
+  /** Completions in the journal. */
+  completions: number;
+  /** Completions that reached max_tokens (finish_reason "length"). They are results. */
+  truncated: number;
+  /** Attempts that failed before a request succeeded. */
+  retries: number;
+  /** Tokens of all completions whose tokens the server counted. */
+  completion_tokens: number;
+}
+
+/** How far it is, and what this call alone has done. */
+export interface Progress extends Counts {
+  /** Requests in flight and their bound. */
+  in_flight: number;
+  limit: number;
+  /** Completions in the journal, by role. */
+  nodes: Record<string, number>;
+  /** What this call sampled; `requests` counts those that succeeded. Tokens are those the server counted. */
+  session: {
+    requests: number;
+    completions: number;
+    prompt_tokens: number;
+    /** Of the prompt tokens, those from the server's prefix cache. */
+    cached_tokens: number;
+    completion_tokens: number;
+  };
+}
+
+/**
+ * How the n completions of a state are asked for. Seeds and keys are the same in all three.
+ * - `streamed`, the default: one request with n choices. It is streamed where children wait for its choices, and they
+ *   start as soon as theirs is finished; the leaves, for which nothing waits, come as whole answers.
+ * - `whole`: one request with n choices, answered when the last of them is finished.
+ * - `single`: one request per completion.
+ */
+export type RequestMode = "streamed" | "whole" | "single";
+export const requestModes: readonly RequestMode[] = ["streamed", "whole", "single"];
+
+export interface SampleTreesOptions extends Setting {
+  questions: Iterable<Question> | AsyncIterable<Question>;
+  /** How many questions there are, where they are not an array. */
+  total?: number;
+  /**
+   * Which waiting request goes first. `deep`, the default: deeper states, so that trees finish early and their prefix is
+   * still cached. `wide`: shallower ones, so that one role at a time speaks; a server that batches only requests of one
+   * adapter, as llama.cpp does, is faster with it. The completions are the same.
+   */
+  order?: "deep" | "wide";
+  request?: RequestMode;
+  complete: Complete;
+  /** `discard` is needed where files can be damaged, so not by a journal in memory. */
+  journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard">>;
+  /** Requests in flight, ≥ 1, or what decides on their number. */
+  concurrency: number | Limit;
+  /** Called after each request that has ended, and for each state that was in the journal already. */
+  onProgress?: (progress: Readonly<Progress>) => void;
+  /** Called with the completions of each finished state, those that were in the journal already included. */
+  onCompletions?: (entries: readonly JournalEntry[], question: Question) => void;
+  /** Called for each failed request; the run goes on. */
+  onFailure?: (error: ServerError, questionId: string, parentId: string | null) => void;
+  signal?: AbortSignal;
+}
+
+/** A state whose children are being asked for. */
+interface Open extends State {
+  tree: Tree;
+  /** What is in the journal, by branch. */
+  entries: (JournalEntry | undefined)[];
+  hasFailed: boolean;
+}
+
+/** A question under way, and what of its tree was in the journal before. */
+interface Tree {
+  question: Question;
+  kept: ReadonlyMap<string, JournalEntry>;
+}
+
+/** One request: for all children of a state, or for one of them. */
+interface Job {
+  state: Open;
+  branch: number | null;
+}
+
+/**
+ * Samples every tree to its end, or as far as the server allows. A state whose completions are all in the journal is
+ * not asked again; one of which some are is asked again whole, and those in the journal stand.
+ * @returns the counts at the end; `failed` > 0 means that some requests must be asked again by another call
+ * @throws InputError for a team that cannot speak, a ServerError when going on is of no use, RunError when the journal
+ *   cannot be written, or `signal.reason`; all finished completions are in the journal then
+ */
+export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
+  const { questions, roles, journal, order = "deep" } = options;
+  // Without a temperature there is nothing to draw several choices from, and vLLM refuses to.
+  const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
+  checkRoles(roles);
+  if (!requestModes.includes(mode))
+    throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
+  const limit = limitOf(options.concurrency);
+  const total = options.total ?? (questions as { length?: number }).length;
+  if (total === undefined)
+    throw new InputError("the number of questions is unknown; give `total` with what is no array");
+  const progress = begin(total * statesPerTree(roles), roles);
+  const agenda = new Agenda<Job>(roles.length, order);
+  const stop = new AbortController();
+  // Every request in flight listens to it; Node takes more than ten listeners for a leak.
+  setMaxListeners(0, stop.signal);
+  const hope = patience();
+  let writing = 0;
+  let wake = () => {};
+
+  const report = () => options.onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });
+
+  /** Comes to a state: what of it is in the journal stands, the rest goes on the agenda. */
+  const visit = (tree: Tree, parent: string | null, turns: readonly Turn[]) => {
+    const at = stateAt(options, tree.question, parent, turns);
+    if (!at) return;
+    discardStale(at, tree);
+    const state: Open = { ...at, tree, entries: [], hasFailed: false };
+    const entries = at.keys.map((key) => tree.kept.get(key));
+    for (const [branch, entry] of entries.entries()) if (entry) grow(state, branch, entry);
+    if (entries.every((entry) => entry !== undefined)) return report();
+    const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
+    for (const branch of mode === "single" ? missing : [null]) agenda.add({ state, branch }, turns.length);
+  };
+
+  /** Damage may have cost a parent its text. If it came out otherwise when it was sampled anew, its children are void. */
+  const discardStale = (at: State, { kept }: Tree) => {
+    const isStale = ({ node_id, key }: JournalEntry) => {
+      const branch = at.nodes.indexOf(node_id);
+      return branch >= 0 && at.keys[branch] !== key;
+    };
+    const stale = [...kept.values()].filter(isStale);
+    if (stale.length > 0 && journal.discard) track(journal.discard(stale).catch((error) => stop.abort(error)));
+  };
+
+  /** Takes note of a completion that is in the journal, and goes on to what follows it. */
+  const grow = (state: Open, branch: number, entry: JournalEntry) => {
+    state.entries[branch] = entry;
+    progress.completions++;
+    progress.nodes[entry.role]! += 1;
+    progress.completion_tokens += entry.completion_tokens ?? 0;
+    if (entry.finish_reason === "length") progress.truncated++;
+    visit(state.tree, entry.node_id, [...state.turns, { role: entry.role, text: entry.text }]);
+    const entries = state.entries.filter((each) => each !== undefined);
+    if (entries.length < state.nodes.length) return;
+    hope.succeeded();
+    progress.ok++;
+    progress.pending--;
+    progress.retries += Math.max(...entries.map(({ retries }) => retries));
+    options.onCompletions?.(entries, state.question);
+  };
+
+  /** Writes down what was said, unless an earlier answer stands. */
+  const keep = async (state: Open, branch: number, completion: Completion) => {
+    const entry = entryOf(state, branch, completion);
+    if (state.entries[branch]) return;
+    writing++;
+    try {
+      await journal.append([entry]);
+      progress.session.completions++;
+      progress.session.completion_tokens += completion.completion_tokens ?? 0;
+      grow(state, branch, entry);
+    } catch (error) {
+      stop.abort(error);
+    }
+    writing--;
+  };
+
+  const ask = async ({ state, branch }: Job) => {
+    const { request } = state;
+    const first = branch ?? 0;
+    // A stream says the length of the prompt with the choice that ends last. Where one of them stands already, that may
+    // be the one, and nobody would have it; so what was cut off is asked again for a whole answer.
+    const isNew = state.entries.every((entry) => entry === undefined);
+    const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
+    const kept: Promise<void>[] = [];
+    const arrived = (choice: number, completion: Completion) => {
+      kept[choice] ??= keep(state, first + choice, completion).then(pump);
+    };
+    let outcome = outcomeOf(null);
+    try {
+      const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
+      const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
+      outcome = outcomeOf(said);
+      hope.succeeded();
+      progress.session.requests++;
+      progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
+      progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
+      for (const [choice, completion] of said.entries()) arrived(choice, completion);
+    } catch (error) {
+      if (!stop.signal.aborted) fail(state, error);
+    } finally {
+      // The place is free as soon as the server has answered; the disk is not waited for.
+      limit.give(outcome);
+      // After what else has arrived by now, so that the children of this answer are among those who may take the place.
+      setImmediate(pump);
+    }
+    await Promise.all(kept);
+    report();
+  };
+
+  const fail = (state: Open, error: unknown) => {
+    if (!(error instanceof ServerError)) return stop.abort(error);
+    if (!state.hasFailed) {
+      progress.failed++;
+      progress.pending--;
+    }
+    state.hasFailed = true;
+    options.onFailure?.(error, state.question.id, state.parent);
+    if (hope.isOver(error)) stop.abort(error);
+  };
+
+  let running = 0;
+  const track = (work: Promise<void>) => {
+    running++;
+    work.finally(() => {
+      running--;
+      wake();
+    });
+  };
+  const change = () =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+
+  /** Asks as much as there are places for. A disk that cannot follow holds the requests back, so memory stays bounded. */
+  const pump = () => {
+    const may = () => !stop.signal.aborted && agenda.size > 0 && writing <= 4 * limit.now;
+    while (may() && limit.take()) track(ask(agenda.next()!));
+    wake();
+  };
+
+  /** Opens questions so that about as many states wait as may be in flight; all at once where one role speaks at a time. */
+  const openAll = async () => {
+    const ahead = () => (order === "wide" ? Number.POSITIVE_INFINITY : limit.now);
+    let opened = 0;
+    for await (const question of questions) {
+      if (opened++ === 0) checkPrompts(roles, options.promptSet, question);
+      while (agenda.size >= ahead() && !stop.signal.aborted) await change();
+      if (stop.signal.aborted) return;
+      const kept = await journal.kept(question.id);
+      visit({ question, kept: new Map(kept.map((entry) => [entry.key, entry])) }, null, []);
+      if (order === "deep") pump();
+    }
+    agenda.last();
+  };
+
+  const cancel = () => {
+    stop.abort(options.signal?.reason);
+    wake();
+  };
+  options.signal?.throwIfAborted();
+  options.signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    await openAll().catch((error) => stop.abort(error));
+    pump();
+    while (running > 0 || (agenda.size > 0 && !stop.signal.aborted)) await change();
+  } finally {
+    options.signal?.removeEventListener("abort", cancel);
+  }
+  if (stop.signal.aborted) throw stop.signal.reason;
+  return { ...progress, in_flight: 0, limit: limit.now };
+}
+
+/** The counts before anything was asked. */
+export const noCounts: Readonly<Counts> = {
+  asked: 0,
+  ok: 0,
+  failed: 0,
+  pending: 0,
+  completions: 0,
+  truncated: 0,
+  retries: 0,
+  completion_tokens: 0,
+};
+
+/** What a call has sampled before its first answer. */
+export const noSession: Readonly<Progress["session"]> = {
+  requests: 0,
+  completions: 0,
+  prompt_tokens: 0,
+  cached_tokens: 0,
+  completion_tokens: 0,
+};
+
+/** Progress at the beginning of a call. */
+function begin(asked: number, roles: readonly Role[]): Progress {
+  const nodes = Object.fromEntries(roles.map(({ name }) => [name, 0]));
+  return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session: { ...noSession } };
+}
+
+/** A team that cannot speak is found before the first request, not after the first answer. */
+function checkRoles(roles: readonly Role[]): void {
+  if (roles.length === 0) throw new InputError("the list of roles is empty; a tree needs at least one role");
+  const names = roles.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new InputError(`two roles are named "${twice}"; names must be unique`);
+  for (const { name, branching } of roles) {
+    if (!Number.isInteger(branching) || branching < 1 || branching > 1000)
+      throw new InputError(`branching of role "${name}" must be an integer in 1 … 1000, not ${branching}`);
+  }
+}
+
+/** @throws InputError if a role sees one that has not spoken before it */
+function checkPrompts(roles: readonly Role[], promptSet: PromptSet, question: Question): void {
+  const turns: Turn[] = [];
+  for (const role of roles) {
+    messages(promptSet, role, question, turns);
+    turns.push({ role: role.name, text: "" });
+  }
+}

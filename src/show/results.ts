@@ -1,0 +1,133 @@
+/** evaluation.parquet as text tables, for `malt evaluate` and `malt report`. */
+
+import type { PublishedFlips, PublishedRow, PublishedTurn } from "../evaluate/published.js";
+import { publishedFlips, publishedGeneratorDpo, publishedTable, publishedTurns } from "../evaluate/published.js";
+import { besidePublished, flips, perTurn, type SystemResult, summariseSystems } from "../evaluate/results.js";
+import { type Estimate, percent, plusMinus } from "../stats/means.js";
+import type { EvaluationRow } from "../types.js";
+import { alignedTable } from "./text-table.js";
+
+/** What the paper prints for the systems, flips and turns that are measured here. */
+export interface Paper {
+  accuracies: readonly PublishedRow[];
+  flips: readonly PublishedFlips[];
+  turns: readonly PublishedTurn[];
+}
+
+/** Tables 1, 2, 4 and 5, the generator's DPO, Table 3 for its own benchmark, and Figures 2 and 3. */
+export async function readPaper(benchmark: string): Promise<Paper> {
+  const tables = benchmark === "gsm_symbolic" ? [3] : [1, 2, 4, 5];
+  const accuracies = (await Promise.all(tables.map(publishedTable))).flat();
+  const dpo = benchmark === "gsm_symbolic" ? [] : await publishedGeneratorDpo();
+  return { accuracies: [...accuracies, ...dpo], flips: await publishedFlips(), turns: await publishedTurns() };
+}
+
+/** The table of systems, accuracy after each turn, flips, each beside the paper's, and how to read them. */
+export function results(rows: readonly EvaluationRow[], paper: Paper): string {
+  const names = [...new Set(rows.map((row) => row.system))];
+  const seeds = new Set(rows.map((row) => row.seed)).size;
+  const questions = new Set(rows.map((row) => row.question_id)).size;
+  const table = summariseSystems(rows);
+  const reference = table.find(({ against }) => against === null)!.system;
+  const has = (name: string, test: (row: EvaluationRow) => boolean) => rows.some((r) => r.system === name && test(r));
+  const teams = names.filter((name) => has(name, (r) => r.pass > 0) && has(name, (r) => r.turn !== "generator"));
+  return [
+    systemTable(table, reference),
+    `${questions} held-out questions over ${seeds} ${seeds === 1 ? "seed" : "seeds"}. ± is the standard deviation over seeds with divisor n − 1, and with ` +
+      "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes.\n" +
+      `p: sign-flip test against ${reference} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
+    ...(teams.length > 0 ? [turnTable(rows, teams, paper)] : []),
+    ...(teams.length > 0 && names.includes("SA+MV") ? [flipTable(rows, teams, paper)] : []),
+    ...publishedTable1(table, paper),
+  ].join("\n\n");
+}
+
+const points = (share: number) => (Number.isNaN(share) ? "–" : (100 * share).toFixed(1));
+const interval = ({ low, high }: Estimate) => (Number.isNaN(low) ? "–" : `${points(low)} to ${points(high)}`);
+const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
+
+function systemTable(table: readonly SystemResult[], reference: string): string {
+  const head = [
+    "system",
+    "accuracy",
+    "± over seeds",
+    "interval",
+    "tokens",
+    `${reference} is better by`,
+    "interval",
+    "p",
+    "p (Holm)",
+  ];
+  return alignedTable(
+    head,
+    table.map(({ system, accuracy, overSeeds, tokens, against }) => [
+      system,
+      percent(overSeeds.mean),
+      `${points(overSeeds.sample)} (${points(overSeeds.population)})`,
+      interval(accuracy),
+      tokens === null ? "–" : tokens.toFixed(0),
+      against ? points(against.difference.mean) : "",
+      against ? interval(against.difference) : "",
+      against ? pValue(against.p) : "",
+      against ? pValue(against.pHolm) : "",
+    ]),
+  );
+}
+
+/** Figure 3. */
+function turnTable(rows: readonly EvaluationRow[], systems: readonly string[], paper: Paper): string {
+  const turns = ["generator", "verifier", "refiner"];
+  const measured = systems.map((system) => {
+    const own = new Map(perTurn(rows, system).map((t) => [t.turn, t.voted]));
+    return [system, ...turns.map((turn) => (own.has(turn) ? percent(own.get(turn)!.mean) : "–"))];
+  });
+  const places = [...new Set(paper.turns.map((row) => `paper: MALT, ${row.model}, ${row.benchmark}`))];
+  const printed = places.map((place) => {
+    const own = paper.turns.filter((row) => place === `paper: MALT, ${row.model}, ${row.benchmark}`);
+    return [place, ...turns.map((turn) => percent(own.find((row) => row.turn === turn)?.accuracy ?? Number.NaN))];
+  });
+  return alignedTable(
+    ["accuracy after the turn, by vote", ...turns],
+    [...measured, ...printed.filter((cells) => !cells.includes("–"))],
+  );
+}
+
+/** Figure 2. */
+function flipTable(rows: readonly EvaluationRow[], systems: readonly string[], paper: Paper): string {
+  const measured = systems.map((system) => {
+    const last = flips(rows, system).at(-1)!;
+    const shares = [last.toCorrect, last.toIncorrect, last.ofWrong, last.ofRight];
+    return [system, ...shares.map(({ mean }) => percent(mean))];
+  });
+  const printed = paper.flips.map(({ model, benchmark, corrected, broken, kept_right, kept_wrong }) => {
+    const [gained, lost] = [corrected ?? Number.NaN, broken ?? Number.NaN];
+    const shares = [gained, lost, gained / (gained + (kept_wrong ?? 0)), lost / (lost + (kept_right ?? 0))];
+    return [`paper: MALT, ${model}, ${benchmark}`, ...shares.map(percent)];
+  });
+  const head = [
+    "flips against SA+MV, at the last turn",
+    "wrong → right",
+    "right → wrong",
+    "of the wrong",
+    "of the right",
+  ];
+  return alignedTable(head, [...measured, ...printed]);
+}
+
+/** Measured beside published, in percent; nothing if the paper has none of the systems. */
+function publishedTable1(table: readonly SystemResult[], paper: Paper): string[] {
+  const { columns, rows } = besidePublished(table, paper.accuracies);
+  if (rows.length === 0) return [];
+  // "Llama-3.1-8B-Instruct" → "Llama-3.1-8B": the columns are narrow.
+  const short = (model: string) => model.replace(/-(Instruct|Base)$/, "");
+  const head = ["system", "measured here", ...columns.map(({ model, benchmark }) => `${short(model)} ${benchmark}`)];
+  const lines = rows.map(({ system, measured, published }) => [
+    system,
+    plusMinus(measured.mean, measured.sample),
+    ...published.map((row) => plusMinus(row?.accuracy ?? null, row?.std ?? null)),
+  ]);
+  const note =
+    "The columns beside the measured one are the paper's (data/published), of its models on its benchmarks and subsets: where " +
+    "model or\nbenchmark differ from those measured here, only the order of the systems can be compared, not the levels.";
+  return [alignedTable(head, lines), note];
+}

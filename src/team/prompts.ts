@@ -1,0 +1,143 @@
+/**
+ * What each role is told, one prompt set per benchmark. Zero-shot chain of thought that ends in `Final Answer: X`
+ * (paper, Section 5 and Appendix A.4); the wording is this project's own. Pure: text in, messages out.
+ *
+ * Untrusted text is put in by a single pass over the template, so a question that contains `{answer}` stays text.
+ */
+import { createHash } from "node:crypto";
+import { InputError } from "../errors.js";
+import type { Message, Question, Role, Turn } from "../types.js";
+
+/** The three templates of a prompt set. Placeholders: {question}, {answer}, {critique}. */
+export interface PromptSet {
+  name: string;
+  /** Sent as the system message of every role; empty means none. */
+  system: string;
+  generator: string;
+  verifier: string;
+  refiner: string;
+  /** What the refiner reads in place of a critique in the G+R ablation (paper, Table 5). */
+  emptyCritique: string;
+}
+
+const number: PromptSet = {
+  name: "gsm8k",
+  system: "You are a careful mathematician.",
+  generator:
+    "Solve the problem below. Think step by step and show each calculation. " +
+    'Finish with one line "Final Answer: X", where X is a single number without units.\n\nProblem: {question}',
+  verifier:
+    "Below are a problem and a proposed solution. Check the solution step by step: is the problem understood, and is " +
+    "each calculation right? Name the first mistake if there is one and say how to correct it. " +
+    'Finish with one line "Final Answer: X", where X is the number you believe is right.\n\n' +
+    "Problem: {question}\n\nProposed solution:\n{answer}",
+  refiner:
+    "Below are a problem, a proposed solution and a critique of it. The critique may be wrong: use what is right in " +
+    "it, and write an improved solution step by step. " +
+    'Finish with one line "Final Answer: X", where X is a single number without units.\n\n' +
+    "Problem: {question}\n\nProposed solution:\n{answer}\n\nCritique:\n{critique}",
+  emptyCritique: "No critique is available.",
+};
+
+/** The prompt sets by benchmark name. `prompt set` is part of a run's identity: see {@link promptSetHash}. */
+export const promptSets: Readonly<Record<string, PromptSet>> = {
+  // Short on purpose: the embedded model reads every prompt token on a CPU.
+  arithmetic: {
+    name: "arithmetic",
+    system: "",
+    generator: "Solve the problem step by step. End with Final Answer: X.\nProblem: {question}",
+    verifier: "Check the solution step by step. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}",
+    refiner:
+      "Improve the solution with the critique. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}\n" +
+      "Critique:\n{critique}",
+    emptyCritique: "None.",
+  },
+  gsm8k: number,
+  gsm_symbolic: { ...number, name: "gsm_symbolic" },
+  math: {
+    name: "math",
+    system: "You are a careful mathematician.",
+    generator:
+      "Solve the problem below. Think step by step. " +
+      'Finish with one line "Final Answer: X", where X is the simplified answer in LaTeX.\n\nProblem: {question}',
+    verifier:
+      "Below are a problem and a proposed solution. Check the reasoning step by step. Name the first mistake if there " +
+      "is one and say how to correct it. " +
+      'Finish with one line "Final Answer: X", where X is the answer you believe is right, in LaTeX.\n\n' +
+      "Problem: {question}\n\nProposed solution:\n{answer}",
+    refiner:
+      "Below are a problem, a proposed solution and a critique of it. The critique may be wrong: use what is right in " +
+      "it, and write an improved solution step by step. " +
+      'Finish with one line "Final Answer: X", where X is the simplified answer in LaTeX.\n\n' +
+      "Problem: {question}\n\nProposed solution:\n{answer}\n\nCritique:\n{critique}",
+    emptyCritique: "No critique is available.",
+  },
+  csqa: {
+    name: "csqa",
+    system: "You answer multiple-choice questions of everyday knowledge.",
+    generator:
+      "Answer the question below. Think step by step about each option. " +
+      'Finish with one line "Final Answer: X", where X is the letter of one option.\n\n{question}',
+    verifier:
+      "Below are a multiple-choice question and a proposed answer. Check the reasoning and the choice. Say what is " +
+      "wrong if anything is. " +
+      'Finish with one line "Final Answer: X", where X is the letter you believe is right.\n\n' +
+      "{question}\n\nProposed answer:\n{answer}",
+    refiner:
+      "Below are a multiple-choice question, a proposed answer and a critique of it. The critique may be wrong: use " +
+      "what is right in it, and write an improved answer. " +
+      'Finish with one line "Final Answer: X", where X is the letter of one option.\n\n' +
+      "{question}\n\nProposed answer:\n{answer}\n\nCritique:\n{critique}",
+    emptyCritique: "No critique is available.",
+  },
+};
+
+/** Looks a prompt set up by name. @throws InputError that lists the known names. */
+export function promptSet(name: string): PromptSet {
+  const set = Object.hasOwn(promptSets, name) ? promptSets[name] : undefined;
+  if (!set) throw new InputError(`unknown prompt set "${name}"; known: ${Object.keys(promptSets).join(", ")}`);
+  return set;
+}
+
+/** SHA-256 of every word of a prompt set, recorded in run.json so that a changed prompt is seen as a new run. */
+export function promptSetHash(set: PromptSet): string {
+  return createHash("sha256")
+    .update(JSON.stringify(set, Object.keys(set).sort()))
+    .digest("hex");
+}
+
+/** The question as a role reads it: its text, and its options as "A) …" lines where it has any. */
+export function questionText(question: Question): string {
+  const options = question.choices?.map((text, i) => `${String.fromCharCode(65 + i)}) ${text}`) ?? [];
+  return [question.question, ...options].join("\n");
+}
+
+/**
+ * Renders what `role` sees (paper, Section 4.1): the question, and the outputs of the earlier roles it names.
+ * @param turns the turns on the path so far, oldest first
+ * @throws InputError if a role it names has not spoken
+ */
+export function messages(set: PromptSet, role: Role, question: Question, turns: readonly Turn[]): Message[] {
+  const said = (name: string): string => {
+    const turn = turns.findLast((t) => t.role === name);
+    if (!turn) throw new InputError(`role "${role.name}" sees role "${name}", which has not spoken; reorder the roles`);
+    return turn.text;
+  };
+  const values: Record<string, string> = {
+    question: questionText(question),
+    answer: role.answer === null ? "" : said(role.answer),
+    critique: role.critique === null ? set.emptyCritique : said(role.critique),
+  };
+  const content = set[role.template].replace(/\{(question|answer|critique)\}/g, (_, key: string) => values[key] ?? "");
+  const user: Message = { role: "user", content };
+  return set.system === "" ? [user] : [{ role: "system", content: set.system }, user];
+}
+
+/** The paper's team: generator, verifier, refiner, each with branching factor n (Section 4.2). */
+export function maltRoles(n = 3): Role[] {
+  return [
+    { name: "generator", template: "generator", answer: null, critique: null, branching: n },
+    { name: "verifier", template: "verifier", answer: "generator", critique: null, branching: n },
+    { name: "refiner", template: "refiner", answer: "generator", critique: "verifier", branching: n },
+  ];
+}

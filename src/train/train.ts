@@ -1,0 +1,194 @@
+/**
+ * Training the roles (paper, Section 4.3): SFT on the positives, then DPO from the SFT policy, and the STaR baseline. The
+ * work itself is TRL's, in a Python process that goes on without this one; here it is planned, started, followed and
+ * recorded. What it leaves out: serving and evaluating what was trained.
+ */
+
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import { checkHeldOut, checkPrompts } from "../benchmarks/held-out.js";
+import { loadQuestions } from "../benchmarks/load.js";
+import { RunError } from "../errors.js";
+import { type TrainingSettings, type trainingDefaults, trainingSettings } from "../models/training.js";
+import { baseModel, ensureTrainer, profileOfModel } from "../models/weights.js";
+import { arithmetic, isInPackage, pythonScript } from "../paths.js";
+import { lock } from "../run/lock.js";
+import { readManifest, readQuestions, runDir } from "../run/manifest.js";
+import type { Question } from "../types.js";
+import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
+import { recordTraining, type TrainedStage } from "./record.js";
+import { stageFile } from "./stage-file.js";
+import type { TrainingStatus } from "./status.js";
+import { followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
+
+export { checkHeldOut, checkPrompts } from "../benchmarks/held-out.js";
+export { type TrainingSettings, trainingDefaults, trainingSettings } from "../models/training.js";
+export {
+  type PlanOptions,
+  starStepsPerDpoStep,
+  type TrainingMethod,
+  type TrainingStage,
+  trainingMethods,
+  trainingPlan,
+} from "./plan.js";
+export { type MetricsRow, readMetrics, type TrainedStage, trainedStages } from "./record.js";
+export { type StartLogProbs, type TrainingStatus, trainingLine, trainingNote } from "./status.js";
+export { followTraining, isTraining } from "./trainer.js";
+
+/** Options of {@link trainRun}. */
+export interface TrainRunOptions {
+  /** Name of the run, the folder `<outputs>/runs/<run>`. */
+  run: string;
+  outputs?: string;
+  /** Roles to train; default all of the run. */
+  roles?: readonly string[] | undefined;
+  /** Default sft, dpo and star. */
+  stages?: readonly TrainingMethod[] | undefined;
+  /** See {@link trainingPlan}; default false. */
+  generatorDpo?: boolean | undefined;
+  /** Changes to the profile's settings. */
+  settings?: { [K in keyof TrainingSettings]?: TrainingSettings[K] | undefined };
+  /** Default: by the model that was sampled. */
+  profile?: keyof typeof trainingDefaults | undefined;
+  /** Folder or hub name of the model that was sampled; default the profile's own, which `vllm` has none of. */
+  baseModel?: string | undefined;
+  /** Of the order of the data and of fresh adapters; default 0. */
+  seed?: number | undefined;
+  /** Files of questions that training must not see; default the arithmetic benchmark's test questions for that benchmark. */
+  heldOut?: readonly string[] | undefined;
+  /** Told of every event of the training. */
+  onProgress?: (status: TrainingStatus) => void;
+  /** Told when something takes long, such as a download. */
+  onStatus?: (text: string) => void;
+  /** Aborting it stops the trainer with a checkpoint. A process that just ends leaves it running. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Trains a run's roles and waits for the end; joins a training that is already at work. Stages that are done with the
+ * same data and settings are skipped, a stage that was broken off goes on from its last checkpoint.
+ * @returns all trained stages of the run
+ * @throws InputError on a wrong option, a test question, nothing to train; RunError if the run is not exported, or the
+ * training failed or was stopped
+ */
+export async function trainRun(options: TrainRunOptions): Promise<TrainedStage[]> {
+  const dir = runDir(options.run, options.outputs);
+  await startTraining(options);
+  return followToEnd(dir, options);
+}
+
+/**
+ * Follows a run's training to its end and records it, without starting one.
+ * @throws RunError if there is none, it failed or was stopped
+ */
+export async function followToEnd(
+  dir: string,
+  options: Pick<TrainRunOptions, "onProgress" | "signal">,
+): Promise<TrainedStage[]> {
+  const { onProgress = () => {}, signal } = options;
+  let stopping: Promise<unknown> = Promise.resolve();
+  const stop = () => {
+    stopping = stopTrainer(dir);
+    // Its failure is thrown below; until then it must not count as unhandled.
+    stopping.catch(() => {});
+  };
+  if (signal?.aborted) stop();
+  else signal?.addEventListener("abort", stop, { once: true });
+  let last: TrainingStatus | null = null;
+  try {
+    for await (const status of followTraining(dir)) {
+      last = status;
+      onProgress(status);
+    }
+    await stopping;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+  const { state, stage, step, steps, error } = last!;
+  const where = steps > 0 ? `${stage} after step ${step} of ${steps}` : stage;
+  const advice = "run the same command again to go on from the last checkpoint";
+  if (state === "done") return recordTraining(dir);
+  // What was finished before is recorded too; that this may fail is the lesser thing to tell.
+  await recordTraining(dir).catch(() => {});
+  if (state === "stopped") throw new RunError(`training was stopped in ${where}; ${advice}`);
+  throw new RunError(`training failed in ${where}: ${error}; once that is mended, ${advice}`);
+}
+
+/**
+ * Starts the training of a run and returns as soon as the trainer works; does nothing if one already does.
+ * @returns the plan, or null if a training was at work
+ * @throws as {@link trainRun}
+ */
+export async function startTraining(options: TrainRunOptions): Promise<TrainingStage[] | null> {
+  const { onStatus = () => {}, seed = 0 } = options;
+  const dir = runDir(options.run, options.outputs);
+  const manifest = await readManifest(dir);
+  if (await isTraining(dir)) {
+    onStatus(`a training of run "${options.run}" is at work already: following it`);
+    return null;
+  }
+  const profile = options.profile ?? profileOfModel(manifest.config.policy.model);
+  const settings = trainingSettings(profile, options.settings);
+  const folder = join(resolve(dir), "train");
+  const roles = manifest.config.roles;
+  const questions = await readQuestions(dir);
+  checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));
+  const wanted = roles.flatMap(({ name }) => [`${name}-sft.jsonl`, `${name}-dpo.jsonl`]);
+  const missing = wanted.find((name) => !existsSync(join(folder, name)));
+  if (missing)
+    throw new RunError(`${join(folder, missing)} does not exist; run \`malt export --run ${options.run}\` first`);
+  const rows = await checkPrompts(
+    wanted.map((name) => join(folder, name)),
+    questions,
+  );
+  const { roles: only, stages, generatorDpo } = options;
+  const plan = trainingPlan({ roles, settings, rows: (file) => rows.get(file)!, only, stages, generatorDpo });
+
+  await ensureTrainer(onStatus);
+  const base = await baseModel(profile, options.baseModel, onStatus);
+  // Only one process may start the trainer; the others then find it at work.
+  const unlock = await lock(join(folder, "lock"));
+  try {
+    if (await isTraining(dir)) return null;
+    await forgetTrainer(dir);
+    await mkdir(folder, { recursive: true });
+    const seen = (path: string) => portable(folder, path);
+    const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
+    for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
+    // llama.cpp serves the embedded profiles alone; vLLM takes PEFT's own format.
+    const launch = { gguf: profile !== "vllm", offline: isAbsolute(base) };
+    await startTrainer(
+      dir,
+      plan.map(({ name }) => name),
+      launch,
+    );
+  } finally {
+    await unlock();
+  }
+  return plan;
+}
+
+/**
+ * Stops the training of a run; resolves when its checkpoint is written and the process is gone.
+ * @returns whether one was at work
+ * @throws RunError if it does not end
+ */
+export function stopTraining(run: string, outputs?: string): Promise<boolean> {
+  return stopTrainer(runDir(run, outputs));
+}
+
+/** The questions training must not see, by file. */
+async function heldOutQuestions(questions: readonly Question[], files?: readonly string[]) {
+  const own = arithmetic.test;
+  const applies = questions.some(({ benchmark }) => benchmark === "arithmetic") && existsSync(own);
+  const held = new Map<string, Question[]>();
+  for (const file of files ?? (applies ? [own] : [])) held.set(file, await loadQuestions(file));
+  return held;
+}
+
+/** A path as seen from a folder of the same checkout, so that both can be moved together; else as it is. */
+function portable(folder: string, path: string): string {
+  if (!isAbsolute(path) || !isInPackage(folder) || !isInPackage(path)) return path;
+  return relative(folder, path).split(sep).join("/");
+}

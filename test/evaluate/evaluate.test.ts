@@ -1,0 +1,316 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { openDataset } from "../../src/dataset/export.js";
+import { InputError, RefusedError, ServerError, UnreachableError } from "../../src/errors.js";
+import { drawSubset, type EvaluateOptions, evaluateRun } from "../../src/evaluate/evaluate.js";
+import type { EvaluationProgress } from "../../src/evaluate/passes.js";
+import { readJournal } from "../../src/run/journal.js";
+import { readManifest } from "../../src/run/manifest.js";
+import { debateSystem, findSystems } from "../../src/team/systems.js";
+import type { Complete, EvaluationRow } from "../../src/types.js";
+import { hashes, heldOut, team } from "../team.js";
+import { trainingRun } from "../train/run.js";
+
+const outputs = await mkdtemp(join(tmpdir(), "malt-evaluate-"));
+afterAll(() => rm(outputs, { recursive: true, force: true }));
+let runs = 0;
+
+const everything = findSystems(["main", "debate", "mixes", "ablations", "extra"]);
+
+/** Options over a fresh run, or over that of earlier options. */
+async function options(changes: Partial<EvaluateOptions> = {}): Promise<EvaluateOptions> {
+  const run = changes.run ?? `run-${runs++}`;
+  if (!changes.run) await trainingRun(outputs, run);
+  return {
+    run,
+    outputs,
+    questions: heldOut,
+    source: { path: "test.jsonl", sha256: null },
+    systems: findSystems(["main", "debate"]),
+    seeds: [3, 1],
+    size: 4,
+    server: team().policy,
+    baseURL: "http://fake/v1",
+    adapters: hashes(),
+    ...changes,
+  };
+}
+const folder = ({ run }: { run: string }) => join(outputs, "runs", run);
+const parquet = (given: { run: string }) => readFile(join(folder(given), "evaluation.parquet"));
+
+/** Asks as usual, but throws from the `from`-th request on. */
+const failing =
+  (from: number, error: () => Error, until = Number.POSITIVE_INFINITY) =>
+  (honest: Complete): Complete => {
+    let n = 0;
+    return (request, signal) => (++n > from && n <= until ? Promise.reject(error()) : honest(request, signal));
+  };
+
+describe("evaluation.parquet", () => {
+  it("has the contract's columns and holds the rows in the order of systems, seeds, questions, turns and passes", async () => {
+    const systems = findSystems(["MALT", "SA", "debate"]);
+    const given = await options({ systems });
+    const { rows } = await evaluateRun(given);
+    const data = await openDataset(folder(given));
+    const columns = await data.query<{ column_name: string; column_type: string }>("DESCRIBE evaluation");
+    const read = await data.query<EvaluationRow>("SELECT * FROM evaluation");
+    data.close();
+    expect(columns.map((c) => [c.column_name, c.column_type])).toEqual([
+      ["system", "VARCHAR"],
+      ["seed", "INTEGER"],
+      ["question_id", "VARCHAR"],
+      ["pass", "INTEGER"],
+      ["turn", "VARCHAR"],
+      ["answer", "VARCHAR"],
+      ["correct", "BOOLEAN"],
+      ["voted_answer", "VARCHAR"],
+      ["voted_correct", "BOOLEAN"],
+      ["completion_tokens", "INTEGER"],
+    ]);
+    expect(read).toEqual(rows);
+    const wanted = systems.flatMap(({ name, roles, votes }) =>
+      [3, 1].flatMap((seed) =>
+        drawSubset(heldOut, 4, seed).flatMap(({ id }) =>
+          roles.flatMap((role) => Array.from({ length: votes }, (_, pass) => [name, seed, id, role.name, pass])),
+        ),
+      ),
+    );
+    expect(rows.map((r) => [r.system, r.seed, r.question_id, r.turn, r.pass])).toEqual(wanted);
+  });
+
+  it("votes at every turn over that turn's answers; who gives none does not vote and is wrong", async () => {
+    const { rows } = await evaluateRun(await options({ size: 6 }));
+    const groups = new Map<string, EvaluationRow[]>();
+    for (const row of rows) {
+      const turn = JSON.stringify([row.system, row.seed, row.question_id, row.turn]);
+      groups.set(turn, [...(groups.get(turn) ?? []), row]);
+    }
+    for (const group of groups.values()) {
+      const answers = group.map(({ answer }) => answer).filter((answer) => answer !== null);
+      const counts = new Map(answers.map((a) => [a, answers.filter((b) => a === b).length]));
+      const most = Math.max(0, ...counts.values());
+      const winner = answers.find((answer) => counts.get(answer) === most) ?? null;
+      for (const row of group)
+        expect(row).toMatchObject({
+          voted_answer: winner,
+          voted_correct: winner === "12",
+          correct: row.answer === "12",
+        });
+    }
+    expect(rows.some(({ answer }) => answer === null)).toBe(true);
+    expect([...groups.values()].some((group) => group[0]!.voted_answer === null)).toBe(true);
+  });
+
+  it("counts the tokens of a turn, and of all rounds for an agent of a debate", async () => {
+    const given = await options({ systems: findSystems(["SA+MV", "debate"]) });
+    const { rows } = await evaluateRun(given);
+    const tokens = new Map<string, number>();
+    for await (const entry of readJournal(join(folder(given), "evaluation"))) {
+      const [agent, round] = entry.node_id.split(".");
+      const at = `${entry.question_id} ${agent!.slice(1)}`;
+      if (!round) tokens.set(`SA+MV ${at}`, (tokens.get(`SA+MV ${at}`) ?? 0) + entry.completion_tokens!);
+      tokens.set(`debate ${at}`, (tokens.get(`debate ${at}`) ?? 0) + entry.completion_tokens!);
+    }
+    // A question of both seeds is asked under each of them.
+    const sums = new Map<string, number>();
+    for (const r of rows) {
+      const at = `${r.system} ${r.question_id} ${r.pass}`;
+      sums.set(at, (sums.get(at) ?? 0) + r.completion_tokens!);
+    }
+    expect(Object.fromEntries(sums)).toEqual(Object.fromEntries(tokens));
+    const { policy } = team({
+      complete: (honest) => async (request, signal) =>
+        (await honest(request, signal)).map((c) => ({ ...c, completion_tokens: null })),
+    });
+    const uncounted = await evaluateRun(await options({ systems: [debateSystem], server: policy }));
+    expect(uncounted.rows.every((r) => r.completion_tokens === null)).toBe(true);
+  });
+});
+
+describe("what systems have in common", () => {
+  it("is sampled once: single agents cost nothing beside teams, STaR and MALT share a generator", async () => {
+    const { policy, asked } = team();
+    const { sampled } = await evaluateRun(await options({ server: policy, systems: findSystems(["main"]) }));
+    // 3 passes of the untrained G, V, R; of the trained generator; of STaR's and of MALT's V and R. Two seeds, 4 questions.
+    expect(sampled).toBe((9 + 3 + 6 + 6) * 2 * 4);
+    expect(asked).toHaveLength(sampled);
+    expect(new Set(asked).size).toBe(asked.length);
+  });
+
+  it("is in the journal afterwards: SA and MA ask nothing after MA+MV, and no server", async () => {
+    const given = await options({ systems: findSystems(["MA+MV"]) });
+    await evaluateRun(given);
+    const dead = () => Promise.reject(new UnreachableError("nobody there"));
+    const server = { complete: dead, models: dead, server: dead, load: async () => null };
+    const again = await evaluateRun({ ...given, server, systems: findSystems(["SA", "SA+MV", "MA"]) });
+    expect(again).toMatchObject({ sampled: 0 });
+    expect(again.rows).toHaveLength(2 * 4 * (1 + 3 + 3));
+    const { evaluation } = await readManifest(folder(given));
+    expect(evaluation).toMatchObject({ server: { owner: "fake", build: "1" }, model: "malt-tiny", size: 4 });
+  });
+
+  it("ends where adapters differ: weights of another training are asked anew, and what they are shown with them", async () => {
+    const given = await options({ systems: findSystems(["MALT", "STaR MA+MV"]) });
+    await evaluateRun(given);
+    const { policy, requests } = team();
+    const adapters = hashes((name) => (name === "verifier-dpo" ? "trained again" : name));
+    await evaluateRun({ ...given, server: policy, adapters });
+    const asked = new Set(requests.map(({ policy: { adapter } }) => adapter!.name));
+    expect(asked).toEqual(new Set(["verifier-dpo", "refiner-dpo"]));
+    expect(requests).toHaveLength(2 * 4 * 6);
+    expect(requests[0]!.policy.adapter).toEqual({ name: "verifier-dpo", sha256: adapters.get("verifier-dpo") });
+  });
+});
+
+describe("an evaluation that is cut off", () => {
+  it("at any request goes on to the same bytes, and nothing that had finished is asked again", async () => {
+    const whole = await options({ systems: everything, size: 2 });
+    const first = team();
+    await evaluateRun({ ...whole, server: first.policy });
+    const total = first.requests.length;
+    for (const from of [0, 1, 17, 90, total - 1]) {
+      const cut = await options({ systems: everything, size: 2, concurrency: 4 });
+      const before = team({ complete: failing(from, () => new Error("killed")) });
+      await expect(evaluateRun({ ...cut, server: before.policy })).rejects.toThrow("killed");
+      expect(existsSync(join(folder(cut), "evaluation.parquet"))).toBe(false);
+      const after = team();
+      await evaluateRun({ ...cut, server: after.policy });
+      expect(await parquet(cut)).toEqual(await parquet(whole));
+      expect([...before.asked, ...after.asked].sort()).toEqual([...first.asked].sort());
+    }
+  });
+
+  it("by damage to its journal asks for the damaged lines again, and says how many", async () => {
+    const given = await options({ systems: findSystems(["MA"]), seeds: [0] });
+    const { policy } = team();
+    expect((await evaluateRun({ ...given, server: policy })).damaged).toBe(0);
+    const before = await parquet(given);
+    const path = join(folder(given), "evaluation", "journal", "completions.jsonl");
+    const lines = (await readFile(path, "utf8")).split("\n");
+    lines[1] = lines[1]!.replace('"text":"', '"text":"?');
+    await writeFile(path, lines.join("\n"));
+    const { policy: again, asked } = team();
+    expect((await evaluateRun({ ...given, server: again })).damaged).toBe(1);
+    expect(asked).toHaveLength(1);
+    expect(await parquet(given)).toEqual(before);
+  });
+
+  it("counts a request that several systems share once, and knows which were asked now", async () => {
+    const seen: EvaluationProgress[] = [];
+    const given = await options({ systems: findSystems(["MA", "SA+MV", "MA+MV", "debate"]), seeds: [0, 1], size: 2 });
+    const onProgress = (progress: EvaluationProgress) => seen.push(progress);
+    const first = team();
+    await evaluateRun({ ...given, server: first.policy, onProgress });
+    // Of a question: the three first answers, three critiques, three refinements, and two rounds of three debaters.
+    const total = 2 * 2 * (1 + 3 + 3 + 6);
+    expect(first.requests).toHaveLength(total);
+    expect(seen.at(-1)).toEqual({ done: total, total, asked: total });
+    expect(seen.map(({ done }) => done)).toEqual([...seen.map(({ done }) => done)].sort((a, b) => a - b));
+    await evaluateRun({ ...given, server: team().policy, onProgress });
+    expect(seen.at(-1)).toEqual({ done: total, total, asked: 0 });
+  });
+
+  it("by failed requests writes nothing but the journal, says which systems and why, and asks them again", async () => {
+    const given = await options({ systems: findSystems(["SA", "MA"]), seeds: [0] });
+    const seen: string[] = [];
+    const onFailure = (_: Error, system: string, id: string) => seen.push(`${system} ${id}`);
+    const long = () => new RefusedError("the prompt is longer than the context", 400);
+    const { policy } = team({ complete: failing(6, long, 8) });
+    await expect(evaluateRun({ ...given, server: policy, onFailure, concurrency: 1 })).rejects.toThrow(
+      /^2 requests of "MA" failed at http:\/\/fake\/v1, the first with: the prompt is longer than the context; run the same command to ask again, or without these systems/,
+    );
+    expect(seen).toHaveLength(2);
+    expect(existsSync(join(folder(given), "evaluation.parquet"))).toBe(false);
+    expect((await readManifest(folder(given))).evaluation).toBeUndefined();
+    const { policy: back, requests } = team();
+    await evaluateRun({ ...given, server: back });
+    expect(requests.length).toBeGreaterThan(0);
+    const fresh = await options({ systems: given.systems, seeds: [0] });
+    await evaluateRun(fresh);
+    expect(await parquet(given)).toEqual(await parquet(fresh));
+  });
+
+  it("by the caller keeps what it has", async () => {
+    const stop = new AbortController();
+    const given = await options({ signal: stop.signal });
+    const { policy } = team({
+      complete: (honest) => (request, signal) => {
+        if (request.messages.length > 1) stop.abort(new ServerError("enough"));
+        return honest(request, signal);
+      },
+    });
+    await expect(evaluateRun({ ...given, server: policy })).rejects.toThrow("enough");
+    const kept: unknown[] = [];
+    for await (const entry of readJournal(join(folder(given), "evaluation"))) kept.push(entry);
+    expect(kept.length).toBeGreaterThan(0);
+  });
+});
+
+describe("what cannot be evaluated is refused before the first request", () => {
+  const train = (text: string, id = "other") => ({ ...heldOut[0]!, id, question: text });
+  it.each<[string, Partial<EvaluateOptions>, string | RegExp]>([
+    [
+      "a training question, by its id",
+      { questions: [...heldOut, train("New?", "sum-3")], size: 1 },
+      /"sum-3".*has the id/,
+    ],
+    [
+      "a training question, by its text",
+      { questions: [...heldOut, train(" item 3:  what is 3 + 3? ")], size: 1 },
+      /"sum-3".*has the text of the held-out question "other" in test.jsonl/,
+    ],
+    [
+      "an adapter that is not trained",
+      { adapters: new Map() },
+      'system "STaR SA" needs adapter "generator-sft", which is not trained; there are: none',
+    ],
+    ["more questions than there are", { size: 7 }, "a subset of 7 questions cannot be drawn from 6"],
+    [
+      "two questions of one id",
+      { questions: [heldOut[0]!, heldOut[0]!], size: 1 },
+      "two held-out questions have one id",
+    ],
+    ["no system", { systems: [] }, "there are no systems"],
+    ["a system twice", { systems: [debateSystem, { ...debateSystem }] }, 'two systems are named "debate"'],
+    ["a seed twice", { seeds: [1, 1] }, "seeds must be different integers"],
+    ["a seed beyond its column", { seeds: [2 ** 31] }, "seeds must be different integers"],
+    ["no request in flight", { concurrency: 0 }, "concurrency must be an integer ≥ 1, not 0"],
+    [
+      "a debate of a team",
+      { systems: [{ ...debateSystem, roles: findSystems(["MA"])[0]!.roles }] },
+      "a debate has one role",
+    ],
+    [
+      "a model that is not served",
+      { model: "other" },
+      'model "other" is not served at http://fake/v1; served: malt-tiny',
+    ],
+  ])("%s", async (_, changes, message) => {
+    const { policy, asked } = team();
+    const given = await options({ ...changes, server: policy });
+    const error = await evaluateRun(given).catch((e: Error) => e);
+    expect(error).toBeInstanceOf(InputError);
+    expect((error as Error).message).toMatch(message);
+    expect(asked).toEqual([]);
+    expect(existsSync(join(folder(given), "evaluation.parquet"))).toBe(false);
+  });
+});
+
+describe("the subset of a seed", () => {
+  const many = Array.from({ length: 200 }, (_, i) => ({ ...heldOut[0]!, id: `q${i}` }));
+  const ids = (size: number, seed: number, of = many) => drawSubset(of, size, seed).map(({ id }) => id);
+  it("is the seed's alone, keeps the questions' order, and lies in any larger one of that seed", () => {
+    const order = (list: string[]) => list.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
+    expect(ids(50, 1)).toEqual(ids(50, 1, many.toReversed()).toReversed());
+    expect(ids(50, 1)).toEqual(order(ids(50, 1)));
+    expect(ids(80, 1)).toEqual(expect.arrayContaining(ids(50, 1)));
+    const shared = ids(50, 1).filter((id) => ids(50, 2).includes(id)).length;
+    // Two random quarters of 200 share 12.5 questions, give or take 2.6.
+    expect(shared).toBeGreaterThan(4);
+    expect(shared).toBeLessThan(22);
+    expect(ids(200, 9)).toEqual(many.map(({ id }) => id));
+  });
+});

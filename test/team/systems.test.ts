@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { InputError } from "../../src/errors.js";
+import { publishedGeneratorDpo, publishedTable } from "../../src/evaluate/published.js";
+import { messages, promptSet } from "../../src/team/prompts.js";
+import {
+  ablationSystems,
+  allSystems,
+  findSystems,
+  mainSystems,
+  majorityVote,
+  mixSystems,
+  neededAdapters,
+  passes,
+} from "../../src/team/systems.js";
+import { heldOut } from "../team.js";
+
+describe("the systems", () => {
+  it("have unique names, and there is one for every row of Tables 1, 2, 4 and 5 and of Appendix A.9", async () => {
+    const names = allSystems.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    const published = await Promise.all([...[1, 2, 4, 5].map(publishedTable), publishedGeneratorDpo()]);
+    for (const { system } of published.flat()) expect(names).toContain(system);
+  });
+
+  it("of Table 1 are the paper's ten: one or three roles, one or three passes, three trainings", () => {
+    const shape = mainSystems.map(({ name, roles, votes, adapters }) => [
+      name,
+      roles.length,
+      votes,
+      roles.map((role) => (adapters as Record<string, string>)[role.name] ?? "base").join(" "),
+    ]);
+    const star = "generator-sft verifier-star refiner-star";
+    const malt = "generator-sft verifier-dpo refiner-dpo";
+    expect(shape).toEqual([
+      ["SA", 1, 1, "base"],
+      ["SA+MV", 1, 3, "base"],
+      ["MA", 3, 1, "base base base"],
+      ["MA+MV", 3, 3, "base base base"],
+      ["STaR SA", 1, 1, "generator-sft"],
+      ["STaR SA+MV", 1, 3, "generator-sft"],
+      ["STaR MA", 3, 1, star],
+      ["STaR MA+MV", 3, 3, star],
+      ["MALT w/o MV", 3, 1, malt],
+      ["MALT", 3, 3, malt],
+    ]);
+  });
+
+  it("need only the adapters of roles that speak", () => {
+    const named = (...names: string[]) => neededAdapters(findSystems(names));
+    expect(named("SA", "MA+MV", "debate")).toEqual([]);
+    expect(named("STaR SA", "ablation G")).toEqual(["generator-sft"]);
+    expect(named("ablation G+R")).toEqual(["generator-sft", "refiner-dpo"]);
+    expect(named("mix VR")).toEqual(["refiner-dpo", "verifier-dpo"]);
+    expect(mixSystems.find(({ name }) => name === "mix G")!.adapters).toEqual({ generator: "generator-sft" });
+  });
+
+  it("of G+R show the refiner an empty critique, and no verifier speaks (Appendix A.9)", () => {
+    const { roles } = ablationSystems.find(({ name }) => name === "ablation G+R")!;
+    const set = promptSet("arithmetic");
+    const { content } = messages(set, roles[1]!, heldOut[0]!, [{ role: "generator", text: "It is 12." }])[0]!;
+    expect(roles.map(({ name }) => name)).toEqual(["generator", "refiner"]);
+    expect(content).toContain("It is 12.");
+    expect(content).toContain(`Critique:\n${set.emptyCritique}`);
+  });
+
+  it("are found by name and by group, each once and in the order asked", () => {
+    expect(findSystems(["MALT", "main"]).map(({ name }) => name)[0]).toBe("MALT");
+    expect(findSystems(["MALT", "main", "SA"])).toHaveLength(10);
+    expect(findSystems(["all"])).toEqual(allSystems);
+    for (const name of ["constructor", "malt", ""])
+      expect(() => findSystems([name])).toThrow(new RegExp(`unknown system "${name}"; known: main, .*"MALT w/o MV"`));
+  });
+
+  it("become k independent chains: only the first role branches", () => {
+    const [ma] = findSystems(["MA+MV"]);
+    expect(passes(ma!).map(({ name, branching }) => [name, branching])).toEqual([
+      ["generator", 3],
+      ["verifier", 1],
+      ["refiner", 1],
+    ]);
+    expect(() => passes({ ...ma!, votes: 1.5 })).toThrow(InputError);
+  });
+});
+
+describe("the vote", () => {
+  it.each<[string, (string | null)[], string | null]>([
+    ["of most passes wins", ["7", "12", "12"], "12"],
+    ["with a tie goes to the answer given first", ["7", "12", "12", "7"], "7"],
+    ["is not cast by a pass without an answer", [null, "7", null], "7"],
+    ["of nobody is no answer", [null, null], null],
+    ["of one pass is its answer", ["7"], "7"],
+  ])("%s", (_, answers, winner) => expect(majorityVote(answers)).toBe(winner));
+
+  it("falls on an answer that no other has more votes than, and the first of those", () => {
+    const answer = fc.constantFrom("1", "2", "3", "constructor", null);
+    fc.assert(
+      fc.property(fc.array(answer, { maxLength: 12 }), (answers) => {
+        const count = (a: string | null) => answers.filter((other) => other === a).length;
+        const given = answers.filter((a) => a !== null);
+        const most = Math.max(0, ...given.map(count));
+        expect(majorityVote(answers)).toBe(given.find((a) => count(a) === most) ?? null);
+      }),
+    );
+  });
+});

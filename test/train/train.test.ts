@@ -1,0 +1,225 @@
+import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { InputError } from "../../src/errors.js";
+import { trainingDisplay } from "../../src/show/training.js";
+import { maltRoles } from "../../src/team/prompts.js";
+import { stageFile } from "../../src/train/stage-file.js";
+import { parseEvent, statusReader } from "../../src/train/status.js";
+import {
+  checkHeldOut,
+  type PlanOptions,
+  startTraining,
+  trainingDefaults,
+  trainingLine,
+  trainingNote,
+  trainingPlan,
+  trainingSettings,
+} from "../../src/train/train.js";
+import { questions, trainingRun } from "./run.js";
+
+const rows: Record<string, number> = {
+  "generator-sft.jsonl": 334,
+  "generator-dpo.jsonl": 125,
+  "verifier-sft.jsonl": 1022,
+  "verifier-dpo.jsonl": 379,
+  "refiner-sft.jsonl": 3075,
+  "refiner-dpo.jsonl": 518,
+};
+// Fixed here, so that better defaults change no expectation.
+const settings = trainingSettings("tiny", { sftTexts: 800, dpoPairs: 700, sftRate: 5e-4, dpoRate: 5e-4 });
+const plan = (options: Partial<PlanOptions> = {}) =>
+  trainingPlan({ roles: maltRoles(), settings, rows: (file) => rows[file]!, ...options });
+const form = { baseModel: "../../../../data/malt-tiny", settings, seed: 3, trainer: "../../../../python/train.py" };
+
+describe("the training plan", () => {
+  it("is SFT for all roles, then DPO and STaR for verifier and refiner from their SFT adapters", () => {
+    expect(plan().map(({ name, start, data }) => `${name} ← ${start} on ${data}`)).toEqual([
+      "generator-sft ← null on generator-sft.jsonl",
+      "verifier-sft ← null on verifier-sft.jsonl",
+      "refiner-sft ← null on refiner-sft.jsonl",
+      "verifier-dpo ← verifier-sft on verifier-dpo.jsonl",
+      "refiner-dpo ← refiner-sft on refiner-dpo.jsonl",
+      "verifier-star ← verifier-sft on verifier-sft.jsonl",
+      "refiner-star ← refiner-sft on refiner-sft.jsonl",
+    ]);
+    expect(plan({ generatorDpo: true }).map(({ name }) => name)).toContain("generator-dpo");
+  });
+
+  it("gives STaR the compute of DPO: 8 forward passes of a pair against 3 of an example", () => {
+    const [dpo, star] = plan({ only: ["verifier"] }).slice(1);
+    expect(dpo).toMatchObject({ name: "verifier-dpo", epochs: 2, steps: 96 });
+    expect(star).toMatchObject({ name: "verifier-star", epochs: null, steps: 256 });
+    expect(star!.steps * 8 * 3).toBe(dpo!.steps * 8 * 8);
+  });
+
+  it("passes over little data often and over much once, unless told how often", () => {
+    const epochs = (n: number, changes = {}) =>
+      plan({ rows: () => n, settings: { ...settings, ...changes } }).map((stage) => stage.epochs);
+    expect(epochs(20)).toEqual([10, 10, 10, 10, 10, null, null]);
+    expect(epochs(300)).toEqual([3, 3, 3, 2, 2, null, null]);
+    expect(epochs(5000)).toEqual([1, 1, 1, 1, 1, null, null]);
+    expect(epochs(300, { sftEpochs: 4, dpoEpochs: 5 })).toEqual([4, 4, 4, 5, 5, null, null]);
+  });
+
+  it("holds the SFT stage that a chosen one starts from, and names what cannot be trained", () => {
+    const names = (options: Partial<PlanOptions>) => plan(options).map(({ name }) => name);
+    expect(names({ only: ["refiner"], stages: ["dpo"] })).toEqual(["refiner-sft", "refiner-dpo"]);
+    expect(() => plan({ only: ["critic"] })).toThrow(
+      /unknown role "critic"; this run has: generator, verifier, refiner/,
+    );
+    expect(() => plan({ only: ["generator"], stages: ["dpo"] })).toThrow(/nothing to train.*only with generator DPO/);
+    const none = (file: string) => (file === "refiner-dpo.jsonl" ? 0 : 9);
+    expect(() => plan({ rows: none })).toThrow(/refiner-dpo has nothing to learn from \(refiner-dpo\.jsonl: 0 rows\)/);
+    expect(plan({ rows: none, stages: ["sft"] })).toHaveLength(3);
+  });
+});
+
+describe("settings", () => {
+  it("keep what is not changed, and name setting and rule when a change is out of range", () => {
+    expect(trainingSettings("smollm2", { beta: 0.1, batch: undefined })).toEqual({
+      ...trainingDefaults.smollm2,
+      beta: 0.1,
+    });
+    expect(trainingSettings("vllm", { batch: 9, microBatch: 4 }).microBatch).toBe(3);
+    expect(() => trainingSettings("tiny", { batch: 2.5 })).toThrow("batch must be an integer > 0, not 2.5");
+    expect(() => trainingSettings("tiny", { loraDropout: 1 })).toThrow("loraDropout must be a number in [0, 1), not 1");
+    expect(() => trainingSettings("tiny", { sftRate: Number.NaN })).toThrow(InputError);
+  });
+});
+
+describe("a stage's file", () => {
+  it("of SFT is one that `trl sft` takes: only TRL's keys, loss on completions, LoRA on the base model", () => {
+    const text = stageFile(plan()[1]!, form);
+    expect(text).toContain("trl sft --config verifier-sft.yaml");
+    expect(parse(text)).toMatchObject({
+      model_name_or_path: "../../../../data/malt-tiny",
+      datasets: [{ path: "json", data_files: "verifier-sft.jsonl" }],
+      output_dir: "verifier-sft",
+      num_train_epochs: 1,
+      per_device_train_batch_size: 8,
+      learning_rate: 0.0005,
+      completion_only_loss: true,
+      use_peft: true,
+      use_cpu: true,
+      seed: 3,
+    });
+    expect(text).not.toMatch(/start_adapter|trainer:/);
+  });
+
+  it("of DPO starts from the SFT adapter and asks for no adapter of its own", () => {
+    const text = stageFile(plan()[3]!, form);
+    const keys = parse(text);
+    expect(keys).toMatchObject({ trainer: "dpo", start_adapter: "verifier-sft", beta: 0.2, learning_rate: 0.0005 });
+    for (const key of ["use_peft", "lora_r", "max_steps"]) expect(keys).not.toHaveProperty(key);
+    expect(text).toContain("python ../../../../python/train.py verifier-dpo.yaml");
+    expect(parse(stageFile(plan()[5]!, form))).toMatchObject({ max_steps: 256, start_adapter: "verifier-sft" });
+  });
+
+  it("writes small numbers so that YAML 1.1 reads them as numbers, and fits the batch into a GPU's memory", () => {
+    const tiny = { ...plan()[3]!, rate: 5e-7 };
+    expect(stageFile(tiny, form)).toMatch(/^learning_rate: 5\.0e-7$/m);
+    expect(parse(stageFile(tiny, form), { version: "1.1" }).learning_rate).toBe(5e-7);
+    const gpu = parse(stageFile(tiny, { ...form, settings: trainingDefaults.vllm }));
+    expect(gpu).toMatchObject({ per_device_train_batch_size: 2, gradient_accumulation_steps: 4, dtype: "bfloat16" });
+    expect(gpu).not.toHaveProperty("use_cpu");
+  });
+});
+
+describe("training never sees a test question", () => {
+  let outputs: string;
+  beforeEach(async () => {
+    outputs = await mkdtemp(join(tmpdir(), "malt-leak-"));
+  });
+  afterEach(() => rm(outputs, { recursive: true, force: true }));
+  const train = async (change: Partial<Parameters<typeof startTraining>[0]> = {}) =>
+    startTraining({ run: "r", outputs, heldOut: [], ...change });
+
+  it("not by its split", async () => {
+    await trainingRun(outputs, "r", [...questions, { ...questions[0]!, id: "late", split: "test" }]);
+    await expect(train()).rejects.toThrow('question "late" of the run is of split "test"');
+  });
+
+  it("not by its id, within a benchmark, nor by its text, however it is typed", () => {
+    const [first] = questions;
+    const other = { ...first!, id: "held", question: "item  0: WHAT is 0 + 0?\n" };
+    expect(() => checkHeldOut(questions, new Map([["t.jsonl", [other]]]))).toThrow(
+      'question "sum-0" of the run has the text of the held-out question "held" in t.jsonl',
+    );
+    const sameId = { ...first!, question: "Another one." };
+    expect(() => checkHeldOut(questions, new Map([["t.jsonl", [sameId]]]))).toThrow(
+      "has the id of a held-out question",
+    );
+    checkHeldOut(questions, new Map([["t.jsonl", [{ ...sameId, benchmark: "elsewhere" }]]]));
+  });
+
+  it("not from a file that is given, and not in a training file that was edited", async () => {
+    const dir = await trainingRun(outputs, "r");
+    const file = join(outputs, "held.jsonl");
+    await writeFile(file, JSON.stringify({ id: "x", question: questions[39]!.question, answer: "1" }));
+    await expect(train({ heldOut: [file] })).rejects.toThrow(
+      /"sum-39" of the run has the text of the held-out question "x"/,
+    );
+    const foreign = { prompt: [{ role: "user", content: "What is 100 + 1?" }], chosen: [], rejected: [] };
+    await appendFile(join(dir, "train", "refiner-dpo.jsonl"), `${JSON.stringify(foreign)}\n`);
+    await expect(train()).rejects.toThrow(
+      /refiner-dpo\.jsonl line 41 holds no question of the run \("What is 100 \+ 1\?/,
+    );
+  });
+});
+
+describe("following", () => {
+  const step = (step: number, more: object = {}) => ({
+    event: "step" as const,
+    stage: "verifier-dpo",
+    step,
+    steps: 96,
+    loss: Math.LN2,
+    margin: 0,
+    chosen_logp: -2.25,
+    rejected_logp: -6.44,
+    tokens: 2000 * step,
+    seconds: 0.5 * step,
+    seconds_left: 48 - 0.5 * step,
+    ...more,
+  });
+  const four = [-0.19, -6.38, -0.21, -0.19];
+
+  it("makes one status of the trainer's lines, with the rate of the last steps", () => {
+    const read = statusReader(["verifier-sft", "verifier-dpo"]);
+    expect(read({ event: "skip", stage: "verifier-sft" })).toMatchObject({ finished: 1, state: "loading" });
+    read({ event: "load", stage: "verifier-dpo" });
+    expect(read(parseEvent('{"event":"data","stage":"verifier-dpo","pairs":379}')!).counts).toEqual({ pairs: 379 });
+    for (let i = 1; i <= 40; i++) read(step(i));
+    const status = read(step(41, { tokens: 100_000, seconds: 20.5 }));
+    expect(status).toMatchObject({ state: "training", stage: "verifier-dpo", step: 41, steps: 96, secondsLeft: 27.5 });
+    expect(status.tokensPerSecond).toBeCloseTo((100_000 - 42_000) / 10, 6);
+    expect(trainingLine(status)).toBe(
+      "[2/2] verifier-dpo 41/96, loss 0.693, margin 0.00, log p chosen −2.3, rejected −6.4, 5,800 tokens/s, 28 s left",
+    );
+    expect(read({ event: "load", stage: "refiner-dpo" })).toMatchObject({ loss: null, step: 0, counts: null });
+  });
+
+  it("reads no event from a half-written or foreign line", () => {
+    for (const line of ["", '{"event":"step","stage":"x"', '{"event":"other"}', "{'loss': 0.1}"])
+      expect(parseEvent(line)).toBeNull();
+  });
+
+  it("keeps the numbers of DPO's start on lines of their own", () => {
+    const read = statusReader(["verifier-dpo"]);
+    const written: string[] = [];
+    const display = trainingDisplay({ isTTY: false, write: (text) => written.push(text) }, () => 0);
+    const logp = { policy: four, reference: four, sft: four, base: four.map((x) => x - 0.5) };
+    display.update(read({ event: "load", stage: "verifier-dpo" }));
+    display.update(read({ event: "start", stage: "verifier-dpo", logp }));
+    display.update(read(step(1)));
+    display.update(read({ event: "first", stage: "verifier-dpo", loss: Math.LN2, margin: 0 }));
+    expect(written).toHaveLength(3);
+    expect(written[0]).toBe("[1/1] verifier-dpo is being loaded\n");
+    expect(written[1]).toContain("policy −0.1900, reference −0.1900, SFT −0.1900, base −0.6900; policy −6.3800");
+    expect(written[2]).toBe("verifier-dpo: step 0 loss 0.6931 (ln 2 = 0.6931), margin 0.0000\n");
+    expect(trainingNote(read(step(2)))).toBeNull();
+  });
+});
