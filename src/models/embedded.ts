@@ -27,7 +27,7 @@ interface Embedded {
 }
 
 const embedded: Record<string, Embedded> = {
-  tiny: { model: "malt-tiny", slots: 16, context: 1024 },
+  tiny: { model: "malt-tiny", slots: 48, context: 1024 },
   smollm2: { model: "smollm2-135m-instruct", slots: 4, context: 2048 },
 };
 

@@ -47,7 +47,7 @@ export const profiles = {
     name: "tiny",
     about: "embedded server with malt-tiny, a model of a few million parameters trained by this project",
     embedded: true,
-    concurrency: 16,
+    concurrency: 48,
     request: "whole",
     maxTokens: 160,
   },
