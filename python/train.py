@@ -12,6 +12,9 @@ Each stage's output_dir gets metrics.jsonl (one line per logged step), checkpoin
 adapter_model.safetensors and done.json, with --gguf also <stage>.gguf. The same command goes on from the newest
 checkpoint and skips stages that are done. SIGTERM saves a checkpoint and ends with exit code 143.
 
+--jobs 2 trains two stages at a time, each in a process of its own, as soon as the stages they start from are done. Of a
+small model's step so much is not worth a second thread that two stages side by side take little longer than one.
+
 stdout has one JSON object per line for whoever follows (src/train/status.ts); everything else goes to stderr.
 """
 
@@ -26,7 +29,10 @@ import sys
 import time
 import traceback
 import warnings
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 from preference import check_first_loss, check_start, expected_log_probs, fitting_pairs, trainer_log_probs
 from stage import (
@@ -57,12 +63,13 @@ class Stop:
     """A request to stop. It waits for the end of a step while one is being trained, and is obeyed at once elsewhere."""
 
     asked = False
+    working = True
     training = False
 
     @classmethod
     def ask(cls, *_):
         cls.asked = True
-        if not cls.training:
+        if cls.working and not cls.training:
             sys.exit(STOPPED)
 
 
@@ -297,6 +304,73 @@ def finish(output: Path, gguf: bool) -> None:
         shutil.rmtree(old)
 
 
+def begin_worker(asked, parent: int) -> None:
+    """Makes a process of the pool end with its parent, and heed the parent's request to stop as a signal of its own."""
+    Stop.working = False
+    signal.signal(signal.SIGTERM, Stop.ask)
+    signal.signal(signal.SIGINT, Stop.ask)
+
+    def watch():
+        while not asked.wait(0.5):
+            if os.getppid() != parent:
+                os._exit(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def work(path: Path, data: list[str], gguf: bool) -> None:
+    """A stage in a process of the pool."""
+    if Stop.asked:
+        sys.exit(STOPPED)
+    Stop.working = True
+    try:
+        os.chdir(path.parent)
+        run_stage(path, data, gguf)
+        gc.collect()
+    finally:
+        Stop.working = Stop.training = False
+
+
+def run_side_by_side(files: list[Path], data: dict[Path, list[str]], gguf: bool, jobs: int) -> tuple[str, BaseException | None]:
+    """
+    Trains stages, `jobs` at a time, each after the one it starts from. If one ends early the others save where they are.
+    @return: the stage that ended early and why, or the last stage and None
+    """
+    os.environ["OMP_NUM_THREADS"] = str(max(1, min(2, (os.cpu_count() or 1) // jobs)))
+    # glibc would give the memory of every large tensor back to the system, and fault it in again for the next one.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 30))
+    context = get_context("spawn")
+    asked = context.Event()
+    stop = lambda *_: asked.set()
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    starts, folders = {}, {}
+    for path in files:
+        config, ours = read_config(path)
+        folders[path] = (path.parent / config["output_dir"]).resolve()
+        starts[path] = ours["start_adapter"] and (path.parent / ours["start_adapter"]).resolve()
+    waiting, running, failed = list(files), {}, None
+    with ProcessPoolExecutor(jobs, context, begin_worker, (asked, os.getpid())) as pool:
+        while running or (waiting and not asked.is_set()):
+            unfinished = {folders[path] for path in [*waiting, *running.values()]}
+            ready = [path for path in waiting if starts[path] not in unfinished] or waiting[: not running]
+            for path in ready[: jobs - len(running)]:
+                if not asked.is_set():
+                    waiting.remove(path)
+                    running[pool.submit(work, path, data[path], gguf)] = path
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                path, error = running.pop(future), future.exception()
+                if error and (failed is None or isinstance(failed[1], SystemExit)):
+                    failed = path, error
+                    asked.set()
+    if not failed and waiting:
+        failed = waiting[0], SystemExit(STOPPED)
+    path, error = failed or (files[-1], None)
+    return path.stem, error
+
+
 def versions() -> dict:
     from importlib.metadata import version
 
@@ -308,6 +382,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="+", type=Path, help="YAML files, trained in this order")
     parser.add_argument("--gguf", action="store_true", help="also write each adapter for llama.cpp (Llama models)")
+    parser.add_argument("--jobs", type=int, default=1, help="stages trained at the same time (default: 1)")
     options = parser.parse_args()
     files = [path.resolve() for path in options.config]
     signal.signal(signal.SIGTERM, Stop.ask)
@@ -320,7 +395,12 @@ def main() -> int:
             stage = path.stem
             os.chdir(path.parent)
             data[path] = data_sha256(read_config(path)[0])
-        for path in files:
+        jobs = min(options.jobs, len(files), os.cpu_count() or 1)
+        if jobs > 1:
+            stage, error = run_side_by_side(files, data, options.gguf, jobs)
+            if error:
+                raise error
+        for path in files if jobs <= 1 else []:
             stage = path.stem
             os.chdir(path.parent)
             run_stage(path, data[path], options.gguf)

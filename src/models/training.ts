@@ -54,6 +54,8 @@ export interface TrainingSettings {
   maxLength: number;
   /** Steps between two checkpoints: the most that a kill can cost. */
   saveSteps: number;
+  /** Stages trained at the same time, each in a process of its own; never more than there are cores. */
+  jobs: number;
   /** `gpu`: bfloat16 weights, and whatever GPU there is; the file still runs, slowly, without one. */
   device: "cpu" | "gpu";
 }
@@ -77,6 +79,7 @@ const tiny: TrainingSettings = {
   beta: 0.2,
   maxLength: 1024,
   saveSteps: 50,
+  jobs: 2,
   device: "cpu",
 };
 
@@ -84,9 +87,10 @@ const tiny: TrainingSettings = {
 export const trainingDefaults: Readonly<Record<"tiny" | "smollm2" | "vllm", TrainingSettings>> = {
   tiny,
   // Two sequences at a time: the logits of a batch over a vocabulary of 49,152 fill the memory of a laptop.
-  smollm2: { ...tiny, microBatch: 2, sftEpochs: 1, dpoEpochs: 1, sftRate: 2e-4, dpoRate: 5e-5, saveSteps: 10 },
+  smollm2: { ...tiny, jobs: 1, microBatch: 2, sftEpochs: 1, dpoEpochs: 1, sftRate: 2e-4, dpoRate: 5e-5, saveSteps: 10 },
   vllm: {
     ...tiny,
+    jobs: 1,
     microBatch: 2,
     sftTexts: 4000,
     dpoPairs: 4000,
@@ -109,7 +113,7 @@ export function trainingSettings(profile: keyof typeof trainingDefaults, changes
   const { device, ...numbers } = settings;
   for (const [name, value] of Object.entries(numbers)) {
     if (value === null && (name === "sftEpochs" || name === "dpoEpochs")) continue;
-    const whole = ["loraRank", "batch", "microBatch", "warmupSteps", "maxLength", "saveSteps"].includes(name);
+    const whole = ["loraRank", "batch", "microBatch", "warmupSteps", "maxLength", "saveSteps", "jobs"].includes(name);
     const mayBeZero = name === "loraDropout" || name === "warmupSteps";
     const allowed =
       value !== null &&

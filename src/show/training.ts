@@ -20,6 +20,8 @@ export function trainingDisplay(stream: ProgressStream, now: () => number = Date
   const every = stream.isTTY ? interval.terminal : interval.log;
   let shown = Number.NEGATIVE_INFINITY;
   let drawn = false;
+  // Of several stages that are trained at a time one is watched until it is done.
+  let watched: string | null = null;
   const note = (text: string) => {
     stream.write(drawn ? `\r\x1b[K${text}\n` : `${text}\n`);
     drawn = false;
@@ -28,8 +30,10 @@ export function trainingDisplay(stream: ProgressStream, now: () => number = Date
     note,
     update(status) {
       const kept = trainingNote(status);
+      if (status.event === "load" || status.event === "step") watched ??= status.stage;
+      if (status.event === "done" && status.stage === watched) watched = null;
       if (kept !== null) return note(kept);
-      if (now() - shown < every) return;
+      if (now() - shown < every || (watched ?? status.stage) !== status.stage) return;
       shown = now();
       const line = trainingLine(status);
       if (!stream.isTTY) return note(line);

@@ -111,11 +111,18 @@ export function statusReader(stages: readonly string[]): (event: TrainingEvent) 
     stages,
     finished: 0,
   };
-  let recent: { tokens: number; seconds: number }[] = [];
+  // Several stages may be trained at a time.
+  const each = new Map<string, { status: TrainingStatus; recent: { tokens: number; seconds: number }[] }>();
   return (event) => {
-    const base = event.stage === status.stage ? status : { ...status, ...blank, ...unknown };
-    status = { ...base, event: event.event, stage: event.stage };
-    if (event.event === "load") recent = [];
+    const known = each.get(event.stage);
+    const { finished } = status;
+    status = {
+      ...(known?.status ?? { ...status, ...blank, ...unknown }),
+      finished,
+      event: event.event,
+      stage: event.stage,
+    };
+    let recent = event.event === "load" ? [] : (known?.recent ?? []);
     if (event.event === "data") {
       const counts = Object.entries(event).filter((entry): entry is [string, number] => typeof entry[1] === "number");
       status.counts = Object.fromEntries(counts);
@@ -142,6 +149,7 @@ export function statusReader(stages: readonly string[]): (event: TrainingEvent) 
     if (event.event === "done" || event.event === "skip")
       status = { ...status, state: "loading", finished: status.finished + 1, secondsLeft: null };
     if (event.event === "end") status = { ...status, state: event.state, error: event.error ?? null };
+    each.set(event.stage, { status, recent });
     return status;
   };
 }

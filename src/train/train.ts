@@ -157,7 +157,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     // llama.cpp serves the embedded profiles alone; vLLM takes PEFT's own format.
-    const launch = { gguf: profile !== "vllm", offline: isAbsolute(base) };
+    const launch = { gguf: profile !== "vllm", offline: isAbsolute(base), jobs: settings.jobs };
     await startTrainer(
       dir,
       plan.map(({ name }) => name),

@@ -34,13 +34,13 @@ const file = (dir: string, name: "trainer.json" | "trainer.jsonl" | "trainer.log
 /**
  * Starts python/train.py in a session of its own, so that neither Ctrl-C nor a kernel's end reaches it.
  * @param stages names of the YAML files in train/
- * @param gguf whether each adapter is also written for llama.cpp
+ * @param options gguf: whether each adapter is also written for llama.cpp; jobs: how many stages are trained at a time
  * @throws RunError if Python cannot be started
  */
 export async function startTrainer(
   dir: string,
   stages: readonly string[],
-  options: { gguf: boolean; offline: boolean },
+  options: { gguf: boolean; offline: boolean; jobs?: number },
 ): Promise<void> {
   await mkdir(trainDir(dir), { recursive: true });
   const [out, err] = await Promise.all([open(file(dir, "trainer.jsonl"), "w"), open(file(dir, "trainer.log"), "w")]);
@@ -52,7 +52,13 @@ export async function startTrainer(
       ...(options.offline && { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") }),
     };
     const files = stages.map((stage) => join(trainDir(dir), `${stage}.yaml`));
-    const args = [pythonScript("train.py"), ...(options.gguf ? ["--gguf"] : []), ...files];
+    const args = [
+      pythonScript("train.py"),
+      "--jobs",
+      `${options.jobs ?? 1}`,
+      ...(options.gguf ? ["--gguf"] : []),
+      ...files,
+    ];
     const child = spawn(python, args, { cwd: trainDir(dir), detached: true, stdio: ["ignore", out.fd, err.fd], env });
     await once(child, "spawn").catch((error: Error) => {
       throw new RunError(`the trainer cannot be started (${error.message}); run \`npm run setup\` first`, {

@@ -2,7 +2,7 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
@@ -55,7 +55,10 @@ async function unbroken(): Promise<{ said: Record<string, unknown>[]; dir: strin
   for (const [i, stage] of plan.entries())
     await writeFile(files[i]!, stageFile(stage, { baseModel: model, settings, seed: 0, trainer: "train.py" }));
   const script = fileURLToPath(new URL("../python/checks.py", import.meta.url));
-  const { stdout } = await execa(python, [script, model, ...files], { env: { HF_HUB_OFFLINE: "1" } });
+  // As many threads as the trainer gives to each of two stages side by side: sums of floats depend on them.
+  const threads = `${Math.max(1, Math.min(2, Math.floor(cpus().length / 2)))}`;
+  const env = { HF_HUB_OFFLINE: "1", ...(cpus().length > 1 && { OMP_NUM_THREADS: threads }) };
+  const { stdout } = await execa(python, [script, model, ...files], { env });
   const lines = stdout.split("\n").filter((line) => line.startsWith('{"'));
   return { said: lines.map((line) => JSON.parse(line) as Record<string, unknown>), dir };
 }
@@ -172,6 +175,25 @@ describe.skipIf(!installed)("the trainer", () => {
       [...steps("verifier-sft"), ...steps("verifier-dpo")].map(({ tokens }) => tokens),
     );
     expect(await readdir(join(dir, "train", "verifier-dpo"))).toContain("verifier-dpo.gguf");
+  });
+
+  it.skipIf(cpus().length < 2)("trains two stages side by side, each with its own numbers", async () => {
+    const dir = await trainingRun(outputs, "beside");
+    const told: TrainingStatus[] = [];
+    const both = { ...training, run: "beside", roles: ["generator", "verifier"], stages: ["sft"] as const };
+    const stages = await trainRun({ ...both, heldOut: [], onProgress: (status) => told.push(status) });
+    expect(stages.map(({ name }) => name)).toEqual(["generator-sft", "verifier-sft"]);
+    const [firstDone] = told.filter(({ event }) => event === "done");
+    const begun = told.slice(0, told.indexOf(firstDone!)).filter(({ event }) => event === "begin");
+    expect(begun.map(({ stage }) => stage).sort()).toEqual(["generator-sft", "verifier-sft"]);
+    expect(told.at(-1)).toMatchObject({ state: "done", finished: 2 });
+    const rows = await readMetrics(dir);
+    expect(rows.filter(({ stage }) => stage === "generator-sft").map(({ step }) => step)).toEqual(
+      Array.from({ length: 60 }, (_, i) => i + 1),
+    );
+    // Beside another stage it comes to the same adapter as alone.
+    const alone = (await trainedStages(whole.dir)).find(({ name }) => name === "verifier-sft")!;
+    expect(stages[1]!.sha256).toBe(alone.sha256);
   });
 
   it("records every adapter in run.json, and skips what is done until its data changes", async () => {

@@ -202,6 +202,25 @@ describe("following", () => {
     expect(read({ event: "load", stage: "refiner-dpo" })).toMatchObject({ loss: null, step: 0, counts: null });
   });
 
+  it("keeps the numbers of stages trained at a time apart, and a terminal watches one of them to its end", () => {
+    const read = statusReader(["verifier-dpo", "refiner-dpo"]);
+    const written: string[] = [];
+    const display = trainingDisplay({ isTTY: false, write: (text) => written.push(text) }, () => 0);
+    read({ event: "load", stage: "refiner-dpo" });
+    const first = [read(step(1)), read({ ...step(7), stage: "refiner-dpo" }), read(step(2, { tokens: 9000 }))];
+    expect(first.map(({ stage, step }) => `${stage} ${step}`)).toEqual([
+      "verifier-dpo 1",
+      "refiner-dpo 7",
+      "verifier-dpo 2",
+    ]);
+    expect(first[1]!.tokensPerSecond).toBeNull();
+    expect(first[2]!.tokensPerSecond).toBeGreaterThan(0);
+    const done = read({ event: "done", stage: "verifier-dpo", seconds: 1 });
+    expect(read({ ...step(8), stage: "refiner-dpo" })).toMatchObject({ step: 8, finished: 1 });
+    for (const status of [first[0]!, first[1]!, done]) display.update(status);
+    expect(written.map((line) => /(\w+-dpo)/.exec(line)![1])).toEqual(["verifier-dpo", "verifier-dpo"]);
+  });
+
   it("reads no event from a half-written or foreign line", () => {
     for (const line of ["", '{"event":"step","stage":"x"', '{"event":"other"}', "{'loss': 0.1}"])
       expect(parseEvent(line)).toBeNull();
