@@ -133,7 +133,7 @@ def write(notebook, path: Path):
     os.replace(temporary, path)
 
 
-def run_file(path: Path, args) -> bool:
+async def run_file(path: Path, args) -> bool:
     """Runs one notebook file and reports on stdout; True if every cell passed."""
     start = time.monotonic()
     print(f"{path}: starting the kernel", flush=True)
@@ -145,13 +145,14 @@ def run_file(path: Path, args) -> bool:
 
     def progress(count, total, cell, seconds, failure):
         first = cell.source.strip().splitlines()[0][:80]
-        print(f"  [{count}/{total}] {'FAILED' if failure else 'ok'} {seconds:.1f} s  {first}", flush=True)
+        place = f"{path.stem} " if args.jobs > 1 else ""
+        print(f"  {place}[{count}/{total}] {'FAILED' if failure else 'ok'} {seconds:.1f} s  {first}", flush=True)
 
     cwd = Path(args.cwd) if args.cwd else path.parent
     runner = Runner(notebook, cwd.resolve(), args.cell_timeout, args.timeout)
     failure = None
     try:
-        asyncio.run(runner.run(progress))
+        await runner.run(progress)
     except CellFailure as error:
         failure = error
     except Exception as error:  # the kernel did not start, or nbclient itself failed
@@ -171,6 +172,17 @@ def run_file(path: Path, args) -> bool:
     return False
 
 
+async def run_files(args) -> bool:
+    """Runs all notebooks, `args.jobs` at a time; True if all passed."""
+    places = asyncio.Semaphore(args.jobs)
+
+    async def run(path):
+        async with places:
+            return await run_file(path, args)
+
+    return all(await asyncio.gather(*map(run, args.notebooks)))
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK.ipynb")
@@ -180,9 +192,9 @@ def main() -> int:
     options.add_argument("--cwd", metavar="DIR", help="the kernel's folder (default: the notebook's)")
     options.add_argument("--cell-timeout", type=float, default=300, metavar="SECONDS", help="default 300")
     options.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="per notebook, default 900")
+    options.add_argument("--jobs", type=int, default=1, help="notebooks executed at the same time, default 1")
     args = options.parse_args()
-    passed = [run_file(path, args) for path in args.notebooks]
-    return 0 if all(passed) else 1
+    return 0 if asyncio.run(run_files(args)) else 1
 
 
 if __name__ == "__main__":
