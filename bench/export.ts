@@ -19,7 +19,7 @@ import { exportRun, openDataset } from "../src/dataset/export.js";
 import { journalFile } from "../src/run/files.js";
 import { encode, readLines } from "../src/run/line.js";
 import { writeManifest, writeQuestions } from "../src/run/manifest.js";
-import { childId, nodeKey } from "../src/sample/trees.js";
+import { childId, nodeKey } from "../src/sample/state.js";
 import { maltRoles, promptSet, promptSetHash } from "../src/team/prompts.js";
 import type { JournalEntry, Question } from "../src/types.js";
 import { type Result, timed } from "./run.js";

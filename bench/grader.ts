@@ -7,8 +7,8 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type AuditCase, caseGraders, confusion, loadCases, mathVerify, ownCases } from "../src/evaluate/graders.js";
-import { percent } from "../src/stats/means.js";
+import { caseGraders, confusion, type GraderCase, loadCases, mathVerify, ownCases } from "../src/evaluate/graders.js";
+import { percent } from "../src/format.js";
 import { middle, type Result } from "./run.js";
 
 const rounds = 7;
@@ -18,7 +18,10 @@ const shared = join(process.env.MALT_BENCHMARKS ?? join(import.meta.dirname, "..
  * Verdicts and, per case, the median time in ms. Each round goes over all cases, as Math-Verify's does: one case several
  * times in a row takes about three quarters of the time, for its own code and data are still warm.
  */
-function measure(cases: readonly AuditCase[], grader: (row: AuditCase) => boolean): { equal: boolean[]; ms: number[] } {
+function measure(
+  cases: readonly GraderCase[],
+  grader: (row: GraderCase) => boolean,
+): { equal: boolean[]; ms: number[] } {
   const equal = cases.map(grader);
   const times = cases.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
@@ -34,7 +37,7 @@ function measure(cases: readonly AuditCase[], grader: (row: AuditCase) => boolea
 const total = (times: readonly number[]): number => times.reduce((sum, ms) => sum + ms, 0);
 
 /** "99.8 % agree, 0.1 % of the different called equal, 0.2 % of the equal called different, 25000 cases/s" */
-function summary(cases: readonly AuditCase[], equal: readonly boolean[], ms: readonly number[]): string {
+function summary(cases: readonly GraderCase[], equal: readonly boolean[], ms: readonly number[]): string {
   const { agreement, falsePositiveRate, missRate } = confusion(cases, equal).at(-1)!;
   const rate = Math.round((1_000 * cases.length) / total(ms));
   return (
@@ -60,7 +63,7 @@ export async function run(): Promise<Result[]> {
   return results;
 }
 
-async function compared(name: string, cases: readonly AuditCase[]): Promise<Result[]> {
+async function compared(name: string, cases: readonly GraderCase[]): Promise<Result[]> {
   const ours = measure(cases, caseGraders.malt!);
   const plain = measure(cases, caseGraders["same text"]!);
   const about = (grader: string, { equal, ms }: { equal: boolean[]; ms: number[] }) =>

@@ -9,7 +9,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { openJournal } from "../src/run/journal.js";
 import { encode, readLines } from "../src/run/line.js";
-import { childId, nodeKey } from "../src/sample/trees.js";
+import { childId, nodeKey } from "../src/sample/state.js";
 import { maltRoles } from "../src/team/prompts.js";
 import { type Result, timed } from "./run.js";
 

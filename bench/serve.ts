@@ -12,7 +12,7 @@ import type { Result } from "./run.js";
 
 export async function run(): Promise<Result[]> {
   const questions = await loadQuestions("data/arithmetic/test.jsonl", { limit: 96 });
-  const server = await startServer({ profile: "tiny" });
+  const server = await startServer({ model: "tiny" });
   try {
     const { complete } = openaiPolicy({ baseURL: server.baseURL });
     const requests = questions.map(

@@ -1,9 +1,9 @@
 // Brings a fresh clone to the point where everything runs, inside the repo's folder: node_modules/, .venv/, dist/ and
 // caches in .cache/. A stamp remembers for which lock files and versions that was done, so the next call does nothing.
 // Plain Node without dependencies: it runs before `npm ci`.
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { main, mustRun, SetupError, steps } from "./progress.mjs";
@@ -173,32 +173,6 @@ function extra(name) {
 /** Adds an optional group of Python packages of pyproject.toml, such as `smollm2`, `train` or `grader`. */
 export function installExtra(name) {
   return mustRun(...extra(name), options);
-}
-
-/**
- * The same beside other work, without a word on the terminal. `status()` says how far it is; `finished` resolves when the
- * packages are there, or rejects with the last lines of the log.
- */
-export function fetchExtra(name) {
-  const [command, args] = extra(name);
-  const log = inRoot(".cache", `extra-${name}.log`);
-  const file = openSync(log, "w");
-  const child = spawn(command, args, { ...options, stdio: ["ignore", file, file] });
-  const said = () => readFileSync(log, "utf8").trim().split("\n");
-  const finished = new Promise((resolve, reject) => {
-    const fail = (why) => reject(new SetupError(`packages "${name}" cannot be installed (${why}); whole log: ${log}`));
-    child.on("error", (error) => fail(error.code));
-    child.on("close", (code) => (code === 0 ? resolve() : fail(said().slice(-3).join(" | "))));
-  });
-  // Whoever awaits it later sees the failure; until then it must not end the process.
-  finished.catch(() => {});
-  const status = () => {
-    const [all, done] = ["Downloading ", "Downloaded "].map(
-      (word) => said().filter((line) => line.includes(word)).length,
-    );
-    return all === 0 ? "looking up" : `${done} of ${all} large packages downloaded`;
-  };
-  return { finished, status, stop: () => child.kill() };
 }
 
 main(import.meta.url, () => {

@@ -15,12 +15,24 @@ import { MaltError } from "./errors.js";
 const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
   .showHelpAfterError("(malt <command> --help shows the options)");
-for (const register of [serve, sample, merge, exportRun, train, evaluate, report, reproduce, grade]) register(program);
+for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, grade]) register(program);
 
+checkFlags(process.argv.slice(2));
 try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof MaltError)) throw error;
   process.stderr.write(`malt: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
   process.exitCode = 1;
+}
+
+/** An unknown flag is told of, with the nearest one, before it is said that another one is missing. */
+function checkFlags([name, ...words]: readonly string[]): void {
+  const command = program.commands.find((each) => each.name() === name);
+  const end = words.indexOf("--");
+  const flags = words.slice(0, end < 0 ? words.length : end).map((word) => word.split("=")[0]!);
+  const unknown = flags.find((flag) => /^--[a-z]/.test(flag) && !command?.options.some(({ long }) => long === flag));
+  if (!command || unknown === undefined || unknown === "--help") return;
+  // What commander itself calls for an unknown flag; its types do not list it.
+  (command as unknown as { unknownOption(flag: string): void }).unknownOption(unknown);
 }

@@ -1,67 +1,113 @@
 /**
- * The public surface: what notebooks and other programs import. What is not listed here is inside and may change.
+ * The one door: what notebooks and other programs import. In the order of the loop; what is not listed here is inside
+ * and may change. Heavy packages (DuckDB, jsdom, resvg, Arrow) are loaded when something first needs them.
  */
 
-export * from "./answers/index.js";
-export { type QuestionList, questionList } from "./benchmarks/list.js";
-export { type LoadOptions, loadQuestions, questionsIn } from "./benchmarks/load.js";
-export * from "./credit/label-noise.js";
-export * from "./credit/pairs.js";
-export * from "./credit/score.js";
-export * from "./credit/summary.js";
-export * from "./credit/thresholds.js";
-export * from "./credit/values.js";
-export { type Dataset, exportRun, openDataset, type Row, scoreRun } from "./dataset/export.js";
-export * from "./dataset/open.js";
-export type { ExportOptions, ExportSummary, RoleCounts } from "./dataset/rules.js";
-export * from "./errors.js";
-export { debatePrompt } from "./evaluate/debate.js";
-export { drawSubset, type Evaluated, type EvaluateOptions, evaluateRun } from "./evaluate/evaluate.js";
-export * from "./evaluate/graders.js";
-export { type Judge, type LlmJudgeOptions, llmJudge, ownAnswer, type Reading } from "./evaluate/judge.js";
-export type { EvaluationProgress } from "./evaluate/passes.js";
-export * from "./evaluate/published.js";
-export * from "./evaluate/results.js";
-export * from "./figures/index.js";
-export { type Server, type ServerOptions, startServer } from "./models/embedded.js";
-export { type Environment, environment, type Profile, profile, profiles } from "./models/table.js";
-export type { Load } from "./policy/load.js";
+// Answers.
+export { extract, grade, gradeCase, gradeText } from "./answers/index.js";
+// A benchmark's questions, a model, a server, a team.
+export { loadQuestions } from "./benchmarks/load.js";
+export { heldOutBranches } from "./credit/label-noise.js";
+export { type Pairing, preferencePairs, sftExamples } from "./credit/pairs.js";
+// Credit.
+export { columns, scoreTrees, treeSize } from "./credit/score.js";
+export { critiqueValue, summariseRoles } from "./credit/summary.js";
+export { sweepThresholds } from "./credit/thresholds.js";
+export { advantage, backUp, type Pooling } from "./credit/values.js";
+// The dataset.
+export { type Dataset, exportRun, openDataset, writeArrow } from "./dataset/export.js";
+export { mixedQuestion, openRun, recordedTimelines } from "./dataset/open.js";
+export { tableNames, tables } from "./dataset/tables.js";
+export { environment } from "./environment.js";
+export { MaltError } from "./errors.js";
+// Evaluation.
+export { evaluateRun } from "./evaluate/evaluate.js";
 export {
-  neutralExtra,
-  openaiPolicy,
-  type Policy,
-  type PolicyOptions,
-  requireModel,
-  type ServerInfo,
-} from "./policy/openai.js";
-export { policyPool } from "./policy/pool.js";
+  caseGraders,
+  confusion,
+  type GraderCase,
+  loadCases,
+  mathVerify,
+  mathVerifyGrade,
+  movement,
+  ownCases,
+  regrade,
+  runGraders,
+} from "./evaluate/graders.js";
+export {
+  type PublishedRow,
+  publishedFlips,
+  publishedGeneratorDpo,
+  publishedTable,
+  publishedTurns,
+} from "./evaluate/published.js";
+export { besidePublished, flips, perTurn, summariseSystems } from "./evaluate/results.js";
+// Figures, and what shows them.
+export {
+  ablationFigure,
+  accuracyFigure,
+  agreementFigure,
+  critiqueFigure,
+  difficultyFigure,
+  flipsFigure,
+  type LimitPoint,
+  lengthFigure,
+  limitFigure,
+  logProbFigure,
+  lossFigure,
+  marginFigure,
+  type PairCount,
+  pairCountFigure,
+  slotsFigure,
+  systemsFigure,
+  thresholdFigure,
+  tokensFigure,
+  treeFigure,
+  turnsFigure,
+  valueFigure,
+} from "./figures/index.js";
+export { percent } from "./format.js";
+export { startServer } from "./models/embedded.js";
+export { type Model, models } from "./models/table.js";
+export { openaiPolicy, type Policy } from "./policy/openai.js";
 export { interruption } from "./run/interruption.js";
-export { type Journal, type Kept, openJournal, openKept, readJournal } from "./run/journal.js";
-export { differences, type Manifest, readManifest, readQuestions, runDir } from "./run/manifest.js";
-export { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "./sample/sample.js";
-export { type MergedRun, type MergeOptions, mergeShards, parseShard, type Shard, shardOf } from "./sample/shards.js";
+export { readManifest } from "./run/manifest.js";
+export { AdaptiveLimit } from "./sample/limit.js";
+export { replay } from "./sample/replay.js";
+// Sampling.
+export { sampleRun } from "./sample/sample.js";
+export { logNormalLengths, type VirtualServer, virtualServer } from "./sample/simulate.js";
+export { requestSeed, statesPerTree } from "./sample/state.js";
+export { noCounts, requestModes, type SampleTreesOptions, sampleTrees } from "./sample/trees.js";
+export { manifestTable, progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
+// Statistics.
+export { clusterMean, meanPassAtK, meanStd, plusMinus } from "./stats/means.js";
+export { holm, pairedTest } from "./stats/paired.js";
+export { powerOf, questionsNeeded } from "./stats/power.js";
+export { maltRoles, messages, type PromptSet, promptSet } from "./team/prompts.js";
 export {
-  AdaptiveLimit,
-  type Counts,
-  childId,
-  fixedLimit,
-  type Limit,
-  nodeKey,
-  type Progress,
-  type RequestMode,
-  requestModes,
-  requestSeed,
-  type SampleTreesOptions,
-  sampleTrees,
-  statesPerTree,
-} from "./sample/trees.js";
-export * from "./show/notebook.js";
-export { cost, type Prices, samplingLine } from "./show/progress.js";
-export * from "./stats/means.js";
-export * from "./stats/paired.js";
-export { type PairedDesign, powerOf, questionsNeeded } from "./stats/power.js";
-export * from "./team/prompts.js";
-export * from "./team/systems.js";
-export { type Adapter, trainedAdapters } from "./train/adapters.js";
-export * from "./train/train.js";
-export * from "./types.js";
+  ablationSystems,
+  allSystems,
+  debateSystem,
+  findSystems,
+  mainSystems,
+  mixSystems,
+  type System,
+} from "./team/systems.js";
+export { majorityVote } from "./team/vote.js";
+export { trainedAdapters } from "./train/adapters.js";
+// Training.
+export { readMetrics } from "./train/record.js";
+export { trainRun } from "./train/train.js";
+// What everything speaks of.
+export type {
+  EvaluationRow,
+  JournalEntry,
+  Node,
+  PolicyId,
+  PreferencePair,
+  Question,
+  Role,
+  SftExample,
+  SlotInterval,
+} from "./types.js";

@@ -67,6 +67,15 @@ export interface PolicyId {
   adapter: { name: string; sha256: string } | null;
 }
 
+/**
+ * How the n completions of a state are asked for. Seeds and keys are the same in all three.
+ * - `streamed`, the default: one request with n choices. It is streamed where children wait for its choices, and they
+ *   start as soon as theirs is finished; the leaves, for which nothing waits, come as whole answers.
+ * - `whole`: one request with n choices, answered when the last of them is finished.
+ * - `single`: one request per completion.
+ */
+export type RequestMode = "streamed" | "whole" | "single";
+
 /** A request for `n` completions of one state. Completion i has the effective seed `seed + i`, as vLLM counts. */
 export interface CompletionRequest {
   policy: PolicyId;
@@ -188,4 +197,15 @@ export interface EvaluationRow {
   voted_correct: boolean;
   /** Of this turn; null where the server does not say. */
   completion_tokens: number | null;
+}
+
+/** A completion in its slot, from when to when, ms since the first request of its variant. */
+export interface SlotInterval {
+  /** Who asked, and how: a panel of the figure. */
+  variant: string;
+  /** 0, 1, 2, … */
+  slot: number;
+  start_ms: number;
+  end_ms: number;
+  role: string;
 }

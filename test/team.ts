@@ -39,7 +39,8 @@ export function team(changes: { complete?: (honest: Complete) => Complete; model
     });
   };
   const models = async () => changes.models ?? ["malt-tiny"];
-  const server = async () => ({ models: await models(), owner: "fake", build: "1", adapters: new Map() });
-  const policy: Policy = { complete: changes.complete?.(honest) ?? honest, models, server, load: async () => null };
+  const info = async () => ({ models: await models(), owner: "fake", build: "1", adapters: new Map() });
+  const complete = changes.complete?.(honest) ?? honest;
+  const policy: Policy = { baseURL: "http://fake/v1", complete, models, info, load: async () => null };
   return { policy, asked, requests };
 }

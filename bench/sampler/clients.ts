@@ -7,9 +7,9 @@ import { execa } from "execa";
 import { python as ownPython, pythonScript } from "../../src/paths.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
-import { type RequestMode, requestModes } from "../../src/sample/trees.js";
+import { requestModes } from "../../src/sample/trees.js";
 import { maltRoles, promptSet } from "../../src/team/prompts.js";
-import type { Question } from "../../src/types.js";
+import type { Question, RequestMode } from "../../src/types.js";
 
 /** What is to be sampled, and where. */
 export interface Work {
@@ -62,12 +62,12 @@ function sampler(name: string, request: RequestMode, concurrency: (width: number
     const delay = monitorEventLoopDelay({ resolution: 1 });
     // The timer that looks takes its resolution even on an idle loop; only what is beyond it is lag.
     const lag = (ns: number) => Math.max(0, ns / 1e6 - 1);
-    const server = openaiPolicy({ baseURL, maxRetries: 0 });
+    const policy = openaiPolicy({ baseURL, maxRetries: 0 });
     const cpu = process.cpuUsage();
     delay.enable();
     try {
       const { manifest } = await sampleRun({
-        ...{ run: "bench", outputs, questions, source: { path: "bench", sha256: null }, server, baseURL, model, seed },
+        ...{ run: "bench", outputs, questions, source: { path: "bench", sha256: null }, policy, model, seed },
         ...{ sampling, roles: maltRoles(branching), promptSet: prompts, request, concurrency: concurrency(width) },
       });
       const { user, system } = process.cpuUsage(cpu);

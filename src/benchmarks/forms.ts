@@ -7,7 +7,7 @@ import { formatNumber, lastBox, parseQuantity } from "../answers/index.js";
 import type { Split } from "../types.js";
 
 /** A row as it stands in a file: any JSON object. */
-export type Row = Readonly<Record<string, unknown>>;
+export type RawRow = Readonly<Record<string, unknown>>;
 
 /** What a row says of a question; null where the loader has to decide. */
 export interface Draft {
@@ -39,7 +39,7 @@ const shown = (value: unknown): string => {
 };
 
 /** The non-blank string in a field. */
-function text(row: Row, field: string): string {
+function text(row: RawRow, field: string): string {
   const value = row[field];
   if (value === undefined || value === null) throw new FieldError(field, "is missing; give it a string");
   if (typeof value !== "string")
@@ -87,7 +87,7 @@ function keyed(key: string, field: string, labels: readonly string[]): string {
 }
 
 /** The number behind the last `#### ` of a worked solution, in canonical form. */
-function hashNumber(row: Row): string {
+function hashNumber(row: RawRow): string {
   const solution = text(row, "answer");
   const at = solution.lastIndexOf("####");
   const quantity = at < 0 ? null : parseQuantity(solution.slice(at + 4));
@@ -95,10 +95,10 @@ function hashNumber(row: Row): string {
   return formatNumber(quantity.value);
 }
 
-const identifier = (row: Row, field: string): string =>
+const identifier = (row: RawRow, field: string): string =>
   Number.isSafeInteger(row[field]) ? String(row[field]) : text(row, field).trim();
 
-function gsm8k(row: Row): Draft {
+function gsm8k(row: RawRow): Draft {
   return {
     id: null,
     benchmark: null,
@@ -110,13 +110,13 @@ function gsm8k(row: Row): Draft {
 }
 
 /** Apple's GSM-Symbolic: many instances of each template. Published for evaluation only, so it is always a test split. */
-function gsmSymbolic(row: Row): Draft {
+function gsmSymbolic(row: RawRow): Draft {
   const id = `${identifier(row, "id")}-${identifier(row, "instance")}`;
   return { ...gsm8k(row), id, split: "test" };
 }
 
 /** MATH: the `answer` field where there is one (PRM800K's split), else the last box of the solution (Hendrycks et al.). */
-function math(row: Row): Draft {
+function math(row: RawRow): Draft {
   const question = text(row, "problem");
   const solution = text(row, "solution");
   const given =
@@ -128,7 +128,7 @@ function math(row: Row): Draft {
 }
 
 /** CommonsenseQA: nested as its authors publish it, or flat as Hugging Face exports it. */
-function csqa(row: Row): Draft {
+function csqa(row: RawRow): Draft {
   const nested = z.record(z.string(), z.unknown()).safeParse(row.question).data;
   const question = nested ? text(nested, "stem") : text(row, "question");
   const { labels, texts } = options(nested ? nested.choices : row.choices, "choices");
@@ -137,7 +137,7 @@ function csqa(row: Row): Draft {
 }
 
 /** The project's own form: `{"id","question","answer"[,"choices"][,"split"][,"benchmark"]}`; also questions.parquet. */
-function own(row: Row): Draft {
+function own(row: RawRow): Draft {
   const id = identifier(row, row.id === undefined && row.question_id !== undefined ? "question_id" : "id");
   const split = row.split === undefined || row.split === null ? null : splitSchema.safeParse(row.split).data;
   if (split === undefined)
@@ -155,7 +155,7 @@ function own(row: Row): Draft {
 }
 
 /** The readers by benchmark name. */
-export const forms: Readonly<Record<string, (row: Row) => Draft>> = {
+export const forms: Readonly<Record<string, (row: RawRow) => Draft>> = {
   gsm8k,
   gsm_symbolic: gsmSymbolic,
   math,
@@ -164,7 +164,7 @@ export const forms: Readonly<Record<string, (row: Row) => Draft>> = {
 };
 
 /** Tells the form of a file by the fields of its first row. */
-export function detectForm(row: Row): string {
+export function detectForm(row: RawRow): string {
   if ("problem" in row && "solution" in row) return "math";
   if ("answerKey" in row) return "csqa";
   if ("instance" in row && "id" in row) return "gsm_symbolic";

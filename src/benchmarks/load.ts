@@ -8,14 +8,12 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DuckDBInstance } from "@duckdb/node-api";
+import { openDuckDB, pathPattern } from "../duckdb.js";
 import { InputError } from "../errors.js";
 import { notJson } from "../json.js";
 import type { Question, Split } from "../types.js";
 import { download } from "./download.js";
-import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type Row } from "./forms.js";
-
-export { fileSha256 } from "./download.js";
+import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type RawRow } from "./forms.js";
 
 /** Options of {@link loadQuestions}. */
 export interface LoadOptions {
@@ -115,7 +113,7 @@ async function* read(source: string | URL, options: LoadOptions): AsyncGenerator
 }
 
 /** The form of a file by its first row; a known benchmark that was named counts, but for files in the own form. */
-function formOf(first: Row, benchmark: string | undefined): string {
+function formOf(first: RawRow, benchmark: string | undefined): string {
   const detected = detectForm(first);
   return benchmark !== undefined && Object.hasOwn(forms, benchmark) && detected !== "own" ? benchmark : detected;
 }
@@ -161,10 +159,7 @@ const queries: Readonly<Record<string, string>> = {
   csv: "SELECT to_json(t)::VARCHAR FROM read_csv($1, header = true, all_varchar = true) t",
 };
 
-/** The path as a pattern that matches only itself: DuckDB expands wildcards. */
-const literal = (path: string): string => path.replace(/[*?[]/g, "[$&]");
-
-async function* readRows(path: string): AsyncGenerator<Row> {
+async function* readRows(path: string): AsyncGenerator<RawRow> {
   const ending = /\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? "";
   const query = Object.hasOwn(queries, ending) ? queries[ending] : undefined;
   if (!query)
@@ -175,16 +170,14 @@ async function* readRows(path: string): AsyncGenerator<Row> {
     const row = parsed(json);
     if (typeof row !== "object" || row === null || Array.isArray(row))
       throw new InputError(`${await where(path, index)}: expected an object, received ${json.slice(0, 60)}`);
-    yield row as Row;
+    yield row as RawRow;
   }
 }
 
 async function* texts(path: string, query: string): AsyncGenerator<string> {
-  // Own instance: nothing is installed from the network, nothing outlives the read.
-  const instance = await DuckDBInstance.create(":memory:", { threads: "2", autoinstall_known_extensions: "false" });
-  const connection = await instance.connect();
+  const { connection, close } = await openDuckDB(2);
   try {
-    const result = await connection.stream(query, [literal(path)]).catch(async (error) => {
+    const result = await connection.stream(query, [pathPattern(path)]).catch(async (error) => {
       throw await malformed(path, error.message);
     });
     const pieces = result.yieldRows();
@@ -196,8 +189,7 @@ async function* texts(path: string, query: string): AsyncGenerator<string> {
       for (const [json] of piece.value) yield json as string;
     }
   } finally {
-    connection.closeSync();
-    instance.closeSync();
+    close();
   }
 }
 

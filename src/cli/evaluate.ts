@@ -3,31 +3,34 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
+import { fileSha256 } from "../benchmarks/download.js";
 import { benchmarkName } from "../benchmarks/list.js";
-import { fileSha256, loadQuestions } from "../benchmarks/load.js";
+import { loadQuestions } from "../benchmarks/load.js";
+import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
 import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
 import { llmJudge, ownAnswer } from "../evaluate/judge.js";
-import { type Environment, environment, profile } from "../models/table.js";
-import { profileOfModel } from "../models/weights.js";
+import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.js";
 import { arithmetic } from "../paths.js";
+import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { type Manifest, readManifest, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { readPaper, results } from "../show/results.js";
 import { promptSet } from "../team/prompts.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
-import { type Adapter, trainedAdapters } from "../train/adapters.js";
+import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
 import { number, oneOf } from "./options.js";
 import {
+  damageNote,
   localPath,
   onlyModel,
+  policyAt,
   type ServerFlags,
-  serverAt,
-  setAside,
   startEmbedded,
+  withPatienceFlags,
   withServerFlags,
-} from "./server.js";
+} from "./server-flags.js";
 
 interface Flags extends ServerFlags {
   run: string;
@@ -48,10 +51,12 @@ interface Flags extends ServerFlags {
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
-  const positive = { min: 1, integer: true };
+  const whole = (flag: string, min: number) => number(flag, { min, integer: true });
   const command = program
     .command("evaluate")
-    .description("compare systems (SA, MA, STaR, MALT, debate, …) on held-out questions; run it again to go on")
+    .summary("compare the team with its baselines")
+    .description("compare the team with its baselines on held-out questions; run it again to go on")
+    .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run whose adapters are evaluated")
     .option("--questions <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option(
@@ -60,17 +65,15 @@ export function register(program: Command): void {
         "systems (default: main)",
       (text: string) => text.split(",").map((name) => name.trim()),
     )
-    .option("--size <n>", "questions per seed, drawn at random", number("--size", positive), 400)
-    .option("--seeds <n>", "how many seeds: subsets and sampling", number("--seeds", positive), 4)
-    .option("--seed <n>", "the first seed", number("--seed", { min: 0, integer: true }), 0)
-    .option(
-      "--profile <name>",
-      "tiny, smollm2 or vllm: the embedded server's model, and defaults (default: by the run's model)",
-    )
-    .option("--model <name>", "served name of the base model (default: the run's)")
+    .option("--size <n>", "questions per seed, drawn at random; the paper's 100", whole("--size", 1), 100)
+    .option("--seeds <n>", "how many seeds, of subsets and sampling; the paper's 4", whole("--seeds", 1), 4)
+    .option("--seed <n>", "the first seed", whole("--seed", 0), 0);
+  withServerFlags(command, null)
+    .optionsGroup("Sampling:")
     .option("--prompt-set <name>", "prompts to use (default: the run's)")
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
-    .option("--max-tokens <n>", "longest completion (default: the run's)", number("--max-tokens", positive))
+    .option("--max-tokens <n>", "longest completion (default: the run's)", whole("--max-tokens", 1))
+    .optionsGroup("Judge:")
     .option(
       "--judge <who>",
       "who reads the turns before a system's last (Figure 3): own, by the answer a turn states itself, or llm, a model",
@@ -79,7 +82,7 @@ export function register(program: Command): void {
     )
     .option("--judge-base-url <url>", "the judge's server; OPENAI_API_KEY goes there too (default: the systems')")
     .option("--judge-model <name>", "served name of the judge (default: the only one there)");
-  withServerFlags(command).action(evaluate);
+  withPatienceFlags(command).action(evaluate);
 }
 
 async function evaluate(flags: Flags): Promise<void> {
@@ -94,22 +97,22 @@ async function evaluate(flags: Flags): Promise<void> {
   const systems = findSystems(flags.systems ?? ["main"]);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
   const elsewhere = flags.baseUrl ?? env.baseURL;
-  const own = profileOfModel(runModel);
-  if (!elsewhere && profile(flags.profile ?? own).embedded && (flags.profile ?? own) !== own)
+  const own = modelServedAs(runModel);
+  const chosen = flags.profile === undefined ? own : modelOfProfile(flags.profile);
+  if (!elsewhere && chosen.embedded && chosen !== own)
     throw new InputError(
       `profile "${flags.profile}" does not serve ${runModel}, which run "${flags.run}" was sampled from; leave --profile out`,
     );
-  const size = profile(elsewhere ? "vllm" : (flags.profile ?? own));
-  const embedded = await startEmbedded(elsewhere, size.name, elsewhere ? [] : used.map(ggufOf));
-  const baseURL = embedded?.baseURL ?? elsewhere!;
+  const row = elsewhere ? servedElsewhere() : chosen;
+  const embedded = await startEmbedded(elsewhere, row, elsewhere ? [] : used.map(ggufOf));
   const interrupted = interruption();
   const { signal } = interrupted;
   const line = progressLine("evaluation requests", process.stderr);
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
-  const server = serverAt(baseURL, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
+  const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
-    judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), server, baseURL, signal });
+    judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), policy, signal });
     const evaluated = await evaluateRun({
       run: flags.run,
       outputs: env.outputs,
@@ -118,17 +121,14 @@ async function evaluate(flags: Flags): Promise<void> {
       systems,
       seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
       size: Math.min(flags.size, questions.length),
-      server,
-      baseURL,
-      build: embedded?.build,
+      policy,
       model: flags.model,
-      adapters: new Map(used.map(({ name, sha256 }) => [name, sha256])),
       sampling: {
         ...(flags.temperature !== undefined && { temperature: flags.temperature }),
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
       },
       promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
-      concurrency: flags.concurrency ?? size.concurrency,
+      concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
       judge,
       onProgress: ({ done, total, asked }) => line.update(done, total, asked),
@@ -151,29 +151,28 @@ async function evaluate(flags: Flags): Promise<void> {
 function summary({ rows, sampled, damaged, seconds, unclear, dir }: Evaluated): string {
   const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
   const doubt = unclear > 0 ? `, ${unclear} turns before the last without a verdict` : "";
-  return `${rows.length} rows${doubt}, ${setAside(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  return `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */
-async function judgeOf(
-  flags: Flags,
-  env: Environment,
-  own: Pick<Parameters<typeof llmJudge>[0], "dir" | "server" | "baseURL" | "signal">,
-) {
+async function judgeOf(flags: Flags, env: Environment, own: { dir: string; policy: Policy; signal: AbortSignal }) {
   const { judge, judgeBaseUrl, judgeModel, concurrency } = flags;
   if (judge === "own") {
     if (judgeBaseUrl !== undefined || judgeModel !== undefined)
       throw new InputError("--judge-base-url and --judge-model need --judge llm");
     return { ...ownAnswer, close: async () => {} };
   }
-  const baseURL = judgeBaseUrl ?? own.baseURL;
-  const server = judgeBaseUrl === undefined ? own.server : serverAt(baseURL, flags, { apiKey: env.apiKey });
-  const model = judgeModel ?? (await onlyModel(await server.models(), baseURL));
-  return llmJudge({ ...own, server, baseURL, model, ...(typeof concurrency === "number" && { concurrency }) });
+  const policy = judgeBaseUrl === undefined ? own.policy : policyAt(judgeBaseUrl, flags, { apiKey: env.apiKey });
+  const model = judgeModel ?? (await onlyModel(policy));
+  return llmJudge({ ...own, policy, model, ...(typeof concurrency === "number" && { concurrency }) });
 }
 
 /** @throws InputError that says which adapters are missing and how to train them */
-function adaptersOf(systems: readonly System[], trained: ReadonlyMap<string, Adapter>, run: string): Adapter[] {
+function adaptersOf(
+  systems: readonly System[],
+  trained: ReadonlyMap<string, TrainedAdapter>,
+  run: string,
+): TrainedAdapter[] {
   const names = neededAdapters(systems);
   const missing = names.filter((name) => !trained.has(name));
   const more = missing.includes("generator-dpo") ? " --generator-dpo" : "";
@@ -186,7 +185,7 @@ function adaptersOf(systems: readonly System[], trained: ReadonlyMap<string, Ada
 }
 
 /** @throws InputError if the adapter was not written for llama.cpp */
-function ggufOf({ name, gguf, folder }: Adapter): string {
+function ggufOf({ name, gguf, folder }: TrainedAdapter): string {
   if (gguf) return gguf;
   throw new InputError(
     `adapter ${name} has no GGUF file in ${folder}; train it again, or serve it with vLLM (--base-url)`,

@@ -13,8 +13,11 @@ import { number } from "./options.js";
 export function register(program: Command): void {
   program
     .command("export")
-    .description("score a run and write its dataset: Parquet, DuckDB, Arrow, files for the trainer, a card")
+    .summary("score a run and write its dataset")
+    .description("score a run and write its dataset under any threshold, without sampling again")
+    .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
+    .optionsGroup("Credit:")
     .option(
       "--threshold <θ>",
       "a node is good if its value is above this, 0 to 1",
@@ -22,6 +25,7 @@ export function register(program: Command): void {
       0.5,
     )
     .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
+    .optionsGroup("Pairs and examples:")
     .option("--pairing <rule>", `which siblings are paired: ${pairings.join(", ")}`, "all")
     .option(
       "--min-gap <gap>",
@@ -32,6 +36,7 @@ export function register(program: Command): void {
     .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
     .option("--dedupe", "keep repeated examples and pairs of one state once", false)
     .option("--examples <rule>", `which outputs are SFT examples: ${sftSelections.join(", ")}`, "positives")
+    .optionsGroup("Advanced:")
     .option("--incomplete <rule>", `partly sampled trees: ${incompletes.join(", ")}`, "skip")
     .option(
       "--eval-fraction <share>",
@@ -47,12 +52,12 @@ export function register(program: Command): void {
       const { files, ...summary } = await exportRun(dir, { ...options, onProgress: line.update }).finally(line.end);
       const tables = files.filter((file) => !file.startsWith("train"));
       const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
-      process.stdout.write(`${report(summary)}\n\nwritten to ${dir}: ${written}\n`);
+      process.stdout.write(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}\n`);
     });
 }
 
 /** The counts as an aligned table, with a line about the trees they come from. */
-export function report({ trees, roles, options }: ExportSummary): string {
+export function exportReport({ trees, roles, options }: ExportSummary): string {
   const head = ["role", "nodes", "valued", `value > ${options.threshold}`, "SFT", "pairs"];
   const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs]);
   const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;

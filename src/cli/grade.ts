@@ -58,6 +58,7 @@ export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & 
 export function register(program: Command): void {
   program
     .command("grade")
+    .summary("compare answers, line by line")
     .description(
       'compare answers: reads {"id","gold","pred","input":"raw"|"text"[,"kind"]} lines, prints a verdict per line',
     )

@@ -6,6 +6,7 @@ import { type MergedRun, mergeShards } from "../sample/shards.js";
 export function register(program: Command): void {
   program
     .command("merge")
+    .summary("make one run of shards that were sampled apart")
     .description("make one run of the shards that `malt sample --shard i/N` has sampled")
     .requiredOption("--run <name>", "name of the whole run, as it was given to `malt sample`")
     .option(

@@ -6,10 +6,11 @@ import * as z from "zod";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { openDataset } from "../dataset/export.js";
 import { RunError } from "../errors.js";
+import { percent } from "../format.js";
 import { readManifest, runDir } from "../run/manifest.js";
 import { readPaper, results } from "../show/results.js";
 import { alignedTable } from "../show/text-table.js";
-import { type Estimate, percent } from "../stats/means.js";
+import type { Estimate } from "../stats/means.js";
 import type { EvaluationRow, Node } from "../types.js";
 
 /** What run.json says of the evaluation. */
@@ -23,9 +24,8 @@ const about = z.object({
 export function register(program: Command): void {
   program
     .command("report")
-    .description(
-      "accuracy by role, what a right critique is worth, how many questions yield pairs; and the evaluation, if there is one",
-    )
+    .summary("show what a run and its evaluation say")
+    .description("accuracy by role, the worth of a critique, and the comparison of systems")
     .requiredOption("--run <name>", "name of an exported or evaluated run, the folder outputs/runs/<name>")
     .action(async ({ run }: { run: string }) => {
       const dir = runDir(run);

@@ -1,57 +1,166 @@
-/** `malt reproduce`: the paper's whole loop in one command, as the other commands do it one after another. */
-
-import type { Command } from "commander";
+/**
+ * `malt reproduce`: the paper's whole loop in one command, as the other commands do it one after another. `npm start` is
+ * this after the set-up.
+ */
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+import { Command, Option } from "commander";
+import { openDataset } from "../dataset/export.js";
+import { mixedQuestion } from "../dataset/open.js";
+import { environment } from "../environment.js";
+import { treeFigure } from "../figures/index.js";
+import { duration } from "../format.js";
+import { installExtra } from "../models/packages.js";
+import { modelOfProfile, profileNames, servedElsewhere } from "../models/table.js";
 import { arithmetic } from "../paths.js";
+import { runDir } from "../run/manifest.js";
+import { saveFigure } from "../show/notebook.js";
+import { textTree } from "../show/text-tree.js";
+import { trainerInstalled } from "../train/trainer.js";
 import { number } from "./options.js";
 
-interface Flags {
-  run: string;
-  questions: string;
+/** The flags, as given. */
+export interface Flags {
+  run?: string;
+  fresh?: true;
+  questions?: string;
   test?: string;
-  limit: number;
-  profile: string;
+  limit?: number;
+  profile?: string;
   baseUrl?: string;
   model?: string;
   baseModel?: string;
+  train?: boolean;
   systems: string;
   size: number;
   seeds: number;
   seed: number;
 }
 
+/** The flags with every default put in. */
+type Settled = Omit<Flags, "fresh"> & {
+  run: string;
+  questions: string;
+  limit: number;
+  profile: string;
+  train: boolean;
+};
+
 /** Adds the command to the command line. */
 export function register(program: Command): void {
   const positive = { min: 1, integer: true };
   program
     .command("reproduce")
-    .description("sample, export, train, evaluate and report in one go; run it again to go on where it stopped")
-    .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option("--questions <file>", "training questions (default: those of the arithmetic benchmark)", arithmetic.train)
+    .summary("the whole loop: sample, export, train, evaluate, report")
+    .description("all of it: sample, export, train, evaluate, report; run it again to go on where it stopped")
+    .optionsGroup("What:")
+    .option("--questions <file>", "training questions (default: those of the arithmetic benchmark)")
+    .option(
+      "--limit <n>",
+      "how many of them, from the first on (default: by profile; tiny 200)",
+      number("--limit", positive),
+    )
     .option("--test <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
-    .option("--limit <n>", "how many training questions", number("--limit", positive), 200)
-    .option("--profile <name>", "tiny, smollm2 or vllm", "tiny")
-    .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
-    .option("--model <name>", "served name of the model")
-    .option("--base-model <model>", "folder or hub name of its weights, for the trainer")
-    .option("--systems <names>", "systems to compare, as for malt evaluate", "main,debate")
-    .option("--size <n>", "held-out questions per seed", number("--size", positive), 400)
-    .option("--seeds <n>", "how many evaluation seeds", number("--seeds", positive), 4)
+    .option("--run <name>", "name of the run (default: made of profile, file, limit and seed)")
+    .option("--fresh", "start a new run in place of going on with the one of that name")
     .option(
       "--seed <n>",
       "master seed of sampling, training and evaluation",
       number("--seed", { min: 0, integer: true }),
       0,
     )
+    .optionsGroup("Model and server:")
+    .option("--profile <name>", `${profileNames().join(", ")}: the embedded server's model, and defaults`)
+    .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
+    .option("--model <name>", "served name of the model")
+    .option("--base-model <model>", "folder or hub name of its weights, for the trainer")
+    .optionsGroup("Training and evaluation:")
+    .addOption(new Option("--train", "train and evaluate also with a profile that does not by default"))
+    .option("--no-train", "stop after the dataset")
+    .option("--systems <names>", "systems to compare, as for malt evaluate", "main")
+    .option("--size <n>", "held-out questions per seed; the paper's 100", number("--size", positive), 100)
+    .option("--seeds <n>", "how many evaluation seeds; the paper's 4", number("--seeds", positive), 4)
     .action(async (flags: Flags) => {
-      for (const args of commands(flags)) {
-        process.stderr.write(`malt ${args.join(" ")}\n`);
-        await program.parseAsync(args, { from: "user" });
-      }
+      await reproduce(program, settle(flags));
     });
 }
 
+/**
+ * Puts in the defaults. The name of the run says what it is a run of, so that the same flags go on with the same run.
+ * @throws InputError for an unknown profile
+ */
+export function settle({ fresh, ...flags }: Flags): Settled {
+  const { baseURL, outputs } = environment();
+  const elsewhere = flags.baseUrl ?? baseURL;
+  const model = flags.profile ? modelOfProfile(flags.profile) : elsewhere ? servedElsewhere() : modelOfProfile("tiny");
+  const { profile, loop } = model;
+  const limit = flags.limit ?? loop.questions;
+  const subject = flags.questions ? `-${basename(flags.questions).replace(/\.[^.]*$/, "")}` : "";
+  const suffix = flags.seed === 0 ? "" : `-seed-${flags.seed}`;
+  const name = flags.run ?? `${profile}${subject}-${limit}${suffix}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
+  const run = fresh ? unused(name, outputs) : name;
+  const train = flags.train ?? (loop.train || flags.baseModel !== undefined);
+  return { ...flags, run, limit, profile, train, questions: flags.questions ?? arithmetic.train };
+}
+
+/** The first of name, name-2, name-3 … that no run has yet. */
+function unused(name: string, outputs: string): string {
+  for (let i = 1; ; i++) {
+    const candidate = i === 1 ? name : `${name}-${i}`;
+    if (!existsSync(runDir(candidate, outputs))) return candidate;
+  }
+}
+
+async function reproduce(program: Command, flags: Settled): Promise<void> {
+  const steps = commands(flags);
+  const began = performance.now();
+  // The trainer's packages come while the server already samples.
+  const packages = flags.train && !(await trainerInstalled()) ? installExtra("train") : null;
+  // Whoever awaits it later sees the failure; until then it must not end the process.
+  packages?.catch(() => {});
+  for (const [i, args] of steps.entries()) {
+    const [command] = args;
+    const start = performance.now();
+    process.stderr.write(`\n[${i + 1}/${steps.length}] malt ${args.join(" ")}\n`);
+    if (command === "train" && packages) await waitFor(packages);
+    await program.parseAsync(args, { from: "user" });
+    if (command === "export") await showTree(flags.run);
+    const [own, all] = [start, began].map((from) => duration((performance.now() - from) / 1000));
+    process.stderr.write(`      ${own}, ${all} since the start\n`);
+  }
+}
+
+/** Says every 15 seconds that the packages are still on their way. */
+async function waitFor(packages: Promise<void>): Promise<void> {
+  const begin = performance.now();
+  const still = setInterval(() => {
+    const seconds = (performance.now() - begin) / 1000;
+    process.stderr.write(
+      `      … the trainer (PyTorch and TRL, 3 GB on Linux) is being fetched, ${duration(seconds)}\n`,
+    );
+  }, 15_000);
+  await packages.finally(() => clearInterval(still));
+}
+
+/** Something to look at while the roles are trained: one tree, in the terminal and as a picture in the run's folder. */
+async function showTree(run: string): Promise<void> {
+  const dir = runDir(run);
+  const data = await openDataset(dir);
+  try {
+    const [nodes, questions] = [await data.nodes(), await data.questions()];
+    if (nodes.length === 0) return;
+    const id = mixedQuestion(nodes);
+    const question = questions.find((each) => each.id === id)!;
+    const tree = nodes.filter(({ question_id }) => question_id === id);
+    await saveFigure(treeFigure(tree, { question }), join(dir, "tree"));
+    process.stdout.write(`\n${textTree(question, tree)}\npicture of this tree: ${join(dir, "tree.png")}\n`);
+  } finally {
+    data.close();
+  }
+}
+
 /** The commands that it runs, with their arguments. Evaluation seeds of different master seeds do not overlap. */
-export function commands(flags: Flags): string[][] {
+export function commands(flags: Settled): string[][] {
   const given = (flag: string, value: string | undefined) => (value === undefined ? [] : [flag, value]);
   const run = ["--run", flags.run];
   const seed = ["--seed", String(flags.seed)];
@@ -61,11 +170,26 @@ export function commands(flags: Flags): string[][] {
   const limit = ["--limit", String(flags.limit)];
   const first = ["--seed", String(flags.seed * flags.seeds)];
   const size = ["--size", String(flags.size), "--seeds", String(flags.seeds), "--systems", flags.systems];
+  const trained = [
+    ["train", ...run, ...seed, ...profile, ...given("--base-model", flags.baseModel)],
+    ["evaluate", ...run, ...first, ...size, ...given("--questions", flags.test), ...profile, ...url, ...model],
+  ];
   return [
     ["sample", ...run, "--questions", flags.questions, ...limit, ...seed, ...profile, ...url, ...model],
     ["export", ...run],
-    ["train", ...run, ...seed, ...profile, ...given("--base-model", flags.baseModel)],
-    ["evaluate", ...run, ...first, ...size, ...given("--questions", flags.test), ...profile, ...url, ...model],
+    ...(flags.train ? trained : []),
     ["report", ...run],
   ];
+}
+
+/** What a list of words from the command line comes to, without running it; for `npm start`, which has work to follow. */
+export async function settled(words: readonly string[]): Promise<Settled> {
+  const program = new Command();
+  register(program);
+  let flags: Flags | undefined;
+  program.commands[0]!.action((given: Flags) => {
+    flags = given;
+  });
+  await program.parseAsync(["reproduce", ...words], { from: "user" });
+  return settle(flags!);
 }

@@ -1,27 +1,30 @@
 /** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
 import type { Command } from "commander";
+import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
-import { fileSha256, questionsIn } from "../benchmarks/load.js";
+import { questionsIn } from "../benchmarks/load.js";
+import { environment } from "../environment.js";
 import { InputError, ServerError } from "../errors.js";
-import { environment, profile } from "../models/table.js";
+import { modelOfProfile, servedElsewhere } from "../models/table.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
-import { type RequestMode, requestModes } from "../sample/trees.js";
+import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { maltRoles, promptSet } from "../team/prompts.js";
-import type { Split } from "../types.js";
+import type { RequestMode, Split } from "../types.js";
 import { number, oneOf } from "./options.js";
 import {
+  damageNote,
   localPath,
   onlyModel,
+  policyAt,
   type ServerFlags,
-  serverAt,
-  setAside,
   startEmbedded,
+  withPatienceFlags,
   withServerFlags,
-} from "./server.js";
+} from "./server-flags.js";
 
 interface Flags extends ServerFlags {
   questions: string;
@@ -47,38 +50,57 @@ interface Flags extends ServerFlags {
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
+  const whole = (flag: string, min: number) => number(flag, { min, integer: true });
   const command = program
     .command("sample")
-    .description("sample trees of completions for every question; run it again to go on where it stopped")
+    .summary("sample a tree of completions for every question")
+    .description("sample a tree of completions for every question; run it again to go on where it stopped")
+    .optionsGroup("What:")
     .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
-    .option("--profile <name>", "tiny, smollm2 or vllm: the embedded server's model, and defaults", "tiny")
-    .option("--model <name>", "served model name (default: the only one that is served)")
-    .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
+    .option("--limit <n>", "keep the first n questions", whole("--limit", 1))
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
-    .option("--limit <n>", "keep the first n questions", number("--limit", { min: 1, integer: true }))
-    .option("--shard <i/N>", "every N-th question from the i-th on, as a run of its own; see malt merge", parseShard)
-    .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
-    .option("--branching <n>", "children per state", number("--branching", { min: 1, integer: true }), 3)
-    .option("--temperature <t>", "", number("--temperature", { min: 0 }), defaultSampling.temperature)
-    .option("--top-p <p>", "", number("--top-p", { min: 0, max: 1 }), defaultSampling.top_p)
+    .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
+    .option("--prompt-set <name>", "prompts to use (default: by benchmark)");
+  withServerFlags(command)
+    .optionsGroup("Sampling:")
+    .option("--branching <n>", "children per state", whole("--branching", 1), 3)
     .option(
-      "--max-tokens <n>",
-      "longest completion (default: by profile)",
-      number("--max-tokens", { min: 1, integer: true }),
+      "--temperature <t>",
+      "randomness of the choice of tokens",
+      number("--temperature", { min: 0 }),
+      defaultSampling.temperature,
     )
-    .option("--presence-penalty <x>", "", number("--presence-penalty", { min: -2, max: 2 }), 0)
-    .option("--frequency-penalty <x>", "", number("--frequency-penalty", { min: -2, max: 2 }), 0)
-    .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
-    .option("--seed <n>", "seed of the run", number("--seed", { min: 0, integer: true }), 0)
+    .option("--seed <n>", "seed of the run", whole("--seed", 0), 0)
+    .option("--max-tokens <n>", "longest completion (default: by profile)", whole("--max-tokens", 1))
+    .option(
+      "--top-p <p>",
+      "share of the likeliest tokens that may be chosen",
+      number("--top-p", { min: 0, max: 1 }),
+      defaultSampling.top_p,
+    )
+    .option(
+      "--presence-penalty <x>",
+      "against tokens that were there",
+      number("--presence-penalty", { min: -2, max: 2 }),
+      0,
+    )
+    .option(
+      "--frequency-penalty <x>",
+      "against tokens that were there often",
+      number("--frequency-penalty", { min: -2, max: 2 }),
+      0,
+    )
+    .optionsGroup("Advanced:")
+    .option("--shard <i/N>", "every N-th question from the i-th on, as a run of its own; see malt merge", parseShard)
     .option(
       "--request <mode>",
       "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion (default: by profile)",
       oneOf("--request", requestModes),
-    );
-  withServerFlags(command)
-    .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices)
-    .action(sample);
+    )
+    .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
+    .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices);
+  withPatienceFlags(command).action(sample);
 }
 
 async function sample(flags: Flags): Promise<void> {
@@ -86,27 +108,25 @@ async function sample(flags: Flags): Promise<void> {
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
-  const size = profile(flags.baseUrl || env.baseURL ? "vllm" : flags.profile);
-  const embedded = await startEmbedded(flags.baseUrl ?? env.baseURL, size.name);
-  const baseURL = embedded?.baseURL ?? flags.baseUrl ?? env.baseURL!;
+  const elsewhere = flags.baseUrl ?? env.baseURL;
+  const row = elsewhere ? servedElsewhere() : modelOfProfile(flags.profile);
+  const embedded = await startEmbedded(elsewhere, row);
   const interrupted = interruption();
   const line = liveLine(process.stderr);
   const began = performance.now();
   let failure: ServerError | null = null;
   try {
-    const server = serverAt(baseURL, flags, { apiKey: embedded ? null : env.apiKey });
+    const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey });
     const result = await sampleRun({
       ...part,
       outputs: env.outputs,
       source: { path: flags.questions, sha256: await fileSha256(await localPath(flags.questions)) },
-      server,
-      baseURL,
-      build: embedded?.build,
-      model: flags.model ?? embedded?.model ?? (await onlyModel(await server.models(), baseURL)),
+      policy,
+      model: flags.model ?? embedded?.model ?? (await onlyModel(policy)),
       sampling: {
         temperature: flags.temperature,
         top_p: flags.topP,
-        max_tokens: flags.maxTokens ?? size.maxTokens,
+        max_tokens: flags.maxTokens ?? row.maxTokens,
         presence_penalty: flags.presencePenalty,
         frequency_penalty: flags.frequencyPenalty,
         extra: flags.extraBody,
@@ -114,9 +134,9 @@ async function sample(flags: Flags): Promise<void> {
       roles: maltRoles(flags.branching),
       ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
       seed: flags.seed,
-      concurrency: flags.concurrency ?? size.concurrency,
+      concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
-      request: flags.request ?? size.request,
+      request: flags.request ?? row.request,
       onProgress: (progress) =>
         line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
       onFailure: (error) => {
@@ -150,7 +170,7 @@ function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, p
   const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
   const paid = prices ? `, $${cost(session, prices).toFixed(2)}` : "";
   return (
-    `${holds}; ${setAside(damaged)}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +
+    `${holds}; ${damageNote(damaged)}${session.completions} completions in ${session.seconds.toFixed(1)} s ` +
     `(${rate.toFixed(0)} tokens/s${paid}); in ${dir}`
   );
 }

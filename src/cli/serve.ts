@@ -2,23 +2,26 @@
 import type { Command } from "commander";
 import { ServerError } from "../errors.js";
 import { startServer } from "../models/embedded.js";
+import { models } from "../models/table.js";
 import { number } from "./options.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
   program
     .command("serve")
+    .summary("start the embedded server and keep it running")
     .description("start the embedded OpenAI-compatible server on 127.0.0.1 and keep it running until Ctrl-C")
-    .option("--profile <name>", "tiny (malt-tiny) or smollm2 (SmolLM2-135M-Instruct)", "tiny")
+    .option("--profile <name>", `the model: ${served().join(", ")}`, served()[0])
     .option("--port <number>", "port to listen on (default: a free one)", number("--port", { min: 0, integer: true }))
     .option(
       "--parallel <number>",
-      "completions decoded at the same time (default: 16 for tiny, 4 for smollm2)",
+      "completions decoded at the same time (default: by profile)",
       number("--parallel", { min: 1, integer: true }),
     )
-    .action(async (options: { profile: string; port?: number; parallel?: number }) => {
+    .action(async ({ profile, ...options }: { profile: string; port?: number; parallel?: number }) => {
       const server = await startServer({
         ...options,
+        model: profile,
         onStatus: (text) => process.stderr.write(`${text}\n`),
       });
       process.stdout.write(
@@ -38,3 +41,6 @@ export function register(program: Command): void {
       if (!asked) throw new ServerError(`the embedded server ended by itself; see its log ${server.log}`);
     });
 }
+
+/** Profiles that this project serves itself. */
+const served = () => models.filter(({ embedded }) => embedded).map(({ profile }) => profile);

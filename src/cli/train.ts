@@ -1,19 +1,13 @@
 /** `malt train`: trains the roles of a run, goes on with a training that was stopped, follows or stops one. */
 import { type Command, Option } from "commander";
-import { environment } from "../models/table.js";
+import { environment } from "../environment.js";
+import { modelOfProfile, profileNames } from "../models/table.js";
 import { runDir } from "../run/manifest.js";
 import { alignedTable } from "../show/text-table.js";
 import { trainingDisplay } from "../show/training.js";
+import { type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
-import {
-  followToEnd,
-  stopTraining,
-  type TrainingMethod,
-  type TrainRunOptions,
-  trainingDefaults,
-  trainingMethods,
-  trainRun,
-} from "../train/train.js";
+import { followToEnd, stopTraining, type TrainRunOptions, trainRun } from "../train/train.js";
 import { number, oneOf } from "./options.js";
 
 interface Flags {
@@ -21,14 +15,14 @@ interface Flags {
   roles?: string[];
   stages?: TrainingMethod[];
   generatorDpo: boolean;
-  profile?: keyof typeof trainingDefaults;
+  profile?: string;
   baseModel?: string;
   heldOut?: string[];
   epochs?: number;
-  sftRate?: number;
-  dpoRate?: number;
+  sftLearningRate?: number;
+  dpoLearningRate?: number;
   beta?: number;
-  batch?: number;
+  batchSize?: number;
   maxLength?: number;
   saveSteps?: number;
   device?: "cpu" | "gpu";
@@ -41,10 +35,11 @@ interface Flags {
 export function register(program: Command): void {
   const positive = (flag: string) => number(flag, { min: Number.MIN_VALUE });
   const whole = (flag: string) => number(flag, { min: 1, integer: true });
-  const profiles = Object.keys(trainingDefaults) as (keyof typeof trainingDefaults)[];
   program
     .command("train")
+    .summary("train a run's roles: SFT, DPO and the STaR baseline")
     .description("train a run's roles on its exported data; run it again to go on where it stopped")
+    .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
     .option("--roles <names>", "roles to train, with commas between (default: all)", list)
     .option("--stages <names>", `${trainingMethods.join(", ")}, with commas between (default: all)`, (text) =>
@@ -55,26 +50,34 @@ export function register(program: Command): void {
       "DPO for the generator too (the paper found that it helps some models and hurts others)",
       false,
     )
-    .option(
-      "--profile <name>",
-      `${profiles.join(", ")}: defaults (default: by the model that was sampled)`,
-      oneOf("--profile", profiles),
-    )
+    .optionsGroup("Model:")
+    .option("--profile <name>", `${profileNames().join(", ")}: defaults (default: by the model that was sampled)`)
     .option("--base-model <model>", "folder or hub name of the weights that were sampled (default: the profile's own)")
+    .optionsGroup("What:")
     .option(
       "--held-out <files...>",
       "question files that training must not see (default: the arithmetic benchmark's test file)",
     )
+    .optionsGroup("Hyper-parameters:")
     .option(
       "--epochs <n>",
       "passes over the data of every stage (default: 1 to 10, by the size of the data)",
       positive("--epochs"),
     )
-    .option("--sft-rate <r>", "peak learning rate of SFT and STaR (default: by profile)", positive("--sft-rate"))
-    .option("--dpo-rate <r>", "peak learning rate of DPO (default: by profile)", positive("--dpo-rate"))
+    .option(
+      "--sft-learning-rate <r>",
+      "peak learning rate of SFT and STaR (default: by profile)",
+      positive("--sft-learning-rate"),
+    )
+    .option(
+      "--dpo-learning-rate <r>",
+      "peak learning rate of DPO (default: by profile)",
+      positive("--dpo-learning-rate"),
+    )
     .option("--beta <β>", "how strongly DPO holds the policy to its reference (default: 0.2)", positive("--beta"))
-    .option("--batch <n>", "examples or pairs per step (default: 8)", whole("--batch"))
+    .option("--batch-size <n>", "examples or pairs per step (default: 8)", whole("--batch-size"))
     .option("--max-length <n>", "tokens of prompt and completion together (default: by profile)", whole("--max-length"))
+    .optionsGroup("Advanced:")
     .option("--save-steps <n>", "steps between two checkpoints (default: by profile)", whole("--save-steps"))
     .option("--device <name>", "cpu or gpu (default: by profile)", oneOf("--device", ["cpu", "gpu"]))
     .option(
@@ -83,6 +86,7 @@ export function register(program: Command): void {
       number("--seed", { min: 0, integer: true }),
       0,
     )
+    .optionsGroup("A training that is at work:")
     .addOption(new Option("--stop", "stop the training with a checkpoint").conflicts("follow"))
     .option("--follow", "show a training that is at work, and start none")
     .action(train);
@@ -120,11 +124,12 @@ async function train(flags: Flags): Promise<void> {
 }
 
 function options(flags: Flags, outputs: string): TrainRunOptions {
-  const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batch } = flags;
-  const { sftRate, dpoRate, beta, maxLength, saveSteps, device } = flags;
-  const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batch };
-  const settings = { ...sizes, sftRate, dpoRate, beta, maxLength, saveSteps, device };
-  return { run, outputs, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, settings };
+  const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batchSize } = flags;
+  const { sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device } = flags;
+  const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batchSize };
+  const settings = { ...sizes, sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device };
+  const model = profile === undefined ? undefined : modelOfProfile(profile);
+  return { run, outputs, roles, stages, generatorDpo, model, baseModel, heldOut, seed, settings };
 }
 
 /** What is trained now: one line per adapter. */

@@ -8,7 +8,7 @@ import { type Columns, columns } from "./score.js";
 import { backUp } from "./values.js";
 
 /** Trees with n children per state below each answer, and what the branches left out say of them. */
-export interface Reestimate extends Columns {
+export interface HeldOutBranches extends Columns {
   /** The rows of these trees in the dataset's order; entry i of every array belongs to row i. */
   nodes: Node[];
   /**
@@ -34,7 +34,7 @@ export interface Reestimate extends Columns {
  * @returns for `sweepThresholds(forest, { tree, text, reference })`
  * @throws InputError if n is no such integer or leaves a role no other branch; RunError as {@link columns}
  */
-export function reestimate(nodes: readonly Node[], roles: readonly Role[], n = 3): Reestimate {
+export function heldOutBranches(nodes: readonly Node[], roles: readonly Role[], n = 3): HeldOutBranches {
   if (!Number.isInteger(n) || n < 1) throw new InputError(`n is ${n}; give an integer of at least 1 (3 in the paper)`);
   for (const { name, branching } of roles.slice(1)) {
     if (branching > n) continue;

@@ -100,7 +100,7 @@ export function checkPairOptions({ pairing = "all", minGap = 0, identical = "dro
 }
 
 /** One question with its nodes, parents before children, and the team that spoke. */
-export interface Tree {
+export interface LabelledTree {
   question: Question;
   nodes: readonly Node[];
   roles: readonly Role[];
@@ -112,7 +112,7 @@ export interface Tree {
  * its role saw. In the order of the nodes.
  * @throws InputError on an unknown option
  */
-export function sftExamples(tree: Tree, options: SftOptions = {}): SftExample[] {
+export function sftExamples(tree: LabelledTree, options: SftOptions = {}): SftExample[] {
   const prompt = prompts(tree);
   const { examples = "positives" } = options;
   checkOneOf("examples", examples, sftSelections);
@@ -134,7 +134,7 @@ export function sftExamples(tree: Tree, options: SftOptions = {}): SftExample[] 
  * answer, refiners under the same critique. States in the order of their first node.
  * @throws InputError on an unknown option
  */
-export function preferencePairs(tree: Tree, options: PairOptions = {}): PreferencePair[] {
+export function preferencePairs(tree: LabelledTree, options: PairOptions = {}): PreferencePair[] {
   const prompt = prompts(tree);
   return siblingsOf(tree.nodes).flatMap((state) =>
     pairSiblings(state, options).map(([chosen, rejected]) => ({
@@ -167,7 +167,7 @@ export function siblingsOf(nodes: readonly Node[]): Node[][] {
 const said = (content: string): Message[] => [{ role: "assistant", content }];
 
 /** Renders the prompt of any node of a tree, once per state. */
-function prompts({ question, nodes, roles, promptSet }: Tree): (node: Node) => Message[] {
+function prompts({ question, nodes, roles, promptSet }: LabelledTree): (node: Node) => Message[] {
   const byId = new Map(nodes.map((node) => [node.node_id, node]));
   const rendered = new Map<string | null, Message[]>();
   const turns = (id: string | null): Turn[] => {

@@ -5,19 +5,19 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { DuckDBInstance } from "@duckdb/node-api";
 import { type Grade, noQuestion, type ScoredTrees, scoreTrees, treeScorer } from "../credit/score.js";
 import type { ValueOptions } from "../credit/values.js";
+import { openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
-import { type Kept, openKept, readJournal } from "../run/journal.js";
+import { openJournalReader, readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
 import { type Manifest, readManifest, readQuestions, streamQuestions, writeManifest } from "../run/manifest.js";
+import type { JournalReader } from "../run/reader.js";
 import { promptSet } from "../team/prompts.js";
 import type { EvaluationRow, JournalEntry, Node, Question, Split } from "../types.js";
 import { card } from "./card.js";
-import { treeFiles } from "./files.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
-import { pathLiteral, tableNames, writeViews } from "./tables.js";
+import { tableNames, writeViews } from "./tables.js";
 
 /**
  * Writes questions, nodes, sft and dpo as Parquet, run.duckdb, trees.arrow, the trainer's JSONL files and the card, and
@@ -69,12 +69,14 @@ async function writeTrees(
 ) {
   const { roles, prompt_set } = config;
   const score = treeScorer(roles, { ...rules, ...(grade && { grade }) });
+  // Loaded here, because it brings Apache Arrow along, which a reader of a run never needs.
+  const { treeFiles } = await import("./files.js");
   const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);
   const splits = new Map<Split, number>();
   let [done, complete, nodes] = [0, 0, 0];
-  let journal: Kept | undefined;
+  let journal: JournalReader | undefined;
   try {
-    journal = await openKept(runDir);
+    journal = await openJournalReader(runDir);
     for await (const question of streamQuestions(runDir)) {
       const tree = score(question, await journal.kept(question.id));
       await files.write(question, tree);
@@ -161,8 +163,7 @@ export async function openDataset(dir: string): Promise<Dataset> {
   const metrics = [".", "train"].map((folder) => ["training", join(dir, folder, "metrics.parquet")] as const);
   const views = new Map([...files, ...metrics].filter(([, path]) => existsSync(path)));
   if (views.size === 0) throw new RunError(`no Parquet files in ${dir}; export the run first, or check the folder`);
-  const database = await DuckDBInstance.create(":memory:", { threads: "2" });
-  const connection = await database.connect();
+  const { connection, close } = await openDuckDB(2);
   for (const [name, path] of views)
     await connection.run(`CREATE VIEW ${name} AS SELECT * FROM read_parquet(${pathLiteral(resolve(path))})`);
   const query = async <T extends object = Row>(sql: string): Promise<T[]> => {
@@ -187,10 +188,7 @@ export async function openDataset(dir: string): Promise<Dataset> {
       const advice = "make one with `npx malt evaluate --run NAME`, or open another run (MALT_RUN=NAME)";
       throw new RunError(`no evaluation.parquet in ${dir}; ${advice}`);
     },
-    close() {
-      connection.closeSync();
-      database.closeSync();
-    },
+    close,
   };
 }
 
@@ -200,4 +198,16 @@ function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (value === null || typeof value !== "object" || Object.getPrototypeOf(value) !== Object.prototype) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+}
+
+/** Writes nodes as an Arrow IPC file, in the columns of trees.arrow. @throws Error if the file cannot be written */
+export async function writeArrow(path: string, nodes: readonly Node[]): Promise<void> {
+  const { arrowFile } = await import("./arrow.js");
+  const file = arrowFile(path);
+  try {
+    file.write(nodes);
+    file.finish();
+  } finally {
+    file.close();
+  }
 }

@@ -1,19 +1,17 @@
 /**
- * The run that a notebook shows: the small recorded one in data/recorded, or the one MALT_RUN names; and a policy that
- * answers from it, so that the sampler runs without a server.
+ * The run that a notebook shows: the small recorded one in data/recorded, or the one MALT_RUN names.
  */
 
 import { resolve } from "node:path";
 import * as z from "zod";
+import { pathLiteral } from "../duckdb.js";
+import { environment } from "../environment.js";
 import { InputError } from "../errors.js";
-import type { SlotInterval } from "../figures/slots.js";
-import { environment } from "../models/table.js";
 import { dataPath, root } from "../paths.js";
 import { type Manifest, readManifest, runDir } from "../run/manifest.js";
 import { type PromptSet, promptSet } from "../team/prompts.js";
-import type { Complete, Node, Role } from "../types.js";
+import type { Node, Role, SlotInterval } from "../types.js";
 import { type Dataset, openDataset } from "./export.js";
-import { pathLiteral } from "./tables.js";
 
 /** A run opened for reading: its tables, and what run.json says of it. */
 export interface OpenRun extends Dataset {
@@ -53,29 +51,6 @@ function folder(choice: string): string {
 export function recordedTimelines(run: Pick<Dataset, "query">): Promise<(SlotInterval & { question: number })[]> {
   const path = dataPath("recorded-sampler", "timelines.parquet");
   return run.query(`SELECT * FROM read_parquet(${pathLiteral(path)})`);
-}
-
-/**
- * Answers requests from recorded nodes, by seed: the sampler then grows the recorded tree again, whichever roles of the
- * team it is given.
- * @param nodes rows of one question, so that no two have one seed
- * @returns rejects with InputError where a request asks for something that was not recorded
- */
-export function replay(nodes: readonly Node[]): Complete {
-  const bySeed = new Map(nodes.map((node) => [node.seed, node]));
-  if (bySeed.size < nodes.length)
-    throw new InputError("two of these nodes have one seed; replay one question at a time");
-  return async ({ n, seed }) =>
-    Array.from({ length: n }, (_, i) => {
-      const node = bySeed.get(seed + i);
-      if (!node) {
-        throw new InputError(
-          `nothing was recorded under seed ${seed + i}; sample with the question, roles and seed of the recorded run`,
-        );
-      }
-      const { text, finish_reason, prompt_tokens, completion_tokens } = node;
-      return { text, finish_reason, prompt_tokens, completion_tokens, retries: 0 };
-    });
 }
 
 /**

@@ -5,8 +5,8 @@
  */
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { DuckDBInstance } from "@duckdb/node-api";
-import { type LineFile, lineFile, literal, pathLiteral, tables } from "./tables.js";
+import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
+import { type LineFile, lineFile, tables } from "./tables.js";
 
 /** Rows DuckDB handles at a time; a row group has a multiple of them. */
 const vector = 2048;
@@ -37,8 +37,7 @@ export interface ParquetFolder {
  * 122,880 rows, its default, take 2 GB where a row has 6 kB of texts
  */
 export async function parquetFolder(folder: string, partSize = 1 << 26): Promise<ParquetFolder> {
-  const database = await DuckDBInstance.create(":memory:", { threads: "1" });
-  const connection = await database.connect();
+  const { connection, close } = await openDuckDB();
   const unfinished = new Set<LineFile>();
   // One statement at a time, and none after one that failed.
   let last: Promise<unknown> = Promise.resolve();
@@ -108,8 +107,7 @@ export async function parquetFolder(folder: string, partSize = 1 << 26): Promise
     async close() {
       await last.catch(() => {});
       for (const lines of unfinished) lines.close();
-      connection.closeSync();
-      database.closeSync();
+      close();
     },
   };
 }

@@ -6,7 +6,7 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { DuckDBInstance } from "@duckdb/node-api";
+import { literal, openDuckDB } from "../duckdb.js";
 
 const chat = "STRUCT(role VARCHAR, content VARCHAR)[]";
 
@@ -138,12 +138,6 @@ export function lineFile(path: string): LineFile {
   };
 }
 
-/** A text as an SQL literal. */
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-/** A path as an SQL literal where DuckDB expects a pattern: `*`, `?` and `[` stand for themselves. */
-export const pathLiteral = (path: string): string => literal(path.replace(/[*?[]/g, "[$&]"));
-
 /**
  * Writes a DuckDB file with a view `<name>` on each `<name>.parquet` beside it.
  *
@@ -154,18 +148,16 @@ export const pathLiteral = (path: string): string => literal(path.replace(/[*?[]
 export async function writeViews(path: string, names: readonly string[], folders: readonly string[]): Promise<void> {
   // The search path is a list with commas, so a folder with a comma in its own path is reached through a link.
   const links = await mkdtemp(join(tmpdir(), "malt-"));
-  const database = await DuckDBInstance.create(path, { threads: "1" });
+  const { connection, close } = await openDuckDB(1, path);
   try {
     const linked = folders.map((_, i) => join(links, String(i)));
     await Promise.all(folders.map((folder, i) => symlink(resolve(folder), linked[i]!, "junction")));
-    const connection = await database.connect();
     await connection.run(`SET file_search_path = ${literal(linked.join(","))}`);
     for (const name of names)
       await connection.run(`CREATE VIEW ${name} AS SELECT * FROM read_parquet('${name}.parquet')`);
     await connection.run("CHECKPOINT");
-    connection.closeSync();
   } finally {
-    database.closeSync();
+    close();
     await rm(links, { recursive: true });
   }
 }

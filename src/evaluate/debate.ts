@@ -9,10 +9,11 @@
  */
 import { setMaxListeners } from "node:events";
 import { InputError, ServerError } from "../errors.js";
-import { patience } from "../sample/circuit-breaker.js";
+import { circuitBreaker } from "../sample/circuit-breaker.js";
 import { limitOf, outcomeOf } from "../sample/limit.js";
-import { Agenda } from "../sample/queue.js";
-import { childId, nodeKey, requestSeed, type SampleTreesOptions } from "../sample/trees.js";
+import { Queue } from "../sample/queue.js";
+import { childId, nodeKey, requestSeed } from "../sample/state.js";
+import type { SampleTreesOptions } from "../sample/trees.js";
 import { messages } from "../team/prompts.js";
 import type { JournalEntry, Message, PolicyId, Question, Role } from "../types.js";
 
@@ -62,24 +63,24 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       throw new InputError(`${name} of a debate must be an integer ≥ ${least}, not ${value}`);
   const limit = limitOf(options.concurrency);
   // Later rounds first, so that debates end early and their prefix is still cached.
-  const agenda = new Agenda<(isOn: boolean) => void>(rounds, "deep");
+  const queue = new Queue<(isOn: boolean) => void>(rounds, "deep");
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
-  const hope = patience();
+  const breaker = circuitBreaker();
   const debates = new Map<string, JournalEntry[][]>();
   let [failed, ended, asked] = [0, 0, 0];
 
   const pump = () => {
-    while (agenda.size > 0) {
+    while (queue.size > 0) {
       const isOn = !stop.signal.aborted;
       if (isOn && !limit.take()) return;
-      agenda.next()!(isOn);
+      queue.next()!(isOn);
     }
   };
   /** Resolves to true when there is a place for a request, to false if the debates have stopped before. */
   const place = (round: number) =>
     new Promise<boolean>((resolve) => {
-      agenda.add(resolve, round - 1);
+      queue.add(resolve, round - 1);
       pump();
     });
 
@@ -97,7 +98,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
     const keys = nodes.map((nodeId, i) => nodeKey({ ...request, seed: seed + i, questionId: question.id, nodeId }));
     const kept = keys.map((key) => before.get(key));
     if (kept.every((entry) => entry !== undefined)) {
-      hope.succeeded();
+      breaker.succeeded();
       options.onProgress?.(++ended, asked);
       return kept;
     }
@@ -111,7 +112,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
         (key, i): JournalEntry => kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i]! },
       );
       await journal.append(entries.filter((_, i) => !kept[i]));
-      hope.succeeded();
+      breaker.succeeded();
       return entries;
     } catch (error) {
       if (stop.signal.aborted) return null;
@@ -121,7 +122,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       }
       failed++;
       options.onFailure?.(error, question.id, parent);
-      if (hope.isOver(error)) stop.abort(error);
+      if (breaker.opensOn(error)) stop.abort(error);
       return null;
     } finally {
       limit.give(outcome);

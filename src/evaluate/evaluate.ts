@@ -10,6 +10,7 @@
  * systems' errors are correlated, so their intervals must not be compared as if they came from separate samples. Where
  * two adapters differ, nothing is shared.
  */
+
 import { createHash } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -28,9 +29,10 @@ import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
 import { type PromptSet, promptSet, promptSetHash } from "../team/prompts.js";
 import { neededAdapters, type System } from "../team/systems.js";
+import { trainedAdapters } from "../train/adapters.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
 import { type Judge, ownAnswer } from "./judge.js";
-import { type EvaluationProgress, progressOf, type Said, samplePasses } from "./passes.js";
+import { type EvaluationProgress, progressOf, samplePasses, type Transcripts } from "./passes.js";
 import { rowsOf } from "./rows.js";
 
 export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Concurrency {
@@ -39,22 +41,19 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
   outputs?: string;
   /** The held-out questions; each seed draws `size` of them. */
   questions: readonly Question[];
-  /** Where they came from, for the manifest. */
-  source: { path: string; sha256: string | null };
+  /** Where they came from, for the manifest; `path` is "memory" where nothing is said. */
+  source?: { path: string; sha256: string | null };
   systems: readonly System[];
   /** One subset and one set of sampling seeds for each; the paper averages over 4. */
   seeds: readonly number[];
   /** Questions per seed; all by default. */
   size?: number;
   /** Asked only if something is missing in the journal. */
-  server: Policy;
-  baseURL: string;
-  /** Version of the server software, where it is known better than the server says. */
-  build?: string;
+  policy: Policy;
   /** Name under which the base model is served; by default the run's. */
   model?: string;
-  /** SHA-256 of each trained adapter, by name. */
-  adapters: ReadonlyMap<string, string>;
+  /** SHA-256 of each trained adapter, by name; by default those that the run has trained. */
+  adapters?: ReadonlyMap<string, string>;
   /** What differs from the run's. */
   sampling?: Partial<Sampling>;
   /** Default: the run's, which the adapters were trained on. */
@@ -88,46 +87,47 @@ export interface Evaluated {
  *   another process writes the run or its evaluation, or a file cannot be written
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
-  const { systems, seeds, server, baseURL, judge = ownAnswer } = options;
+  const { systems, seeds, policy, judge = ownAnswer, source = { path: "memory", sha256: null } } = options;
   checkPlan(systems, seeds);
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
-  checkHeldOut(await readQuestions(dir), new Map([[options.source.path, options.questions]]));
+  const adapters = options.adapters ?? (await hashes(dir));
+  checkHeldOut(await readQuestions(dir), new Map([[source.path, options.questions]]));
   const set = options.promptSet ?? promptSet(manifest.config.prompt_set);
   const sampling = { ...manifest.config.sampling, ...options.sampling };
   const model = options.model ?? manifest.config.policy.model;
   const size = options.size ?? options.questions.length;
   const subsets = seeds.map((seed) => drawSubset(options.questions, size, seed));
-  const policy = policyOf(model, options.adapters);
-  for (const system of systems) for (const role of system.roles) policy(system, role);
+  const speaker = speakerOf(model, adapters);
+  for (const system of systems) for (const role of system.roles) speaker(system, role);
   const began = performance.now();
 
   const complete: Complete = async (request, signal) => {
-    requireModel(model, await server.models(), baseURL);
-    return server.complete(request, signal);
+    await requireModel(model, policy);
+    return policy.complete(request, signal);
   };
   const kept = await openJournal(join(dir, "evaluation"));
   const journal = remembering(kept);
   const failures = collector(options.onFailure);
-  const said = new Map(systems.map((system) => [system, [] as Said[]]));
+  const said = new Map(systems.map((system) => [system, [] as Transcripts[]]));
   try {
     // Most votes first: the smaller systems then find all their passes in the journal.
     const ordered = [...systems].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
     const progress = progressOf(ordered, size * seeds.length, options.onProgress);
     const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
-    await withLimit(options, server, async (concurrency) => {
+    await withLimit(options, policy, async (concurrency) => {
       for (const system of ordered) {
         for (const [s, seed] of seeds.entries()) {
           const hooks = { onFailure: failures.of(system), onEnded: progress(system, size) };
           const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
-          said.get(system)!.push(await samplePasses(system, (role) => policy(system, role), talk));
+          said.get(system)!.push(await samplePasses(system, (role) => speaker(system, role), talk));
         }
       }
     });
   } finally {
     await kept.close();
   }
-  failures.throw(baseURL);
+  failures.throw(policy.baseURL);
 
   const rows: EvaluationRow[] = [];
   let unclear = 0;
@@ -141,11 +141,11 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const sampled = journal.added();
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(manifest.evaluation ?? {});
-  const { owner, build } = sampled > 0 ? await server.server() : before.server;
+  const { owner, build } = sampled > 0 ? await policy.info() : before.server;
   const list = await questionList(options.questions);
   const section = {
-    source: options.source.path,
-    sha256: options.source.sha256,
+    source: source.path,
+    sha256: source.sha256,
     benchmark: list.benchmark,
     questions: list.length,
     questions_sha256: list.sha256,
@@ -158,13 +158,13 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
       votes,
       debate: debate ?? null,
     })),
-    adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, options.adapters.get(name)])),
+    adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, adapters.get(name)])),
     model,
     sampling,
     prompt_set: set.name,
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
-    server: { owner, build: sampled > 0 ? (options.build ?? build) : build },
+    server: { owner, build },
     /** Over all calls. */
     wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
   };
@@ -217,7 +217,12 @@ export function drawSubset(questions: readonly Question[], size: number, seed: n
   return questions.filter(({ id }) => chosen.has(id));
 }
 
-function policyOf(model: string, adapters: ReadonlyMap<string, string>) {
+/** SHA-256 of the adapters that a run has trained, by name. */
+async function hashes(dir: string): Promise<ReadonlyMap<string, string>> {
+  return new Map([...(await trainedAdapters(dir))].map(([name, { sha256 }]) => [name, sha256]));
+}
+
+function speakerOf(model: string, adapters: ReadonlyMap<string, string>) {
   return (system: System, role: Role): PolicyId => {
     const name = system.adapters[role.name];
     if (name === undefined) return { model, adapter: null };

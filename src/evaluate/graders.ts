@@ -3,7 +3,6 @@
  * is a rule, so another one re-grades what was sampled and never samples. What it leaves out: drawing conclusions.
  */
 
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { execa } from "execa";
 import * as z from "zod";
@@ -17,11 +16,12 @@ import { type Grade, scoreTrees } from "../credit/score.js";
 import type { ValueOptions } from "../credit/values.js";
 import { InputError } from "../errors.js";
 import { parseLine } from "../json.js";
+import { hasModules } from "../models/packages.js";
 import { dataPath, python, pythonScript } from "../paths.js";
 import type { Node, Question, Role } from "../types.js";
 
 /** Two answers, and whether they are the same. */
-export interface AuditCase extends GradeCase {
+export interface GraderCase extends GradeCase {
   kind: string;
   expected: boolean;
   /** What Math-Verify was recorded to say; null where nothing was. */
@@ -45,11 +45,11 @@ const caseSchema = z.object({
 export const ownCases = dataPath("graders", "cases.jsonl");
 
 /** Reads a file of cases. @throws InputError naming the line and the field */
-export async function loadCases(path: string = ownCases): Promise<AuditCase[]> {
+export async function loadCases(path: string = ownCases): Promise<GraderCase[]> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new InputError(`cannot read the cases "${path}" (${error.code}); give the path of a JSONL file`);
   });
-  const cases: AuditCase[] = [];
+  const cases: GraderCase[] = [];
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
     const row = parseLine(line, `${path} line ${i + 1}`, caseSchema, "see data/graders/README.md");
@@ -79,10 +79,7 @@ export interface MathVerdict {
  * @returns null where it is not installed: `npm run setup -- --extra grader`
  */
 export async function mathVerify(cases: readonly GradeCase[]): Promise<MathVerdict[] | null> {
-  if (!existsSync(python)) return null;
-  const find = "import importlib.util as u; print(u.find_spec('math_verify') is not None)";
-  const { stdout: found } = await execa(python, ["-c", find], { reject: false });
-  if (found?.trim() !== "True") return null;
+  if (!(await hasModules("math_verify"))) return null;
   const input = cases
     .map(({ id, gold, pred, input: form }) => JSON.stringify({ id, gold, pred, input: form }))
     .join("\n");
@@ -105,7 +102,7 @@ export interface Confusion {
 }
 
 /** The confusion table by kind, in order of appearance, and for all. @param equal a grader's verdict per case */
-export function confusion(cases: readonly AuditCase[], equal: readonly boolean[]): Confusion[] {
+export function confusion(cases: readonly GraderCase[], equal: readonly boolean[]): Confusion[] {
   if (equal.length !== cases.length) {
     throw new InputError(`there are ${equal.length} verdicts for ${cases.length} cases; give one for each`);
   }

@@ -8,7 +8,7 @@ import PQueue from "p-queue";
 import { answerKind, canonical, gradeText } from "../answers/index.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { openJournal } from "../run/journal.js";
-import { nodeKey, requestSeed } from "../sample/trees.js";
+import { nodeKey, requestSeed } from "../sample/state.js";
 import { questionText } from "../team/prompts.js";
 import type { JournalEntry, Message, Question, Role, Sampling } from "../types.js";
 
@@ -35,8 +35,7 @@ export const ownAnswer: Judge = {
 export interface LlmJudgeOptions {
   /** Folder for its verdicts, `<run>/evaluation/judge`: what was judged once is not asked again. */
   dir: string;
-  server: Policy;
-  baseURL: string;
+  policy: Policy;
   model: string;
   /** Requests in flight, ≥ 1; 8 by default. */
   concurrency?: number;
@@ -78,16 +77,16 @@ export function parseVerdict(reply: string): boolean | null {
  * @throws RunError if another process writes its verdicts
  */
 export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { close(): Promise<void> }> {
-  const { server, baseURL, model, concurrency = 8, signal } = options;
+  const { policy, model, concurrency = 8, signal } = options;
   const journal = await openJournal(options.dir);
   const queue = new PQueue({ concurrency });
   const asked = new Map<string, Promise<string>>();
-  const policy = { model, adapter: null };
+  const speaker = { model, adapter: null };
 
   const ask = async (key: string, question: Question, role: Role, messages: Message[], seed: number) => {
     signal?.throwIfAborted();
-    requireModel(model, await server.models(), baseURL);
-    const [said] = await server.complete({ policy, messages, n: 1, seed, sampling }, signal);
+    await requireModel(model, policy);
+    const [said] = await policy.complete({ policy: speaker, messages, n: 1, seed, sampling }, signal);
     const about = { question_id: question.id, node_id: "judge", role: role.name, seed, model };
     const entry: JournalEntry = { key, ...about, ...said! };
     await journal.append([entry]);
@@ -100,11 +99,11 @@ export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { clos
   };
 
   return {
-    about: { kind: "llm", model, base_url: baseURL },
+    about: { kind: "llm", model, base_url: policy.baseURL },
     async read(question, role, text) {
       const messages = judgePrompt(question, role, text);
       const seed = requestSeed(0, question.id, null, "judge");
-      const key = nodeKey({ policy, messages, sampling, seed, questionId: question.id, nodeId: "judge" });
+      const key = nodeKey({ policy: speaker, messages, sampling, seed, questionId: question.id, nodeId: "judge" });
       const reply = asked.get(key) ?? find(key, question.id, () => ask(key, question, role, messages, seed));
       asked.set(key, reply);
       const correct = parseVerdict(await reply);

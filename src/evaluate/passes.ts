@@ -9,7 +9,7 @@ import type { JournalEntry, PolicyId, Question, Role } from "../types.js";
 import { sampleDebates } from "./debate.js";
 
 /** Completions by question id, pass and turn. The turns of a debate's pass are what one agent said, round by round. */
-export type Said = Map<string, JournalEntry[][]>;
+export type Transcripts = Map<string, JournalEntry[][]>;
 
 type Unused = "questions" | "total" | "roles" | "policy" | "order" | "request" | "onProgress" | "onCompletions";
 
@@ -27,7 +27,7 @@ export function samplePasses(
   system: System,
   policy: (role: Role) => PolicyId,
   options: SamplePassesOptions,
-): Promise<Said> {
+): Promise<Transcripts> {
   return system.debate ? debates(system, system.debate.rounds, policy, options) : chains(system, policy, options);
 }
 
@@ -35,9 +35,9 @@ async function chains(
   system: System,
   policy: (role: Role) => PolicyId,
   { onEnded, ...talk }: SamplePassesOptions,
-): Promise<Said> {
+): Promise<Transcripts> {
   const empty = () => Array.from({ length: system.votes }, (): JournalEntry[] => []);
-  const said: Said = new Map(talk.questions.map(({ id }) => [id, empty()]));
+  const said: Transcripts = new Map(talk.questions.map(({ id }) => [id, empty()]));
   await sampleTrees({
     ...talk,
     roles: passes(system),
@@ -61,7 +61,7 @@ async function debates(
   rounds: number,
   policy: (role: Role) => PolicyId,
   { onEnded, ...talk }: SamplePassesOptions,
-): Promise<Said> {
+): Promise<Transcripts> {
   const role = system.roles[0]!;
   const debate = { policy: policy(role), role, agents: system.votes, rounds };
   const held = await sampleDebates({ ...talk, ...debate, onProgress: onEnded });

@@ -4,8 +4,8 @@
  */
 
 import { join } from "node:path";
-import { DuckDBInstance } from "@duckdb/node-api";
 import * as z from "zod";
+import { openDuckDB, pathPattern } from "../duckdb.js";
 import { InputError } from "../errors.js";
 import { dataPath } from "../paths.js";
 
@@ -99,21 +99,19 @@ export const publishedTurns = (): Promise<PublishedTurn[]> => readPublished("fig
  * @throws InputError naming the file, the line and what is wrong with it
  */
 export async function readPublished<Row>(file: string, shape: z.ZodType<Row>, from = folder): Promise<Row[]> {
-  const instance = await DuckDBInstance.create(":memory:", { threads: "1", autoinstall_known_extensions: "false" });
-  const connection = await instance.connect();
+  const { connection, close } = await openDuckDB();
   let rows: unknown[];
   try {
     const query = "SELECT * FROM read_csv($1, header = true, all_varchar = true, delim = ',', quote = '\"')";
     // A folder's name may hold characters that DuckDB expands.
-    rows = (await connection.runAndReadAll(query, [join(from, file).replace(/[*?[]/g, "[$&]")])).getRowObjects();
+    rows = (await connection.runAndReadAll(query, [pathPattern(join(from, file))])).getRowObjects();
   } catch (error) {
     const cause = error as Error;
     throw new InputError(`cannot read data/published/${file}: ${cause.message}; restore it from the repository`, {
       cause,
     });
   } finally {
-    connection.closeSync();
-    instance.closeSync();
+    close();
   }
   return rows.map((row, index) => {
     const parsed = shape.safeParse(row);

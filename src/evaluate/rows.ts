@@ -1,9 +1,10 @@
 /** What was said becomes rows of evaluation.parquet: each turn is read, the passes vote. What it leaves out: sampling. */
 import { gradeText } from "../answers/index.js";
-import { majorityVote, type System } from "../team/systems.js";
+import type { System } from "../team/systems.js";
+import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
 import type { Judge } from "./judge.js";
-import type { Said } from "./passes.js";
+import type { Transcripts } from "./passes.js";
 
 /**
  * Rows of one system and seed, by question, turn and pass. The last turn is read by rule, those before by the judge. A
@@ -15,7 +16,7 @@ export async function rowsOf(
   system: System,
   seed: number,
   questions: readonly Question[],
-  said: Said,
+  said: Transcripts,
   judge: Judge,
 ): Promise<{ rows: EvaluationRow[]; unclear: number }> {
   let unclear = 0;

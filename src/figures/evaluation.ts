@@ -5,7 +5,8 @@
 import * as Plot from "@observablehq/plot";
 import type { PublishedRow } from "../evaluate/published.js";
 import type { SystemResult } from "../evaluate/results.js";
-import { percent, plusMinus } from "../stats/means.js";
+import { percent } from "../format.js";
+import { plusMinus } from "../stats/means.js";
 import { ablationSystems, allSystems, mixSystems } from "../team/systems.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";

@@ -3,12 +3,11 @@
  * DOM, no files; `show/` draws them, and Plot itself draws them in a browser.
  */
 
-export { percent } from "../stats/means.js";
 export { ablationFigure, systemsFigure, tokensFigure } from "./evaluation.js";
 export { type LimitPoint, limitFigure } from "./limit.js";
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./outputs.js";
 export { agreementFigure, difficultyFigure, type PairCount, pairCountFigure } from "./questions.js";
-export { type SlotInterval, slotsFigure } from "./slots.js";
+export { slotsFigure } from "./slots.js";
 export { roleColors } from "./style.js";
 export { logProbFigure, lossFigure, marginFigure } from "./training.js";
 export { treeFigure } from "./tree.js";

@@ -1,7 +1,8 @@
 /** Figures of the outputs themselves: how often they are right, what a critique changes, how long they are. */
 import * as Plot from "@observablehq/plot";
 import { critiqueValue, summariseRoles } from "../credit/summary.js";
-import { type Estimate, percent } from "../stats/means.js";
+import { percent } from "../format.js";
+import type { Estimate } from "../stats/means.js";
 import type { Node } from "../types.js";
 import {
   count,

@@ -1,7 +1,7 @@
 /** Figures over a run's questions: how hard they are, and how far the siblings of a state agree. */
 import * as Plot from "@observablehq/plot";
 import { siblingsOf } from "../credit/pairs.js";
-import { percent } from "../stats/means.js";
+import { percent } from "../format.js";
 import type { Node } from "../types.js";
 import {
   count,

@@ -1,17 +1,7 @@
 /** What every slot of an inference server does when: where its time goes, and where it idles. */
 import * as Plot from "@observablehq/plot";
+import type { SlotInterval } from "../types.js";
 import { count, empty, figure, palette, panelNote, plural, roleColors, xAxis, yAxis } from "./style.js";
-
-/** A completion in its slot, from when to when, ms since the first request of its variant. */
-export interface SlotInterval {
-  /** Who asked, and how: a panel of the figure. */
-  variant: string;
-  /** 0, 1, 2, … */
-  slot: number;
-  start_ms: number;
-  end_ms: number;
-  role: string;
-}
 
 const roles = ["generator", "verifier", "refiner"];
 const sum = (numbers: readonly number[]) => numbers.reduce((total, x) => total + x, 0);

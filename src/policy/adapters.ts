@@ -46,7 +46,7 @@ export async function loadAdapter(baseURL: string, apiKey: string | null, name: 
  * the base model.
  * @throws RefusedError if it has not loaded the adapter
  */
-export function scales(
+export function adapterScales(
   adapter: Adapter | null,
   loaded: ReadonlyMap<string, number>,
   baseURL: string,

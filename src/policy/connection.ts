@@ -6,7 +6,7 @@ import { Agent, type Dispatcher, fetch, Headers, interceptors, request } from "u
 import { InputError } from "../errors.js";
 
 /** How long a server may be silent, in milliseconds. */
-export interface Patience {
+export interface TimeLimits {
   /** Until its answer begins. A whole answer begins when its last token is there, so this covers waiting and decoding. */
   headers: number;
   /** Between two pieces of an answer that has begun. */
@@ -18,7 +18,7 @@ export interface Patience {
  * headers take five minutes, which a long completion in a queue does.
  * @param isKept whether a socket is kept open for the next request
  */
-export const sockets = ({ headers, stall }: Patience, isKept = true): Dispatcher =>
+export const sockets = ({ headers, stall }: TimeLimits, isKept = true): Dispatcher =>
   new Agent({
     connections: null,
     pipelining: isKept ? 1 : 0,

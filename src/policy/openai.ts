@@ -9,12 +9,10 @@ import * as z from "zod";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../errors.js";
 import { parseJson } from "../json.js";
 import type { Complete, Completion, CompletionRequest } from "../types.js";
-import { type Adapter, loadAdapter, loadedAdapters, scales, servedName } from "./adapters.js";
+import { type Adapter, adapterScales, loadAdapter, loadedAdapters, servedName } from "./adapters.js";
 import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./answer.js";
 import { checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
 import { type Load, loadOf } from "./load.js";
-
-export { loadAdapter, servedName } from "./adapters.js";
 
 /**
  * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
@@ -27,6 +25,8 @@ export const neutralExtra = { top_k: -1, min_p: 0, repetition_penalty: 1, repeat
 export interface PolicyOptions {
   /** `http://host:port/v1`; a bare host gets `/v1`. */
   baseURL: string;
+  /** Version of the server software, where it is known better than the server says. */
+  build?: string | undefined;
   /** Sent as a bearer token; local servers need none. Never appears in a message or a file. */
   apiKey?: string | null;
   /** Attempts after the first one, ≥ 0; 5 by default. */
@@ -61,12 +61,15 @@ export interface ServerInfo {
   build: string | null;
 }
 
+/** A language model behind an address: what is asked for completions. */
 export interface Policy {
+  /** Where it is; of a pool all addresses, with commas between them. */
+  readonly baseURL: string;
   complete: Complete;
   /** The served model names. @throws ServerError */
   models(): Promise<string[]>;
   /** @throws ServerError if the server cannot be reached or does not answer like one */
-  server(): Promise<ServerInfo>;
+  info(): Promise<ServerInfo>;
   /** How busy the server is now; null where it does not tell. Never throws. */
   load(): Promise<Load | null>;
 }
@@ -117,7 +120,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   };
 
   let known: Promise<ServerInfo> | undefined;
-  const server = (): Promise<ServerInfo> => {
+  const info = (): Promise<ServerInfo> => {
     known ??= ask().catch((error) => {
       known = undefined;
       throw failure(error);
@@ -134,7 +137,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
       serverBuild(baseURL, apiKey, owner),
       owner === "llamacpp" ? loadedAdapters(baseURL, apiKey) : new Map<string, number>(),
     ]);
-    return { models: list.data.data.map((model) => model.id), owner, build, adapters };
+    return { models: list.data.data.map((model) => model.id), owner, build: options.build ?? build, adapters };
   };
 
   const loading = new Map<string, Promise<string>>();
@@ -164,13 +167,13 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     onChoice(choice: number, completion: Fresh): void;
   }
   const attempt = async (request: CompletionRequest, controller: AbortController, listener: Listener | null) => {
-    const info = await server();
-    const { owner } = info;
+    const about = await info();
+    const { owner } = about;
     const { model, adapter } = request.policy;
     const chosen =
       owner === "llamacpp"
-        ? { model, ...scales(adapter, info.adapters, baseURL) }
-        : { model: adapter ? await served(adapter, info) : model };
+        ? { model, ...adapterScales(adapter, about.adapters, baseURL) }
+        : { model: adapter ? await served(adapter, about) : model };
     const { extra, ...sampling } = request.sampling;
     const counted = owner === "vllm" ? { return_token_ids: true } : { logprobs: true, top_logprobs: 1 };
     const streamed = listener ? { stream: true, stream_options: { include_usage: true } } : { stream: false };
@@ -235,11 +238,15 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return page === null ? null : loadOf(page);
   };
 
-  return { complete, server, load, models: async () => (await server()).models };
+  return { baseURL, complete, info, load, models: async () => (await info()).models };
 }
 
 /** @throws InputError unless the model is served: llama.cpp answers for any name, so a wrong one must be seen here */
-export function requireModel(model: string, served: readonly string[], baseURL: string): void {
+export async function requireModel(
+  model: string,
+  { baseURL, models }: Pick<Policy, "baseURL" | "models">,
+): Promise<void> {
+  const served = await models();
   if (!served.includes(model))
     throw new InputError(`model "${model}" is not served at ${baseURL}; served: ${served.join(", ") || "none"}`);
 }

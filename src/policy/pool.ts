@@ -40,8 +40,8 @@ export function policyPool(policies: readonly Policy[]): Policy {
     }
   };
 
-  const servers = async () => {
-    const all = await Promise.all(members.map(({ policy }) => policy.server()));
+  const info = async () => {
+    const all = await Promise.all(members.map(({ policy }) => policy.info()));
     const [first, ...others] = all;
     const models = first!.models.filter((model) => others.every((other) => other.models.includes(model)));
     if (models.length === 0) {
@@ -64,7 +64,8 @@ export function policyPool(policies: readonly Policy[]): Policy {
     };
   };
 
-  return { complete, load, server: servers, models: async () => (await servers()).models };
+  const baseURL = policies.map((policy) => policy.baseURL).join(",");
+  return { baseURL, complete, load, info, models: async () => (await info()).models };
 }
 
 function leastBusy(members: readonly Member[]): Member {

@@ -14,13 +14,11 @@ import { type Discarded, readDiscarded } from "./discarded.js";
 import { failing, journalFile, journalFiles, journalFolder, syncFolder } from "./files.js";
 import { decode, encode, type Line, readLines } from "./line.js";
 import { lock } from "./lock.js";
-import { type Kept, readByQuestion, type ScannedFile, scan } from "./reader.js";
+import { type JournalReader, readByQuestion, type ScannedFile, scan } from "./reader.js";
 import { setAside, truncateTo } from "./repair.js";
 
-export type { Kept };
-
 /** A run's journal, opened for writing by one process. */
-export interface Journal extends Kept {
+export interface Journal extends JournalReader {
   /** Damaged lines that opening set aside in `journal/damaged.txt`; their completions must be asked for again. */
   readonly damaged: number;
   /**
@@ -53,7 +51,7 @@ export async function openJournal(dir: string): Promise<Journal> {
   return failing(`open the journal in ${dir}`, async () => {
     await mkdir(journalFolder(dir), { recursive: true });
     const unlock = await lock(join(dir, "lock"));
-    let reader: Kept | undefined;
+    let reader: JournalReader | undefined;
     let handle: FileHandle | undefined;
     try {
       let damaged = 0;
@@ -91,7 +89,7 @@ async function scanAndRepair(path: string): Promise<{ file: ScannedFile; damaged
  * still being written is skipped.
  * @throws RunError if there is none, or one that names file and line if a line is damaged
  */
-export async function openKept(dir: string): Promise<Kept> {
+export async function openJournalReader(dir: string): Promise<JournalReader> {
   return failing(`read the journal in ${dir}`, async () => {
     const files: ScannedFile[] = [];
     for (const path of await journalFiles(dir)) files.push(await scan(path, refuse(path)));
@@ -102,7 +100,7 @@ export async function openKept(dir: string): Promise<Kept> {
 /**
  * Every finished completion of a run that stands, in the order they were written; a key that is there twice comes twice.
  * Needs no lock and no memory but for one piece of a file.
- * @throws as {@link openKept}
+ * @throws as {@link openJournalReader}
  */
 export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
   const stands = (await readDiscarded(journalFolder(dir))).pass();
@@ -128,7 +126,7 @@ const refuse = (path: string) => (line: Line) => {
 interface Opened {
   dir: string;
   handle: FileHandle;
-  reader: Kept;
+  reader: JournalReader;
   discarded: Discarded;
   unlock: () => Promise<void>;
 }

@@ -8,9 +8,9 @@ import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod";
 import { questionsJsonl } from "../benchmarks/list.js";
+import { environment } from "../environment.js";
 import { InputError, MaltError, RunError } from "../errors.js";
 import { parseJson } from "../json.js";
-import { environment } from "../models/table.js";
 import type { Question } from "../types.js";
 import { readLines } from "./line.js";
 

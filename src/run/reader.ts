@@ -33,7 +33,7 @@ export async function scan(path: string, onDamaged: (line: Line) => void): Promi
 }
 
 /** Entries by question. */
-export interface Kept {
+export interface JournalReader {
   /** Completions that stood when it was opened; of two with one key both count. */
   readonly completions: number;
   /**
@@ -45,7 +45,7 @@ export interface Kept {
 }
 
 /** Opens scanned files for reading by question. */
-export async function readByQuestion(files: readonly ScannedFile[], discarded: Discarded): Promise<Kept> {
+export async function readByQuestion(files: readonly ScannedFile[], discarded: Discarded): Promise<JournalReader> {
   const handles: FileHandle[] = [];
   const close = async () => {
     for (const handle of handles.splice(0)) await handle.close();

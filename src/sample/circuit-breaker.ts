@@ -5,19 +5,19 @@ import { RefusedError, type ServerError, UnreachableError } from "../errors.js";
 const limits = { unreachable: 3, failed: 100 };
 
 /** Looks at how the requests of one piece of work end. */
-export interface Patience {
+export interface CircuitBreaker {
   /** A request succeeded, now or in an earlier session. */
   succeeded(): void;
   /** A request failed. @returns whether going on is of no use */
-  isOver(error: ServerError): boolean;
+  opensOn(error: ServerError): boolean;
 }
 
 /**
- * Starts with full patience. A refusal before anything was ever sampled means that the work is set up wrongly; later the
+ * Starts closed. A refusal before anything was ever sampled means that the work is set up wrongly; later the
  * same answer may concern one state only, such as a prompt longer than the context. A key, an address or a model that is
  * refused ends the work at any time.
  */
-export function patience(): Patience {
+export function circuitBreaker(): CircuitBreaker {
   let any = false;
   let unreachable = 0;
   let failed = 0;
@@ -26,7 +26,7 @@ export function patience(): Patience {
       any = true;
       unreachable = failed = 0;
     },
-    isOver(error) {
+    opensOn(error) {
       failed++;
       unreachable = error instanceof UnreachableError ? unreachable + 1 : 0;
       return (

@@ -3,7 +3,7 @@
  * limit.ts with the clock and with what the server says of its load.
  */
 import type { Policy } from "../policy/openai.js";
-import { AdaptiveLimit, fixedLimit, type Limit } from "./trees.js";
+import { AdaptiveLimit, fixedLimit, type Limit } from "./limit.js";
 
 /** Requests in flight, and the bound of `auto`. */
 export interface Concurrency {
@@ -19,14 +19,14 @@ export interface Concurrency {
  */
 export async function withLimit<T>(
   { concurrency = 16, maxConcurrency = 1024 }: Concurrency,
-  server: Pick<Policy, "load">,
+  policy: Pick<Policy, "load">,
   work: (limit: Limit) => Promise<T>,
 ): Promise<T> {
   if (concurrency !== "auto") return work(fixedLimit(concurrency));
   const limit = new AdaptiveLimit(maxConcurrency);
   let isSilent = false;
   const look = async () => {
-    const load = isSilent ? null : await server.load();
+    const load = isSilent ? null : await policy.load();
     // A server that does not tell its load will not begin to.
     isSilent ||= load === null;
     limit.look(performance.now(), load);

@@ -6,7 +6,7 @@
  * a root that is left to the end would keep three roles speaking one after the other while everything else idles, and
  * the work that is last of all should be the work that nothing waits for.
  */
-export class Agenda<State> {
+export class Queue<State> {
   /** Waiting states by depth, each oldest first. */
   private readonly depths: { states: State[]; head: number }[];
   private order: "deep" | "wide";

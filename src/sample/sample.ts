@@ -24,16 +24,9 @@ import {
 import { maltRoles, type PromptSet, promptSetHash } from "../team/prompts.js";
 import type { PolicyId, Question, Role, Sampling } from "../types.js";
 import { type Concurrency, withLimit } from "./concurrency.js";
-import {
-  type Counts,
-  type Limit,
-  noCounts,
-  noSession,
-  type Progress,
-  type SampleTreesOptions,
-  sampleTrees,
-  statesPerTree,
-} from "./trees.js";
+import type { Limit } from "./limit.js";
+import { statesPerTree } from "./state.js";
+import { type Counts, noCounts, noSession, type Progress, type SampleTreesOptions, sampleTrees } from "./trees.js";
 
 /** The paper's temperature (Section 5) and an otherwise untouched distribution. */
 export const defaultSampling: Readonly<Sampling> = {
@@ -53,12 +46,11 @@ export interface SampleRunOptions extends Passed, Concurrency {
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
   outputs?: string;
   questions: readonly Question[] | QuestionList;
-  /** Where the questions came from, for the manifest. */
-  source: { path: string; sha256: string | null };
-  server: Policy;
-  baseURL: string;
-  /** Version of the server software, where it is known better than the server says. */
-  build?: string;
+  /** Where the questions came from, for the manifest; `path` is "memory" where nothing is said. */
+  source?: { path: string; sha256: string | null };
+  /** Where completions come from. */
+  policy: Policy;
+  /** Name under which the model is served there. */
   model: PolicyId["model"];
   adapter?: PolicyId["adapter"];
   /** What differs from {@link defaultSampling}. */
@@ -89,22 +81,22 @@ export interface SampledRun {
  * @throws InputError, ServerError or RunError; whatever had finished is in the journal, and the same call goes on
  */
 export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> {
-  const { server, baseURL, model, seed = 0, concurrency = 16 } = options;
+  const { policy, model, seed = 0, concurrency = 16, source = { path: "memory", sha256: null } } = options;
   const dir = runDir(options.run, options.outputs);
   const sampling = { ...defaultSampling, ...options.sampling };
   const roles = [...(options.roles ?? maltRoles())];
   const list = "sha256" in options.questions ? options.questions : await questionList(options.questions);
   const set = options.promptSet ?? list.promptSet;
-  const policy: PolicyId = { model, adapter: options.adapter ?? null };
+  const speaker: PolicyId = { model, adapter: options.adapter ?? null };
   const wanted: Manifest = {
     schema: 1,
     run: options.run,
     created: new Date().toISOString(),
-    config: { base_url: baseURL, policy, sampling, roles, prompt_set: set.name, seed, concurrency },
+    config: { base_url: policy.baseURL, policy: speaker, sampling, roles, prompt_set: set.name, seed, concurrency },
     benchmark: {
       name: list.benchmark,
-      source: options.source.path,
-      sha256: options.source.sha256,
+      source: source.path,
+      sha256: source.sha256,
       questions: list.length,
       questions_sha256: list.sha256,
     },
@@ -123,8 +115,8 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   const found = complete && (await survey(dir));
   if (complete && found!.damaged === 0 && found!.completions >= complete.counts.completions)
     return { dir, manifest: complete, wasComplete: true, session: { ...noSession, seconds: 0 }, damaged: 0 };
-  const { models, owner, build } = await server.server();
-  requireModel(model, models, baseURL);
+  const { owner, build } = await policy.info();
+  await requireModel(model, policy);
 
   const journal = await openJournal(dir);
   try {
@@ -137,7 +129,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     const manifest = {
       ...wanted,
       created: old?.created ?? wanted.created,
-      server: { owner, build: options.build ?? build },
+      server: { owner, build },
       ...(old?.shards && { shards: old.shards }),
     };
     const earlier = old?.wall_seconds ?? 0;
@@ -165,7 +157,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       total: list.length,
       roles,
       promptSet: set,
-      policy,
+      policy: speaker,
       sampling,
       seed,
       request,
@@ -173,11 +165,11 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       onFailure,
       signal,
     };
-    const { complete } = server;
+    const { complete } = policy;
     const bounds = { concurrency, maxConcurrency: options.maxConcurrency };
     try {
       const sampled = (limit: Limit) => sampleTrees({ ...setting, complete, concurrency: limit, onProgress });
-      onProgress(await withLimit(bounds, server, sampled));
+      onProgress(await withLimit(bounds, policy, sampled));
     } catch (error) {
       // What stopped the run is the message to show, not that run.json could not be written either.
       await record().catch(() => {});

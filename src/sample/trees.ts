@@ -9,14 +9,11 @@ import { setMaxListeners } from "node:events";
 import { InputError, ServerError } from "../errors.js";
 import type { Journal } from "../run/journal.js";
 import { messages, type PromptSet } from "../team/prompts.js";
-import type { Complete, Completion, JournalEntry, Question, Role, Turn } from "../types.js";
-import { patience } from "./circuit-breaker.js";
+import type { Complete, Completion, JournalEntry, Question, RequestMode, Role, Turn } from "../types.js";
+import { circuitBreaker } from "./circuit-breaker.js";
 import { type Limit, limitOf, outcomeOf } from "./limit.js";
-import { Agenda } from "./queue.js";
+import { Queue } from "./queue.js";
 import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./state.js";
-
-export { AdaptiveLimit, fixedLimit, type Limit } from "./limit.js";
-export { childId, nodeKey, requestSeed, type Setting, statesPerTree } from "./state.js";
 
 /** What has become of the requests of a run. Always asked = ok + failed + pending. */
 export interface Counts {
@@ -56,14 +53,7 @@ export interface Progress extends Counts {
   };
 }
 
-/**
- * How the n completions of a state are asked for. Seeds and keys are the same in all three.
- * - `streamed`, the default: one request with n choices. It is streamed where children wait for its choices, and they
- *   start as soon as theirs is finished; the leaves, for which nothing waits, come as whole answers.
- * - `whole`: one request with n choices, answered when the last of them is finished.
- * - `single`: one request per completion.
- */
-export type RequestMode = "streamed" | "whole" | "single";
+/** All request modes, the default first. */
 export const requestModes: readonly RequestMode[] = ["streamed", "whole", "single"];
 
 export interface SampleTreesOptions extends Setting {
@@ -93,14 +83,14 @@ export interface SampleTreesOptions extends Setting {
 
 /** A state whose children are being asked for. */
 interface Open extends State {
-  tree: Tree;
+  tree: OpenTree;
   /** What is in the journal, by branch. */
   entries: (JournalEntry | undefined)[];
   hasFailed: boolean;
 }
 
 /** A question under way, and what of its tree was in the journal before. */
-interface Tree {
+interface OpenTree {
   question: Question;
   kept: ReadonlyMap<string, JournalEntry>;
 }
@@ -130,18 +120,18 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   if (total === undefined)
     throw new InputError("the number of questions is unknown; give `total` with what is no array");
   const progress = begin(total * statesPerTree(roles), roles);
-  const agenda = new Agenda<Job>(roles.length, order);
+  const queue = new Queue<Job>(roles.length, order);
   const stop = new AbortController();
   // Every request in flight listens to it; Node takes more than ten listeners for a leak.
   setMaxListeners(0, stop.signal);
-  const hope = patience();
+  const breaker = circuitBreaker();
   let writing = 0;
   let wake = () => {};
 
   const report = () => options.onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });
 
-  /** Comes to a state: what of it is in the journal stands, the rest goes on the agenda. */
-  const visit = (tree: Tree, parent: string | null, turns: readonly Turn[]) => {
+  /** Comes to a state: what of it is in the journal stands, the rest goes on the queue. */
+  const visit = (tree: OpenTree, parent: string | null, turns: readonly Turn[]) => {
     const at = stateAt(options, tree.question, parent, turns);
     if (!at) return;
     discardStale(at, tree);
@@ -150,11 +140,11 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     for (const [branch, entry] of entries.entries()) if (entry) grow(state, branch, entry);
     if (entries.every((entry) => entry !== undefined)) return report();
     const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
-    for (const branch of mode === "single" ? missing : [null]) agenda.add({ state, branch }, turns.length);
+    for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
   };
 
   /** Damage may have cost a parent its text. If it came out otherwise when it was sampled anew, its children are void. */
-  const discardStale = (at: State, { kept }: Tree) => {
+  const discardStale = (at: State, { kept }: OpenTree) => {
     const isStale = ({ node_id, key }: JournalEntry) => {
       const branch = at.nodes.indexOf(node_id);
       return branch >= 0 && at.keys[branch] !== key;
@@ -173,7 +163,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     visit(state.tree, entry.node_id, [...state.turns, { role: entry.role, text: entry.text }]);
     const entries = state.entries.filter((each) => each !== undefined);
     if (entries.length < state.nodes.length) return;
-    hope.succeeded();
+    breaker.succeeded();
     progress.ok++;
     progress.pending--;
     progress.retries += Math.max(...entries.map(({ retries }) => retries));
@@ -212,7 +202,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
       const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
       outcome = outcomeOf(said);
-      hope.succeeded();
+      breaker.succeeded();
       progress.session.requests++;
       progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
       progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
@@ -237,7 +227,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     }
     state.hasFailed = true;
     options.onFailure?.(error, state.question.id, state.parent);
-    if (hope.isOver(error)) stop.abort(error);
+    if (breaker.opensOn(error)) stop.abort(error);
   };
 
   let running = 0;
@@ -255,8 +245,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
 
   /** Asks as much as there are places for. A disk that cannot follow holds the requests back, so memory stays bounded. */
   const pump = () => {
-    const may = () => !stop.signal.aborted && agenda.size > 0 && writing <= 4 * limit.now;
-    while (may() && limit.take()) track(ask(agenda.next()!));
+    const may = () => !stop.signal.aborted && queue.size > 0 && writing <= 4 * limit.now;
+    while (may() && limit.take()) track(ask(queue.next()!));
     wake();
   };
 
@@ -266,13 +256,13 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     let opened = 0;
     for await (const question of questions) {
       if (opened++ === 0) checkPrompts(roles, options.promptSet, question);
-      while (agenda.size >= ahead() && !stop.signal.aborted) await change();
+      while (queue.size >= ahead() && !stop.signal.aborted) await change();
       if (stop.signal.aborted) return;
       const kept = await journal.kept(question.id);
       visit({ question, kept: new Map(kept.map((entry) => [entry.key, entry])) }, null, []);
       if (order === "deep") pump();
     }
-    agenda.last();
+    queue.last();
   };
 
   const cancel = () => {
@@ -284,7 +274,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   try {
     await openAll().catch((error) => stop.abort(error));
     pump();
-    while (running > 0 || (agenda.size > 0 && !stop.signal.aborted)) await change();
+    while (running > 0 || (queue.size > 0 && !stop.signal.aborted)) await change();
   } finally {
     options.signal?.removeEventListener("abort", cancel);
   }

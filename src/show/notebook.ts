@@ -16,8 +16,6 @@ import { type TrainingStatus, trainingLine, trainingNote } from "../train/status
 import { type Prices, samplingLine } from "./progress.js";
 import { altText, renderPng, renderSvg } from "./svg.js";
 
-export { renderPng, renderSvg } from "./svg.js";
-
 type Bundle = Record<string, string>;
 type Metadata = Record<string, Record<string, string | number>>;
 type Write = (
@@ -149,7 +147,7 @@ export function text(content: string, options: { title?: string } = {}): void {
   send({ "text/html": textHtml(content, options.title), "text/plain": plain });
 }
 
-/** What {@link progressLine} is made of. */
+/** What {@link progressBar} is made of. */
 export interface ProgressState {
   label: string;
   done: number;
@@ -162,7 +160,7 @@ export interface ProgressState {
 }
 
 /** One line of progress: share, done of total, rate, time left. The rate is the mean since the start. */
-export function progressLine({ label, done, total, unit, seconds, note }: ProgressState): string {
+export function progressBar({ label, done, total, unit, seconds, note }: ProgressState): string {
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const filled = Math.round(share * 24);
   const rate = seconds > 0 ? done / seconds : 0;
@@ -216,7 +214,7 @@ export function progress(
   const unit = options.unit ?? "completions";
   let latest: { done: number; note?: string | undefined } = { done: 0 };
   const seconds = () => (performance.now() - start) / 1000;
-  const shown = liveText(() => progressLine({ label, total, unit, seconds: seconds(), ...latest } as ProgressState));
+  const shown = liveText(() => progressBar({ label, total, unit, seconds: seconds(), ...latest } as ProgressState));
   return (done, note) => {
     latest = { done, note };
     shown(done >= total);

@@ -1,4 +1,5 @@
 /** The line a person watches while work is done: done/total, rate, time left. Text only; no colours, no widgets. */
+import { duration } from "../format.js";
 import type { Progress } from "../sample/trees.js";
 
 /** Where the line goes: a terminal gets it redrawn in place, anything else a new line now and then. */
@@ -116,10 +117,4 @@ function pace(done: number, left: number, seconds: number): string {
   if (done <= 0 || seconds <= 0) return "";
   const rate = done / seconds;
   return `, ${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)}/s, ${duration(left / rate)} left`;
-}
-
-/** 42 s, 7 min, 3.2 h. */
-export function duration(seconds: number): string {
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }

@@ -3,7 +3,8 @@
 import type { PublishedFlips, PublishedRow, PublishedTurn } from "../evaluate/published.js";
 import { publishedFlips, publishedGeneratorDpo, publishedTable, publishedTurns } from "../evaluate/published.js";
 import { besidePublished, flips, perTurn, type SystemResult, summariseSystems } from "../evaluate/results.js";
-import { type Estimate, percent, plusMinus } from "../stats/means.js";
+import { percent } from "../format.js";
+import { type Estimate, plusMinus } from "../stats/means.js";
 import type { EvaluationRow } from "../types.js";
 import { alignedTable } from "./text-table.js";
 

@@ -2,13 +2,17 @@
  * Draws a Plot specification as one SVG document that stands alone (title, subtitle, legends and caption inside it,
  * where Plot itself would write HTML around it) and as a PNG with the bundled font.
  */
-
+import { createRequire } from "node:module";
 import * as Plot from "@observablehq/plot";
-import { Resvg } from "@resvg/resvg-js";
-import { JSDOM } from "jsdom";
 import { dataPath } from "../paths.js";
 
-const { document, XMLSerializer } = new JSDOM("").window;
+const require = createRequire(import.meta.url);
+/** The document that figures are drawn in; jsdom is loaded with the first figure. */
+let opened: import("jsdom").DOMWindow | undefined;
+const page = (): import("jsdom").DOMWindow => {
+  opened ??= new (require("jsdom") as typeof import("jsdom")).JSDOM("").window;
+  return opened;
+};
 const fontFiles = ["Regular", "SemiBold"].map((weight) => dataPath("fonts", `IBMPlexSans-${weight}.ttf`));
 const family = "IBM Plex Sans";
 const margin = 16;
@@ -18,7 +22,7 @@ const element = (
   attributes: Record<string, string | number>,
   ...children: (Node | string)[]
 ): Element => {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const node = page().document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
   node.append(...children);
   return node;
@@ -125,7 +129,15 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
     );
   if (marks.length === 0) return null;
   const identity = { type: "identity", axis: null } as const;
-  return Plot.plot({ width: spec.width ?? 640, height: 20, margin: 0, x: identity, y: identity, document, marks });
+  return Plot.plot({
+    width: spec.width ?? 640,
+    height: 20,
+    margin: 0,
+    x: identity,
+    y: identity,
+    document: page().document,
+    marks,
+  });
 }
 
 /**
@@ -136,7 +148,10 @@ function legend(plot: Plot.Plot, spec: Plot.PlotOptions): SVGSVGElement | HTMLEl
 export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
   const { title, subtitle, caption, color, symbol, ...rest } = spec;
   const quiet = { ...rest, color: { ...color, legend: false }, symbol: { ...symbol, legend: false } };
-  const plot = Plot.plot({ ...quiet, figure: false, document } as Plot.PlotOptions) as (SVGElement | HTMLElement) &
+  const plot = Plot.plot({ ...quiet, figure: false, document: page().document } as Plot.PlotOptions) as (
+    | SVGElement
+    | HTMLElement
+  ) &
     Plot.Plot;
   const width = Number(plot.getAttribute("width"));
   const parts: Element[] = [];
@@ -176,7 +191,7 @@ export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
   const background = element("rect", { width, height, fill: "white" });
   const svg = element("svg", { ...attributes, ...font, style: "white-space: pre" }, background, ...parts);
   const forbidden = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
-  return new XMLSerializer().serializeToString(svg).replace(forbidden, "\u{FFFD}");
+  return new (page().XMLSerializer)().serializeToString(svg).replace(forbidden, "\u{FFFD}");
 }
 
 const round = (n: number): number => Math.round(n * 100) / 100;
@@ -189,5 +204,6 @@ export function altText(spec: Plot.PlotOptions): string {
 /** Rasterises an SVG of {@link renderSvg} on white, at `scale` pixels per unit, with the bundled font alone. */
 export function renderPng(svg: string, scale = 2): Buffer {
   const font = { fontFiles, loadSystemFonts: false, defaultFontFamily: family, sansSerifFamily: family };
+  const { Resvg } = require("@resvg/resvg-js") as typeof import("@resvg/resvg-js");
   return new Resvg(svg, { fitTo: { mode: "zoom", value: scale }, background: "white", font }).render().asPng();
 }

@@ -78,9 +78,6 @@ function wilson(p: number, n: number): [number, number] {
   return [Math.max(0, Math.min(p, centre - half)), Math.min(1, Math.max(p, centre + half))];
 }
 
-/** A share as text; a dash for NaN, the share of nothing. */
-export const percent = (share: number): string => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
-
 /** A mean over runs with both conventions of its standard deviation. */
 export interface MeanStd {
   mean: number;

@@ -10,7 +10,7 @@ import { RunError } from "../errors.js";
 import { parseJson } from "../json.js";
 
 /** A trained adapter. */
-export interface Adapter {
+export interface TrainedAdapter {
   /** Name of its stage, such as `verifier-dpo`; requests name it so. */
   name: string;
   /** SHA-256 of adapter_model.safetensors: part of the journal's key. */
@@ -27,10 +27,10 @@ const done = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
  * The finished adapters of a run folder, by name; unfinished stages are left out.
  * @throws RunError if a stage's done.json is damaged
  */
-export async function trainedAdapters(runDir: string): Promise<Map<string, Adapter>> {
+export async function trainedAdapters(runDir: string): Promise<Map<string, TrainedAdapter>> {
   const train = join(runDir, "train");
   const entries = await readdir(train, { withFileTypes: true }).catch(() => []);
-  const adapters = new Map<string, Adapter>();
+  const adapters = new Map<string, TrainedAdapter>();
   for (const { name } of entries.filter((entry) => entry.isDirectory()).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const folder = join(train, name);
     const text = await readFile(join(folder, "done.json"), "utf8").catch(() => null);

@@ -73,24 +73,40 @@ export function trainingPlan(options: PlanOptions): TrainingStage[] {
       throw new InputError(`unknown stage "${method}"; known: ${trainingMethods.join(", ")}`);
   }
   const preferring = roles.filter(({ template }) => generatorDpo || template !== "generator");
-  const stepsOf = (file: string, epochs: number) => Math.ceil(epochs * Math.ceil(rows(file) / settings.batch));
+  const stepsOf = (file: string, epochs: number) => Math.ceil(epochs * Math.ceil(rows(file) / settings.batchSize));
 
   const sft = roles.map(({ name: role }): TrainingStage => {
     const data = `${role}-sft.jsonl`;
     const epochs = settings.sftEpochs ?? epochsBySize(rows(data), settings.sftTexts);
     const size = { rows: rows(data), epochs, steps: stepsOf(data, epochs) };
-    return { name: `${role}-sft`, role, method: "sft", data, start: null, rate: settings.sftRate, ...size };
+    return { name: `${role}-sft`, role, method: "sft", data, start: null, rate: settings.sftLearningRate, ...size };
   });
   const dpo = preferring.map(({ name: role }): TrainingStage => {
     const data = `${role}-dpo.jsonl`;
     const epochs = settings.dpoEpochs ?? epochsBySize(rows(data), settings.dpoPairs);
     const size = { rows: rows(data), epochs, steps: stepsOf(data, epochs) };
-    return { name: `${role}-dpo`, role, method: "dpo", data, start: `${role}-sft`, rate: settings.dpoRate, ...size };
+    return {
+      name: `${role}-dpo`,
+      role,
+      method: "dpo",
+      data,
+      start: `${role}-sft`,
+      rate: settings.dpoLearningRate,
+      ...size,
+    };
   });
   const star = dpo.map(({ role, steps }): TrainingStage => {
     const data = `${role}-sft.jsonl`;
     const size = { rows: rows(data), epochs: null, steps: Math.ceil(steps * starStepsPerDpoStep) };
-    return { name: `${role}-star`, role, method: "star", data, start: `${role}-sft`, rate: settings.sftRate, ...size };
+    return {
+      name: `${role}-star`,
+      role,
+      method: "star",
+      data,
+      start: `${role}-sft`,
+      rate: settings.sftLearningRate,
+      ...size,
+    };
   });
 
   const wanted = [...sft, ...dpo, ...star].filter(({ method }) => stages.includes(method));

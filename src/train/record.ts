@@ -6,15 +6,15 @@ import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DuckDBInstance } from "@duckdb/node-api";
 import * as z from "zod";
 import { openDataset } from "../dataset/export.js";
-import { lineFile, literal, pathLiteral } from "../dataset/tables.js";
+import { lineFile } from "../dataset/tables.js";
+import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { parseJson } from "../json.js";
 import { lock } from "../run/lock.js";
 import { hash, readManifest, writeManifest } from "../run/manifest.js";
-import { type Adapter, trainedAdapters } from "./adapters.js";
+import { type TrainedAdapter, trainedAdapters } from "./adapters.js";
 import { type TrainingMethod, trainingMethods } from "./plan.js";
 
 const doneShape = z.looseObject({
@@ -39,7 +39,7 @@ const doneShape = z.looseObject({
 });
 
 /** A trained adapter, and how it came to be. */
-export interface TrainedStage extends Adapter {
+export interface TrainedStage extends TrainedAdapter {
   role: string;
   method: TrainingMethod;
   /** False if its data, or the adapter it started from, has changed since: then it belongs to an earlier training. */
@@ -184,21 +184,19 @@ async function writeMetrics(dir: string, stages: readonly TrainedStage[]): Promi
   const lines = lineFile(source);
   for (const stage of stages) for (const row of await loggedSteps(stage)) lines.write(row);
   lines.finish();
-  const database = await DuckDBInstance.create(":memory:", { threads: "1" });
+  const { connection, close } = await openDuckDB();
   try {
-    const connection = await database.connect();
     const types = Object.entries(columns).map(([column, type]) => `${column}: ${literal(type)}`);
     const read = `read_json(${pathLiteral(source)}, format = 'newline_delimited', columns = {${types.join(", ")}})`;
     const draft = `${target}.draft`;
     await connection.run(`COPY (SELECT * FROM ${read}) TO ${literal(draft)} (FORMAT parquet, COMPRESSION zstd)`);
     await rename(draft, target);
-    connection.closeSync();
   } catch (error) {
     throw new RunError(`cannot write ${target}: ${(error as Error).message}; free space or fix the folder`, {
       cause: error,
     });
   } finally {
-    database.closeSync();
+    close();
     await rm(source, { force: true });
   }
 }

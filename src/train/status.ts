@@ -3,7 +3,7 @@
  * the state a person watches. Pure; reading the file is trainer.ts's part.
  */
 import * as z from "zod";
-import { duration } from "../show/progress.js";
+import { duration } from "../format.js";
 
 const number = z.number().nullish();
 const logProbs = z.object({

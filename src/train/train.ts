@@ -7,34 +7,22 @@
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
-import { checkHeldOut, checkPrompts } from "../benchmarks/held-out.js";
+import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { RunError } from "../errors.js";
-import { type TrainingSettings, type trainingDefaults, trainingSettings } from "../models/training.js";
-import { baseModel, ensureTrainer, profileOfModel } from "../models/weights.js";
+import { type Model, modelServedAs } from "../models/table.js";
+import { type TrainingSettings, trainingSettings } from "../models/training.js";
+import { trainableWeights } from "../models/weights.js";
 import { arithmetic, isInPackage, pythonScript } from "../paths.js";
 import { lock } from "../run/lock.js";
 import { readManifest, readQuestions, runDir } from "../run/manifest.js";
 import type { Question } from "../types.js";
+import { checkTrainingPrompts } from "./leak.js";
 import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
 import { recordTraining, type TrainedStage } from "./record.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
-import { followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
-
-export { checkHeldOut, checkPrompts } from "../benchmarks/held-out.js";
-export { type TrainingSettings, trainingDefaults, trainingSettings } from "../models/training.js";
-export {
-  type PlanOptions,
-  starStepsPerDpoStep,
-  type TrainingMethod,
-  type TrainingStage,
-  trainingMethods,
-  trainingPlan,
-} from "./plan.js";
-export { type MetricsRow, readMetrics, type TrainedStage, trainedStages } from "./record.js";
-export { type StartLogProbs, type TrainingStatus, trainingLine, trainingNote } from "./status.js";
-export { followTraining, isTraining } from "./trainer.js";
+import { ensureTrainer, followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
 
 /** Options of {@link trainRun}. */
 export interface TrainRunOptions {
@@ -47,11 +35,11 @@ export interface TrainRunOptions {
   stages?: readonly TrainingMethod[] | undefined;
   /** See {@link trainingPlan}; default false. */
   generatorDpo?: boolean | undefined;
-  /** Changes to the profile's settings. */
+  /** Changes to the model's settings. */
   settings?: { [K in keyof TrainingSettings]?: TrainingSettings[K] | undefined };
-  /** Default: by the model that was sampled. */
-  profile?: keyof typeof trainingDefaults | undefined;
-  /** Folder or hub name of the model that was sampled; default the profile's own, which `vllm` has none of. */
+  /** Row of the table of models to take defaults and weights from; default: by the model that was sampled. */
+  model?: Model | undefined;
+  /** Folder or hub name of the weights that were sampled; default the model's own, where it has any. */
   baseModel?: string | undefined;
   /** Of the order of the data and of fresh adapters; default 0. */
   seed?: number | undefined;
@@ -128,8 +116,8 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     onStatus(`a training of run "${options.run}" is at work already: following it`);
     return null;
   }
-  const profile = options.profile ?? profileOfModel(manifest.config.policy.model);
-  const settings = trainingSettings(profile, options.settings);
+  const model = options.model ?? modelServedAs(manifest.config.policy.model);
+  const settings = trainingSettings(model.training, options.settings);
   const folder = join(resolve(dir), "train");
   const roles = manifest.config.roles;
   const questions = await readQuestions(dir);
@@ -138,7 +126,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const missing = wanted.find((name) => !existsSync(join(folder, name)));
   if (missing)
     throw new RunError(`${join(folder, missing)} does not exist; run \`malt export --run ${options.run}\` first`);
-  const rows = await checkPrompts(
+  const rows = await checkTrainingPrompts(
     wanted.map((name) => join(folder, name)),
     questions,
   );
@@ -146,7 +134,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const plan = trainingPlan({ roles, settings, rows: (file) => rows.get(file)!, only, stages, generatorDpo });
 
   await ensureTrainer(onStatus);
-  const base = await baseModel(profile, options.baseModel, onStatus);
+  const base = await trainableWeights(model, options.baseModel, onStatus);
   // Only one process may start the trainer; the others then find it at work.
   const unlock = await lock(join(folder, "lock"));
   try {
@@ -156,8 +144,8 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const seen = (path: string) => portable(folder, path);
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
-    // llama.cpp serves the embedded profiles alone; vLLM takes PEFT's own format.
-    const launch = { gguf: profile !== "vllm", offline: isAbsolute(base), jobs: settings.jobs };
+    // llama.cpp serves the embedded models alone; vLLM takes PEFT's own format.
+    const launch = { gguf: model.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs };
     await startTrainer(
       dir,
       plan.map(({ name }) => name),

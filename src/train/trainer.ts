@@ -10,7 +10,9 @@ import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { withoutKey } from "../environment.js";
 import { RunError } from "../errors.js";
+import { hasModules, installExtra, type OnStatus } from "../models/packages.js";
 import { cachePath, python, pythonScript } from "../paths.js";
 import { parseEvent, statusReader, type TrainingStatus } from "./status.js";
 
@@ -31,6 +33,17 @@ const patience = 300_000;
 const trainDir = (dir: string) => join(resolve(dir), "train");
 const file = (dir: string, name: "trainer.json" | "trainer.jsonl" | "trainer.log") => join(trainDir(dir), name);
 
+/** Whether the Python packages that training needs are installed. */
+export const trainerInstalled = (): Promise<boolean> =>
+  hasModules("torch", "transformers", "trl", "peft", "gguf", "yaml");
+
+/** Installs them if they are missing. @throws RunError if that fails */
+export async function ensureTrainer(onStatus: OnStatus): Promise<void> {
+  if (await trainerInstalled()) return;
+  onStatus("The trainer (torch, TRL, PEFT) is installed once; on Linux that is a download of 3 GB …");
+  await installExtra("train");
+}
+
 /**
  * Starts python/train.py in a session of its own, so that neither Ctrl-C nor a kernel's end reaches it.
  * @param stages names of the YAML files in train/
@@ -45,12 +58,10 @@ export async function startTrainer(
   await mkdir(trainDir(dir), { recursive: true });
   const [out, err] = await Promise.all([open(file(dir, "trainer.jsonl"), "w"), open(file(dir, "trainer.log"), "w")]);
   try {
-    const { OPENAI_API_KEY: _, ...environment } = process.env;
-    const env = {
-      ...environment,
+    const env = withoutKey(
       // A base model in a folder needs no hub, and asking one would only delay the start where there is no network.
-      ...(options.offline && { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") }),
-    };
+      options.offline ? { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") } : {},
+    );
     const files = stages.map((stage) => join(trainDir(dir), `${stage}.yaml`));
     const args = [
       pythonScript("train.py"),

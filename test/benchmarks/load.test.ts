@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answerKind, grade, gradeText } from "../../src/answers/index.js";
-import { fileSha256, type LoadOptions, loadQuestions, questionsIn } from "../../src/benchmarks/load.js";
+import { fileSha256 } from "../../src/benchmarks/download.js";
+import { type LoadOptions, loadQuestions, questionsIn } from "../../src/benchmarks/load.js";
 import { InputError } from "../../src/errors.js";
 
 let folder: string;

@@ -3,12 +3,22 @@ import { describe, expect, it } from "vitest";
 import { register as evaluate } from "../../src/cli/evaluate.js";
 import { register as exportRun } from "../../src/cli/export.js";
 import { register as report } from "../../src/cli/report.js";
-import { commands } from "../../src/cli/reproduce.js";
+import { commands, settle, settled } from "../../src/cli/reproduce.js";
 import { register as sample } from "../../src/cli/sample.js";
 import { register as train } from "../../src/cli/train.js";
 
 const flags = {
-  ...{ run: "r", questions: "q.jsonl", limit: 20, profile: "tiny", systems: "main", size: 50, seeds: 4, seed: 2 },
+  ...{
+    run: "r",
+    questions: "q.jsonl",
+    limit: 20,
+    profile: "tiny",
+    systems: "main",
+    size: 50,
+    seeds: 4,
+    seed: 2,
+    train: true,
+  },
   ...{ test: "t.jsonl", baseUrl: "http://host/v1", model: "m", baseModel: "folder" },
 };
 
@@ -33,5 +43,29 @@ describe("malt reproduce", () => {
       return Number(evaluation[evaluation.indexOf("--seed") + 1]);
     };
     expect([0, 1, 2].map(firstSeed)).toEqual([0, 4, 8]);
+  });
+
+  it("stops after the dataset where it does not train", () => {
+    expect(commands({ ...flags, train: false }).map(([name]) => name)).toEqual(["sample", "export", "report"]);
+  });
+
+  it("names a run by what it is a run of, and has the defaults of the model", async () => {
+    const words = ["--questions", "a/Some File.jsonl", "--limit", "7", "--seed", "3"];
+    expect(await settled(words)).toMatchObject({
+      run: "tiny-some-file-7-seed-3",
+      profile: "tiny",
+      train: true,
+      limit: 7,
+    });
+    expect(settle({ ...flags, run: undefined, profile: undefined, limit: undefined, train: undefined })).toMatchObject({
+      ...{ run: "vllm-q-200-seed-2", profile: "vllm", limit: 200, train: true },
+    });
+    expect(await settled(["--profile", "smollm2"])).toMatchObject({
+      run: "smollm2-6",
+      limit: 6,
+      train: false,
+      size: 100,
+    });
+    expect(await settled(["--no-train"])).toMatchObject({ run: "tiny-200", train: false });
   });
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { xoroshiro128plus } from "pure-rand";
 import { describe, expect, it } from "vitest";
-import { reestimate } from "../../src/credit/label-noise.js";
+import { heldOutBranches } from "../../src/credit/label-noise.js";
 import { columns, scoreTrees } from "../../src/credit/score.js";
 import { sweepThresholds } from "../../src/credit/thresholds.js";
 import { backUp } from "../../src/credit/values.js";
@@ -41,7 +41,7 @@ function grow(branching: readonly number[], questions: number, coin: (q: number,
   }).flat();
 }
 
-describe("reestimate", () => {
+describe("heldOutBranches", () => {
   it("keeps n branches below each answer and refers to the others alone: 3 out of 2 x 5 x 5", () => {
     // Right leaves: in the kept block r < 3 of v < 3 only below g0.v0 and g0.v1; outside as the comments say.
     const wide = grow([2, 5, 5], 1, (_, [g, v, r]) => {
@@ -49,7 +49,7 @@ describe("reestimate", () => {
       if (v! >= 3) return r === v; // the further critiques of g0: one of five each
       return v === 0 ? true : v === 1 ? r! < 2 || r === 4 : r === 3;
     });
-    const { nodes, forest, tree, reference } = reestimate(wide, maltRoles(5));
+    const { nodes, forest, tree, reference } = heldOutBranches(wide, maltRoles(5));
     expect(nodes.map((node) => node.node_id)).toEqual(
       grow([2, 3, 3], 1, () => false).map((node) => node.node_id), // and in the dataset's order
     );
@@ -72,7 +72,7 @@ describe("reestimate", () => {
   it("gives no reference where a further branch was not sampled to its end", () => {
     const missing = new Set(["g0.v4.r0", "g0.v0.r4"]);
     const wide = grow([2, 5, 5], 1, () => true).filter((node) => !missing.has(node.node_id));
-    const { nodes, reference } = reestimate(wide, maltRoles(5));
+    const { nodes, reference } = heldOutBranches(wide, maltRoles(5));
     const unknown = nodes.flatMap((node, i) => (node.depth < 2 && Number.isNaN(reference[i]!) ? [node.node_id] : []));
     expect(unknown).toEqual(["g0", "g0.v0"]);
   });
@@ -108,7 +108,7 @@ describe("reestimate", () => {
       return scoreTrees([question], maltRoles(n), entries).nodes;
     };
     const [wide, plain] = [await sample(5), await sample(3)];
-    const { nodes, forest } = reestimate(wide, maltRoles(5), 3);
+    const { nodes, forest } = heldOutBranches(wide, maltRoles(5), 3);
     const values = backUp(forest).value;
     const found = nodes.map((node, i) => ({ ...node, value: values[i]!, label: values[i]! > 0.5 }));
     expect(found.filter((node) => /^g[012]/.test(node.node_id))).toEqual(plain);
@@ -121,13 +121,13 @@ describe("reestimate", () => {
         const branching = n + more;
         const rows = forest(2, branching);
         const roles = maltRoles(branching);
-        const before = reestimate(rows, roles, n);
+        const before = heldOutBranches(rows, roles, n);
         // Turning every kept leaf around changes all estimates of critiques, and no reference.
         const kept = new Set(before.nodes);
         const turned = rows.map((node) =>
           kept.has(node) && node.depth === 2 ? { ...node, correct: !node.correct } : node,
         );
-        const after = reestimate(turned, roles, n);
+        const after = heldOutBranches(turned, roles, n);
         expect(after.reference).toEqual(before.reference);
         const [a, b] = [backUp(before.forest).value, backUp(after.forest).value];
         before.nodes.forEach((node, i) => {
@@ -148,7 +148,7 @@ describe("reestimate", () => {
     const shape = [4, 4, 10];
     const wide = grow(shape, 300, (q) => random() < chances[q % chances.length]!);
     const roles = maltRoles().map((role, depth) => ({ ...role, branching: shape[depth]! }));
-    const { forest, tree, reference } = reestimate(wide, roles);
+    const { forest, tree, reference } = heldOutBranches(wide, roles);
     const good = (n: number, p: number, theta: number) => {
       let [sum, ways] = [0, 1];
       for (let k = 0; k <= n; k++) {
@@ -174,9 +174,9 @@ describe("reestimate", () => {
 
   it("refuses a run that is not wide enough, and an n that is none", () => {
     const rows = forest(1);
-    expect(() => reestimate(rows, maltRoles())).toThrow(InputError);
-    expect(() => reestimate(rows, maltRoles())).toThrow(/"verifier" branches 3 times.*n = 3.*more branches/);
-    expect(() => reestimate(rows, maltRoles(), 1.5)).toThrow("n is 1.5; give an integer of at least 1");
-    expect(columns(reestimate(rows, maltRoles(), 2).nodes, maltRoles(2)).tree.length).toBe(3 + 6 + 12);
+    expect(() => heldOutBranches(rows, maltRoles())).toThrow(InputError);
+    expect(() => heldOutBranches(rows, maltRoles())).toThrow(/"verifier" branches 3 times.*n = 3.*more branches/);
+    expect(() => heldOutBranches(rows, maltRoles(), 1.5)).toThrow("n is 1.5; give an integer of at least 1");
+    expect(columns(heldOutBranches(rows, maltRoles(), 2).nodes, maltRoles(2)).tree.length).toBe(3 + 6 + 12);
   });
 });

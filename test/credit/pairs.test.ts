@@ -1,14 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  pairings,
-  pairSiblings,
-  preferencePairs,
-  sftExamples,
-  siblingsOf,
-  splitOf,
-  type Tree,
-} from "../../src/credit/pairs.js";
+import type { LabelledTree } from "../../src/credit/pairs.js";
+import { pairings, pairSiblings, preferencePairs, sftExamples, siblingsOf, splitOf } from "../../src/credit/pairs.js";
 import { InputError } from "../../src/errors.js";
 import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
 import type { Node, Question } from "../../src/types.js";
@@ -45,7 +38,7 @@ function node(node_id: string, value: number | null, text = `text of ${node_id}`
   };
 }
 
-const tree: Tree = {
+const tree: LabelledTree = {
   question,
   roles: maltRoles(2),
   promptSet: set,

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { questionsJsonl } from "../../src/benchmarks/list.js";
-import { report } from "../../src/cli/export.js";
+import { exportReport } from "../../src/cli/export.js";
 import { preferencePairs, sftExamples, splitOf } from "../../src/credit/pairs.js";
 import { treeSize } from "../../src/credit/score.js";
 import { exportRun, openDataset, scoreRun } from "../../src/dataset/export.js";
@@ -523,7 +523,9 @@ describe("malt export", () => {
   it("prints the counts by role, and how many trees are incomplete", () => {
     const role = { role: "verifier", nodes: 18, valued: 17, positive: 3, sft: 3, pairs: 4 };
     const options = { threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
-    expect(report({ options, trees: { complete: 1, incomplete: 1 }, nodes: 18, roles: [role] }).split("\n")).toEqual([
+    expect(
+      exportReport({ options, trees: { complete: 1, incomplete: 1 }, nodes: 18, roles: [role] }).split("\n"),
+    ).toEqual([
       "1 complete trees, 1 incomplete (in no example or pair)",
       "",
       "role      nodes  valued  value > 0.4  SFT  pairs",

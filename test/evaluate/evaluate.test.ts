@@ -32,8 +32,7 @@ async function options(changes: Partial<EvaluateOptions> = {}): Promise<Evaluate
     systems: findSystems(["main", "debate"]),
     seeds: [3, 1],
     size: 4,
-    server: team().policy,
-    baseURL: "http://fake/v1",
+    policy: team().policy,
     adapters: hashes(),
     ...changes,
   };
@@ -125,7 +124,7 @@ describe("evaluation.parquet", () => {
       complete: (honest) => async (request, signal) =>
         (await honest(request, signal)).map((c) => ({ ...c, completion_tokens: null })),
     });
-    const uncounted = await evaluateRun(await options({ systems: [debateSystem], server: policy }));
+    const uncounted = await evaluateRun(await options({ systems: [debateSystem], policy }));
     expect(uncounted.rows.every((r) => r.completion_tokens === null)).toBe(true);
   });
 });
@@ -133,7 +132,7 @@ describe("evaluation.parquet", () => {
 describe("what systems have in common", () => {
   it("is sampled once: single agents cost nothing beside teams, STaR and MALT share a generator", async () => {
     const { policy, asked } = team();
-    const { sampled } = await evaluateRun(await options({ server: policy, systems: findSystems(["main"]) }));
+    const { sampled } = await evaluateRun(await options({ policy, systems: findSystems(["main"]) }));
     // 3 passes of the untrained G, V, R; of the trained generator; of STaR's and of MALT's V and R. Two seeds, 4 questions.
     expect(sampled).toBe((9 + 3 + 6 + 6) * 2 * 4);
     expect(asked).toHaveLength(sampled);
@@ -144,8 +143,8 @@ describe("what systems have in common", () => {
     const given = await options({ systems: findSystems(["MA+MV"]) });
     await evaluateRun(given);
     const dead = () => Promise.reject(new UnreachableError("nobody there"));
-    const server = { complete: dead, models: dead, server: dead, load: async () => null };
-    const again = await evaluateRun({ ...given, server, systems: findSystems(["SA", "SA+MV", "MA"]) });
+    const policy = { baseURL: "http://fake/v1", complete: dead, models: dead, info: dead, load: async () => null };
+    const again = await evaluateRun({ ...given, policy, systems: findSystems(["SA", "SA+MV", "MA"]) });
     expect(again).toMatchObject({ sampled: 0 });
     expect(again.rows).toHaveLength(2 * 4 * (1 + 3 + 3));
     const { evaluation } = await readManifest(folder(given));
@@ -157,7 +156,7 @@ describe("what systems have in common", () => {
     await evaluateRun(given);
     const { policy, requests } = team();
     const adapters = hashes((name) => (name === "verifier-dpo" ? "trained again" : name));
-    await evaluateRun({ ...given, server: policy, adapters });
+    await evaluateRun({ ...given, policy, adapters });
     const asked = new Set(requests.map(({ policy: { adapter } }) => adapter!.name));
     expect(asked).toEqual(new Set(["verifier-dpo", "refiner-dpo"]));
     expect(requests).toHaveLength(2 * 4 * 6);
@@ -169,15 +168,15 @@ describe("an evaluation that is cut off", () => {
   it("at any request goes on to the same bytes, and nothing that had finished is asked again", async () => {
     const whole = await options({ systems: everything, size: 2 });
     const first = team();
-    await evaluateRun({ ...whole, server: first.policy });
+    await evaluateRun({ ...whole, policy: first.policy });
     const total = first.requests.length;
     for (const from of [0, 1, 17, 90, total - 1]) {
       const cut = await options({ systems: everything, size: 2, concurrency: 4 });
       const before = team({ complete: failing(from, () => new Error("killed")) });
-      await expect(evaluateRun({ ...cut, server: before.policy })).rejects.toThrow("killed");
+      await expect(evaluateRun({ ...cut, policy: before.policy })).rejects.toThrow("killed");
       expect(existsSync(join(folder(cut), "evaluation.parquet"))).toBe(false);
       const after = team();
-      await evaluateRun({ ...cut, server: after.policy });
+      await evaluateRun({ ...cut, policy: after.policy });
       expect(await parquet(cut)).toEqual(await parquet(whole));
       expect([...before.asked, ...after.asked].sort()).toEqual([...first.asked].sort());
     }
@@ -186,14 +185,14 @@ describe("an evaluation that is cut off", () => {
   it("by damage to its journal asks for the damaged lines again, and says how many", async () => {
     const given = await options({ systems: findSystems(["MA"]), seeds: [0] });
     const { policy } = team();
-    expect((await evaluateRun({ ...given, server: policy })).damaged).toBe(0);
+    expect((await evaluateRun({ ...given, policy })).damaged).toBe(0);
     const before = await parquet(given);
     const path = join(folder(given), "evaluation", "journal", "completions.jsonl");
     const lines = (await readFile(path, "utf8")).split("\n");
     lines[1] = lines[1]!.replace('"text":"', '"text":"?');
     await writeFile(path, lines.join("\n"));
     const { policy: again, asked } = team();
-    expect((await evaluateRun({ ...given, server: again })).damaged).toBe(1);
+    expect((await evaluateRun({ ...given, policy: again })).damaged).toBe(1);
     expect(asked).toHaveLength(1);
     expect(await parquet(given)).toEqual(before);
   });
@@ -203,13 +202,13 @@ describe("an evaluation that is cut off", () => {
     const given = await options({ systems: findSystems(["MA", "SA+MV", "MA+MV", "debate"]), seeds: [0, 1], size: 2 });
     const onProgress = (progress: EvaluationProgress) => seen.push(progress);
     const first = team();
-    await evaluateRun({ ...given, server: first.policy, onProgress });
+    await evaluateRun({ ...given, policy: first.policy, onProgress });
     // Of a question: the three first answers, three critiques, three refinements, and two rounds of three debaters.
     const total = 2 * 2 * (1 + 3 + 3 + 6);
     expect(first.requests).toHaveLength(total);
     expect(seen.at(-1)).toEqual({ done: total, total, asked: total });
     expect(seen.map(({ done }) => done)).toEqual([...seen.map(({ done }) => done)].sort((a, b) => a - b));
-    await evaluateRun({ ...given, server: team().policy, onProgress });
+    await evaluateRun({ ...given, policy: team().policy, onProgress });
     expect(seen.at(-1)).toEqual({ done: total, total, asked: 0 });
   });
 
@@ -219,14 +218,14 @@ describe("an evaluation that is cut off", () => {
     const onFailure = (_: Error, system: string, id: string) => seen.push(`${system} ${id}`);
     const long = () => new RefusedError("the prompt is longer than the context", 400);
     const { policy } = team({ complete: failing(6, long, 8) });
-    await expect(evaluateRun({ ...given, server: policy, onFailure, concurrency: 1 })).rejects.toThrow(
+    await expect(evaluateRun({ ...given, policy, onFailure, concurrency: 1 })).rejects.toThrow(
       /^2 requests of "MA" failed at http:\/\/fake\/v1, the first with: the prompt is longer than the context; run the same command to ask again, or without these systems/,
     );
     expect(seen).toHaveLength(2);
     expect(existsSync(join(folder(given), "evaluation.parquet"))).toBe(false);
     expect((await readManifest(folder(given))).evaluation).toBeUndefined();
     const { policy: back, requests } = team();
-    await evaluateRun({ ...given, server: back });
+    await evaluateRun({ ...given, policy: back });
     expect(requests.length).toBeGreaterThan(0);
     const fresh = await options({ systems: given.systems, seeds: [0] });
     await evaluateRun(fresh);
@@ -242,7 +241,7 @@ describe("an evaluation that is cut off", () => {
         return honest(request, signal);
       },
     });
-    await expect(evaluateRun({ ...given, server: policy })).rejects.toThrow("enough");
+    await expect(evaluateRun({ ...given, policy })).rejects.toThrow("enough");
     const kept: unknown[] = [];
     for await (const entry of readJournal(join(folder(given), "evaluation"))) kept.push(entry);
     expect(kept.length).toBeGreaterThan(0);
@@ -290,7 +289,7 @@ describe("what cannot be evaluated is refused before the first request", () => {
     ],
   ])("%s", async (_, changes, message) => {
     const { policy, asked } = team();
-    const given = await options({ ...changes, server: policy });
+    const given = await options({ ...changes, policy });
     const error = await evaluateRun(given).catch((e: Error) => e);
     expect(error).toBeInstanceOf(InputError);
     expect((error as Error).message).toMatch(message);

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { gradeText } from "../../src/answers/index.js";
 import {
-  type AuditCase,
   caseGraders,
   confusion,
+  type GraderCase,
   loadCases,
   movement,
   regrade,
@@ -27,7 +27,7 @@ describe("cases", () => {
   });
 
   it("counts by kind, false positives apart from misses", () => {
-    const row = (kind: string, expected: boolean): AuditCase => ({
+    const row = (kind: string, expected: boolean): GraderCase => ({
       id: "",
       kind,
       gold: "",

@@ -29,7 +29,7 @@ async function setUp(options: FakeOptions, dir = join(outputs, `judge-${folders+
   const server: FakeServer = await startFakeServer({ models: ["gpt-4"], ...options });
   open.push(server);
   const policy = openaiPolicy({ baseURL: server.baseURL, maxRetries: 0 });
-  const judge = await llmJudge({ dir, server: policy, baseURL: server.baseURL, model: "gpt-4" });
+  const judge = await llmJudge({ dir, policy, model: "gpt-4" });
   open.push({ stop: judge.close });
   return { server, judge, dir };
 }
@@ -106,8 +106,7 @@ describe("an evaluation with a judge", () => {
       source: { path: "test.jsonl", sha256: null },
       systems: findSystems(["MA+MV", "SA+MV"]),
       seeds: [0],
-      server: team().policy,
-      baseURL: "http://fake/v1",
+      policy: team().policy,
       adapters: hashes(),
     };
     const own = await evaluateRun(options);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { PublishedRow } from "../../src/evaluate/published.js";
 import { summariseSystems } from "../../src/evaluate/results.js";
 import { ablationFigure, flipsFigure, systemsFigure, tokensFigure, turnsFigure } from "../../src/figures/index.js";
-import { renderSvg } from "../../src/show/notebook.js";
+import { renderSvg } from "../../src/show/svg.js";
 import type { EvaluationRow } from "../../src/types.js";
 
 const roles = ["generator", "verifier", "refiner"];

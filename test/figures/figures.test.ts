@@ -9,7 +9,7 @@ import {
   treeFigure,
   valueFigure,
 } from "../../src/figures/index.js";
-import { renderSvg } from "../../src/show/notebook.js";
+import { renderSvg } from "../../src/show/svg.js";
 import type { Node, Question } from "../../src/types.js";
 import { forest } from "../forest.js";
 

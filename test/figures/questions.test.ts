@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { agreementFigure, difficultyFigure, pairCountFigure } from "../../src/figures/index.js";
-import { renderSvg } from "../../src/show/notebook.js";
+import { renderSvg } from "../../src/show/svg.js";
 import type { Node } from "../../src/types.js";
 import { forest } from "../forest.js";
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { limitFigure, type SlotInterval, slotsFigure } from "../../src/figures/index.js";
-import { renderSvg } from "../../src/show/notebook.js";
+import { limitFigure, slotsFigure } from "../../src/figures/index.js";
+import { renderSvg } from "../../src/show/svg.js";
+import type { SlotInterval } from "../../src/types.js";
 
 const bar = (variant: string, slot: number, start_ms: number, end_ms: number, role = "generator"): SlotInterval => ({
   ...{ variant, slot, start_ms, end_ms, role },

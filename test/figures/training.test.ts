@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { logProbFigure, lossFigure, marginFigure } from "../../src/figures/index.js";
-import { renderSvg } from "../../src/show/notebook.js";
-import type { MetricsRow, TrainingMethod } from "../../src/train/train.js";
+import { renderSvg } from "../../src/show/svg.js";
+import type { TrainingMethod } from "../../src/train/plan.js";
+import type { MetricsRow } from "../../src/train/record.js";
 
 /** A stage whose loss falls in a straight line, with a spike in the middle. */
 function stage(role: string, method: TrainingMethod, steps: number): MetricsRow[] {

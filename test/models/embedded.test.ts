@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Server, startServer } from "../../src/models/embedded.js";
+import { type EmbeddedServer, startServer } from "../../src/models/embedded.js";
 
 const outputs = mkdtempSync(join(tmpdir(), "malt-server-"));
 process.env.MALT_OUTPUTS = outputs;
@@ -34,9 +34,9 @@ interface Choice {
 }
 
 describe("a running server", () => {
-  let server: Server;
+  let server: EmbeddedServer;
   beforeAll(async () => {
-    server = await startServer({ profile: "tiny" });
+    server = await startServer({ model: "tiny" });
   });
   afterAll(() => server.stop());
 
@@ -86,7 +86,7 @@ describe("a running server", () => {
 
   it("refuses a port that is in use", async () => {
     const port = Number(new URL(server.baseURL).port);
-    await expect(startServer({ profile: "tiny", port })).rejects.toThrow(`port ${port} on 127.0.0.1 is in use`);
+    await expect(startServer({ model: "tiny", port })).rejects.toThrow(`port ${port} on 127.0.0.1 is in use`);
   });
 });
 
@@ -95,7 +95,7 @@ it("listens on the port it is given and is gone after stop", async () => {
   await once(probe, "listening");
   const { port } = probe.address() as { port: number };
   await new Promise((done) => probe.close(done));
-  const server = await startServer({ profile: "tiny", port });
+  const server = await startServer({ model: "tiny", port });
   expect(server.baseURL).toBe(`http://127.0.0.1:${port}/v1`);
   expect(alive(server.pid)).toBe(true);
   await server.stop();
@@ -104,7 +104,7 @@ it("listens on the port it is given and is gone after stop", async () => {
 
 it("ends when its parent is killed with SIGKILL", async () => {
   const code = `import { startServer } from ${JSON.stringify(new URL("../../src/models/embedded.ts", import.meta.url).href)};
-    const server = await startServer({ profile: "tiny" });
+    const server = await startServer({ model: "tiny" });
     console.log(server.pid);`;
   const parent = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", code], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -127,17 +127,17 @@ describe("what cannot be started", () => {
   const real = () => readFileSync(new URL("../../data/malt-tiny/malt-tiny.gguf", import.meta.url));
 
   it.each([
-    ["an unknown profile", { profile: "huge" }, /unknown profile "huge"; known: tiny/],
-    ["a profile without a server", { profile: "vllm" }, /no embedded server; give --base-url/],
-    ["a port out of range", { profile: "tiny", port: 70000 }, /port must be .* got 70000/],
-    ["a missing model file", { profile: "tiny", gguf: "/nowhere/m.gguf" }, /m\.gguf cannot be read \(ENOENT\)/],
+    ["an unknown profile", { model: "huge" }, /unknown profile "huge"; known: tiny/],
+    ["a profile without a server", { model: "vllm" }, /no embedded server; give --base-url/],
+    ["a port out of range", { model: "tiny", port: 70000 }, /port must be .* got 70000/],
+    ["a missing model file", { model: "tiny", gguf: "/nowhere/m.gguf" }, /m\.gguf cannot be read \(ENOENT\)/],
   ])("%s is refused", async (_, options, message) => {
     await expect(startServer(options)).rejects.toThrow(message);
   });
 
   it("a file that is no GGUF is refused by its first bytes", async () => {
     const gguf = file("html.gguf", "<html>404</html>");
-    await expect(startServer({ profile: "tiny", gguf })).rejects.toThrow('begins with "<htm", not "GGUF"');
+    await expect(startServer({ model: "tiny", gguf })).rejects.toThrow('begins with "<htm", not "GGUF"');
   });
 
   it("an adapter that is missing or no GGUF is refused before the model is loaded", async () => {
@@ -146,22 +146,22 @@ describe("what cannot be started", () => {
       ["/nowhere/a.gguf", "adapter file /nowhere/a.gguf cannot be read (ENOENT); train it again"],
       [adapter, 'it begins with "PK", not "GGUF"; train it again'],
     ] as const)
-      await expect(startServer({ profile: "tiny", adapters: [path] })).rejects.toThrow(words);
+      await expect(startServer({ model: "tiny", adapters: [path] })).rejects.toThrow(words);
   });
 
   it("an empty file is refused", async () => {
-    await expect(startServer({ profile: "tiny", gguf: file("empty.gguf", "") })).rejects.toThrow("not a GGUF file");
+    await expect(startServer({ model: "tiny", gguf: file("empty.gguf", "") })).rejects.toThrow("not a GGUF file");
   });
 
   it("a GGUF cut off in the middle is reported with the server's last lines", async () => {
     const gguf = file("cut.gguf", real().subarray(0, 500_000));
-    const error = await startServer({ profile: "tiny", gguf }).catch((reason: Error) => reason);
+    const error = await startServer({ model: "tiny", gguf }).catch((reason: Error) => reason);
     expect((error as Error).message).toMatch(/did not start .*failed to load model.*whole log: /);
     expect((error as Error).message).not.toContain("\n");
   });
 
   it("a server that is not ready in time is stopped and reported", async () => {
-    const error = await startServer({ profile: "tiny", timeout: 1 }).catch((reason: Error) => reason);
+    const error = await startServer({ model: "tiny", timeout: 1 }).catch((reason: Error) => reason);
     const { message } = error as Error;
     expect(message).toContain("was not ready within 0.001 s");
     const log = /whole log: (\S+)/.exec(message)![1]!;

@@ -35,7 +35,7 @@ it("interrupting a cell that samples stops its requests and keeps what had finis
     const stop = interruption();
     const baseURL = ${JSON.stringify(fake.baseURL)};
     const about = ${JSON.stringify(about)} as any;
-    await sampleRun({ ...about, server: openaiPolicy({ baseURL }), baseURL, concurrency: 4, signal: stop.signal }).finally(stop.off);
+    await sampleRun({ ...about, policy: openaiPolicy({ baseURL }), concurrency: 4, signal: stop.signal }).finally(stop.off);
   `;
   try {
     const url = fake.baseURL.replace("/v1", "/interrupt");
@@ -49,7 +49,7 @@ it("interrupting a cell that samples stops its requests and keeps what had finis
     for await (const entry of readJournal(join(outputs, "runs", "r"))) kept.push(entry);
     expect(kept.length).toBeGreaterThanOrEqual(6 * 3);
     const other = await startFakeServer();
-    const again = { ...about, server: openaiPolicy({ baseURL: other.baseURL }), baseURL: other.baseURL };
+    const again = { ...about, policy: openaiPolicy({ baseURL: other.baseURL }) };
     const { manifest, session } = await sampleRun(again);
     await other.stop();
     expect(manifest.counts).toMatchObject({ asked: 13, ok: 13, completions: 39 });

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { RefusedError, ServerError, UnreachableError } from "../../src/errors.js";
-import { loadAdapter, neutralExtra, openaiPolicy, type Policy, requireModel } from "../../src/policy/openai.js";
+import { loadAdapter } from "../../src/policy/adapters.js";
+import { neutralExtra, openaiPolicy, type Policy, requireModel } from "../../src/policy/openai.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import type { Completion, CompletionRequest } from "../../src/types.js";
 import {
@@ -226,8 +227,8 @@ describe("a server", () => {
   it("lists its models; one it does not serve is an error that names them", async () => {
     const { policy, server } = await setUp({ models: ["base", "adapter-1"] });
     expect(await policy.models()).toEqual(["base", "adapter-1"]);
-    expect(() => requireModel("adapter-1", ["base", "adapter-1"], server.baseURL)).not.toThrow();
-    expect(() => requireModel("other", ["base", "adapter-1"], server.baseURL)).toThrow(
+    await requireModel("adapter-1", policy);
+    await expect(requireModel("other", policy)).rejects.toThrow(
       `model "other" is not served at ${server.baseURL}; served: base, adapter-1`,
     );
   });
@@ -263,7 +264,7 @@ describe("an adapter", () => {
 
   it("of llama.cpp is chosen by scale, and the base model by explicit zeros, since what is left out counts fully", async () => {
     const { server, policy } = await setUp(loras("/a/train/generator-sft.gguf", "C:\\b\\verifier-dpo.gguf"));
-    expect((await policy.server()).adapters).toEqual(
+    expect((await policy.info()).adapters).toEqual(
       new Map([
         ["generator-sft", 4],
         ["verifier-dpo", 5],

@@ -49,7 +49,7 @@ it("asks the server with the fewest requests in flight", async () => {
 
 it("goes on with the others when one is gone, and gives up when all are", async () => {
   const { started, policy } = await pool({}, {});
-  await policy.server();
+  await policy.info();
   await started[0]!.stop();
   const before = started[0]!.requests.length;
   for (let seed = 0; seed < 4; seed++) await policy.complete(ask(seed));

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RunError } from "../../src/errors.js";
-import { openJournal, openKept } from "../../src/run/journal.js";
+import { openJournal, openJournalReader } from "../../src/run/journal.js";
 import { decode, encode, questionOf } from "../../src/run/line.js";
 import { entry, lines, oldLine, runFolder } from "./folder.js";
 
@@ -80,7 +80,7 @@ describe("a damaged line", () => {
         if (!last) await expect(read()).rejects.toThrow(RunError);
         expect((await write()) > 0).toBe(!last);
         expect(await read()).toEqual(trio.filter((_, i) => !hit[i]));
-        expect(await openKept(dir).then((kept) => kept.close())).toBeUndefined();
+        expect(await openJournalReader(dir).then((kept) => kept.close())).toBeUndefined();
       }),
       { numRuns: 60 },
     );
@@ -96,8 +96,8 @@ describe("a damaged line", () => {
       `^${path("shard.jsonl")}, line 2 is damaged: .*\`malt sample\` command .* asks for it again$`,
     );
     await expect(read()).rejects.toThrow(says);
-    await expect(openKept(dir)).rejects.toThrow(says);
-    await expect(openKept(dir)).rejects.toBeInstanceOf(RunError);
+    await expect(openJournalReader(dir)).rejects.toThrow(says);
+    await expect(openJournalReader(dir)).rejects.toBeInstanceOf(RunError);
   });
 
   it("among lines without checksums is one that has not exactly an entry's fields", async () => {

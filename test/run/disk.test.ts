@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
 import { RunError } from "../../src/errors.js";
-import { openJournal, openKept } from "../../src/run/journal.js";
+import { openJournal, openJournalReader } from "../../src/run/journal.js";
 import { entry, runFolder } from "./folder.js";
 
 const mount = (...args: string[]) => execFileSync("mount", args, { stdio: "ignore" });
@@ -65,7 +65,7 @@ it("a disk that is full or read-only stops with advice, and with room again noth
   expect(again.damaged).toBe(0);
   await again.append(all.filter(({ key }) => !kept.includes(key)));
   await again.close();
-  const reader = await openKept(dir);
+  const reader = await openJournalReader(dir);
   const byKey = (await reader.kept("q")).sort((a, b) => Number(a.key.slice(1)) - Number(b.key.slice(1)));
   await reader.close();
   expect(byKey).toEqual(all);

@@ -4,7 +4,7 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RunError } from "../../src/errors.js";
-import { type Journal, openJournal, openKept } from "../../src/run/journal.js";
+import { type Journal, openJournal, openJournalReader } from "../../src/run/journal.js";
 import { encode } from "../../src/run/line.js";
 import { collectOffsets, offsetsOf } from "../../src/run/offsets.js";
 import { scan } from "../../src/run/reader.js";
@@ -116,14 +116,14 @@ describe("the journal", () => {
   it("of a run that was never sampled is an error", async () => {
     const { dir, read } = runFolder();
     await expect(read()).rejects.toThrow(/no journal in .*; sample the run first/);
-    await expect(openKept(dir)).rejects.toThrow(/no journal in .*; sample the run first/);
+    await expect(openJournalReader(dir)).rejects.toThrow(/no journal in .*; sample the run first/);
   });
 
   it("reports what the file system says", async () => {
     const { dir, file } = runFolder();
     await mkdir(file, { recursive: true });
     await expect(openJournal(dir)).rejects.toThrow(/cannot open the journal in .*EISDIR/);
-    await expect(openKept(dir)).rejects.toThrow(/cannot read the journal in .*EISDIR/);
+    await expect(openJournalReader(dir)).rejects.toThrow(/cannot read the journal in .*EISDIR/);
     await writeFile(join(dir, "no-folder"), "");
     await expect(openJournal(join(dir, "no-folder"))).rejects.toThrow(RunError);
   });
@@ -160,7 +160,7 @@ describe("entries of one question", () => {
           expect(await read()).toHaveLength(all.length - discarded.length);
           for (const id of asked) expect(await journal.kept(id)).toEqual(await plain(id));
         });
-        const reader = await openKept(dir);
+        const reader = await openJournalReader(dir);
         for (const id of asked) expect(await reader.kept(id)).toEqual(await plain(id));
         await reader.close();
       }),
@@ -180,7 +180,7 @@ describe("entries of one question", () => {
     }
     const { dir, write } = runFolder();
     await write(...["a", "b", "c"].flatMap((key) => twins.map((id) => entry(key + id, { question_id: id }))));
-    const reader = await openKept(dir);
+    const reader = await openJournalReader(dir);
     for (const id of twins)
       expect((await reader.kept(id)).map(({ key }) => key)).toEqual(["a", "b", "c"].map((key) => key + id));
     await reader.close();

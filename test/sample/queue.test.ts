@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { Agenda } from "../../src/sample/queue.js";
+import { Queue } from "../../src/sample/queue.js";
 
-const drain = (agenda: Agenda<string>) => Array.from({ length: agenda.size }, () => agenda.next());
+const drain = (queue: Queue<string>) => Array.from({ length: queue.size }, () => queue.next());
 const filled = (order: "deep" | "wide") => {
-  const agenda = new Agenda<string>(3, order);
+  const queue = new Queue<string>(3, order);
   for (const [state, depth] of [
     ["g1", 0],
     ["v1", 1],
@@ -11,8 +11,8 @@ const filled = (order: "deep" | "wide") => {
     ["v2", 1],
     ["g2", 0],
   ] as const)
-    agenda.add(state, depth);
-  return agenda;
+    queue.add(state, depth);
+  return queue;
 };
 
 it("takes deeper states first, and of one depth the older", () => {
@@ -20,21 +20,21 @@ it("takes deeper states first, and of one depth the older", () => {
 });
 
 it("takes shallower states first once no question will come, so that nothing waits for a root at the end", () => {
-  const agenda = filled("deep");
-  expect(agenda.next()).toBe("r1");
-  agenda.last();
-  expect(drain(agenda)).toEqual(["g1", "g2", "v1", "v2"]);
+  const queue = filled("deep");
+  expect(queue.next()).toBe("r1");
+  queue.last();
+  expect(drain(queue)).toEqual(["g1", "g2", "v1", "v2"]);
   expect(drain(filled("wide"))).toEqual(["g1", "g2", "v1", "v2", "r1"]);
 });
 
 it("is empty in the end, and keeps its order over many states", () => {
-  const agenda = new Agenda<number>(2, "deep");
+  const queue = new Queue<number>(2, "deep");
   let next = 0;
   for (let state = 0; state < 10_000; state++) {
-    agenda.add(state, 1);
-    if (state % 3 > 0) expect(agenda.next()).toBe(next++);
+    queue.add(state, 1);
+    if (state % 3 > 0) expect(queue.next()).toBe(next++);
   }
-  while (agenda.size > 0) expect(agenda.next()).toBe(next++);
+  while (queue.size > 0) expect(queue.next()).toBe(next++);
   expect(next).toBe(10_000);
-  expect(agenda.next()).toBeUndefined();
+  expect(queue.next()).toBeUndefined();
 });

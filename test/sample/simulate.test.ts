@@ -2,9 +2,9 @@ import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { logNormalLengths, type VirtualServer, virtualServer } from "../../src/sample/simulate.js";
-import { type RequestMode, requestModes, sampleTrees } from "../../src/sample/trees.js";
+import { requestModes, sampleTrees } from "../../src/sample/trees.js";
 import { maltRoles, promptSet } from "../../src/team/prompts.js";
-import type { CompletionRequest, JournalEntry, Question } from "../../src/types.js";
+import type { CompletionRequest, JournalEntry, Question, RequestMode } from "../../src/types.js";
 
 const request = (seed: number, n: number): CompletionRequest => ({
   ...{ policy: { model: "virtual", adapter: null }, messages: [], n, seed, sampling: defaultSampling },

@@ -1,14 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { InputError, RefusedError, RunError, ServerError, UnreachableError } from "../../src/errors.js";
 import { defaultSampling } from "../../src/sample/sample.js";
-import {
-  type Counts,
-  nodeKey,
-  requestSeed,
-  type SampleTreesOptions,
-  sampleTrees,
-  statesPerTree,
-} from "../../src/sample/trees.js";
+import { nodeKey, requestSeed, statesPerTree } from "../../src/sample/state.js";
+import { type Counts, type SampleTreesOptions, sampleTrees } from "../../src/sample/trees.js";
 import { maltRoles, promptSet } from "../../src/team/prompts.js";
 import type { Complete, CompletionRequest, JournalEntry, Question } from "../../src/types.js";
 

@@ -9,9 +9,7 @@ import { MaltError } from "../../src/errors.js";
 import {
   manifestTable,
   progress,
-  progressLine,
-  renderPng,
-  renderSvg,
+  progressBar,
   saveFigure,
   show,
   table,
@@ -21,6 +19,7 @@ import {
   trainingProgress,
   versions,
 } from "../../src/show/notebook.js";
+import { renderPng, renderSvg } from "../../src/show/svg.js";
 import { statusReader } from "../../src/train/status.js";
 
 const hostile = `<script>alert("1")</script></svg></pre></td><img src=x onerror='a()'>&amp;`;
@@ -142,16 +141,16 @@ describe("progress line", () => {
   const state = { label: "sampling", total: 1000, unit: "completions", seconds: 10 };
 
   it("says share, rate and time left", () => {
-    const line = progressLine({ ...state, done: 250, note: "2 failed" });
+    const line = progressBar({ ...state, done: 250, note: "2 failed" });
     expect(line).toBe(
       `sampling ${"█".repeat(6)}${"░".repeat(18)} 250 / 1,000 completions · 25/s · 30 s left · 2 failed`,
     );
   });
 
   it("knows neither rate nor time left before anything is done, and no time left in the end", () => {
-    expect(progressLine({ ...state, done: 0 })).not.toMatch(/left|\/s/);
-    expect(progressLine({ ...state, done: 1000 })).toContain("in 10 s");
-    expect(progressLine({ ...state, done: 0, total: 0 })).toContain("█".repeat(24));
+    expect(progressBar({ ...state, done: 0 })).not.toMatch(/left|\/s/);
+    expect(progressBar({ ...state, done: 1000 })).toContain("in 10 s");
+    expect(progressBar({ ...state, done: 0, total: 0 })).toContain("█".repeat(24));
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { duration } from "../../src/format.js";
 import { noCounts, type Progress } from "../../src/sample/trees.js";
-import { cost, duration, progressLine, samplingLine } from "../../src/show/progress.js";
+import { cost, progressLine, samplingLine } from "../../src/show/progress.js";
 
 /** A stream that keeps what is written, and a clock that is set. */
 function setUp(isTTY: boolean) {

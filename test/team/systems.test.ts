@@ -8,11 +8,11 @@ import {
   allSystems,
   findSystems,
   mainSystems,
-  majorityVote,
   mixSystems,
   neededAdapters,
   passes,
 } from "../../src/team/systems.js";
+import { majorityVote } from "../../src/team/vote.js";
 import { heldOut } from "../team.js";
 
 describe("the systems", () => {

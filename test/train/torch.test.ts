@@ -7,24 +7,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { trainerInstalled } from "../../src/models/weights.js";
+import { modelOfProfile } from "../../src/models/table.js";
+import { trainingSettings } from "../../src/models/training.js";
 import { python } from "../../src/paths.js";
 import { readManifest } from "../../src/run/manifest.js";
+import { trainingPlan } from "../../src/train/plan.js";
+import { readMetrics, trainedStages } from "../../src/train/record.js";
 import { stageFile } from "../../src/train/stage-file.js";
-import {
-  followToEnd,
-  followTraining,
-  isTraining,
-  readMetrics,
-  startTraining,
-  stopTraining,
-  type TrainingStatus,
-  trainedStages,
-  trainingPlan,
-  trainingSettings,
-  trainRun,
-} from "../../src/train/train.js";
-import { startTrainer } from "../../src/train/trainer.js";
+import type { TrainingStatus } from "../../src/train/status.js";
+import { followToEnd, startTraining, stopTraining, trainRun } from "../../src/train/train.js";
+import { followTraining, isTraining, startTrainer, trainerInstalled } from "../../src/train/trainer.js";
 import { questions, trainingRun } from "./run.js";
 
 vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
@@ -33,7 +25,11 @@ const outputs = mkdtempSync(join(tmpdir(), "malt-train-"));
 afterAll(() => rmSync(outputs, { recursive: true, force: true }));
 const model = join(outputs, "model");
 const changes = { batch: 4, saveSteps: 10, warmupSteps: 2, loraRank: 4, loraAlpha: 8, sftEpochs: 6, dpoEpochs: 6 };
-const settings = trainingSettings("tiny", { ...changes, sftRate: 0.01, dpoRate: 0.01 });
+const settings = trainingSettings(modelOfProfile("tiny").training, {
+  ...changes,
+  sftLearningRate: 0.01,
+  dpoLearningRate: 0.01,
+});
 const training = {
   run: "broken",
   outputs,

@@ -3,21 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { checkHeldOut } from "../../src/benchmarks/held-out.js";
 import { InputError } from "../../src/errors.js";
+import { modelOfProfile } from "../../src/models/table.js";
+import { trainingSettings } from "../../src/models/training.js";
 import { trainingDisplay } from "../../src/show/training.js";
 import { maltRoles } from "../../src/team/prompts.js";
+import { type PlanOptions, trainingPlan } from "../../src/train/plan.js";
 import { stageFile } from "../../src/train/stage-file.js";
-import { parseEvent, statusReader } from "../../src/train/status.js";
-import {
-  checkHeldOut,
-  type PlanOptions,
-  startTraining,
-  trainingDefaults,
-  trainingLine,
-  trainingNote,
-  trainingPlan,
-  trainingSettings,
-} from "../../src/train/train.js";
+import { parseEvent, statusReader, trainingLine, trainingNote } from "../../src/train/status.js";
+import { startTraining } from "../../src/train/train.js";
 import { questions, trainingRun } from "./run.js";
 
 const rows: Record<string, number> = {
@@ -29,7 +24,12 @@ const rows: Record<string, number> = {
   "refiner-dpo.jsonl": 518,
 };
 // Fixed here, so that better defaults change no expectation.
-const settings = trainingSettings("tiny", { sftTexts: 800, dpoPairs: 700, sftRate: 5e-4, dpoRate: 5e-4 });
+const settings = trainingSettings(modelOfProfile("tiny").training, {
+  sftTexts: 800,
+  dpoPairs: 700,
+  sftLearningRate: 5e-4,
+  dpoLearningRate: 5e-4,
+});
 const plan = (options: Partial<PlanOptions> = {}) =>
   trainingPlan({ roles: maltRoles(), settings, rows: (file) => rows[file]!, ...options });
 const form = { baseModel: "../../../../data/malt-tiny", settings, seed: 3, trainer: "../../../../python/train.py" };
@@ -79,14 +79,22 @@ describe("the training plan", () => {
 
 describe("settings", () => {
   it("keep what is not changed, and name setting and rule when a change is out of range", () => {
-    expect(trainingSettings("smollm2", { beta: 0.1, batch: undefined })).toEqual({
-      ...trainingDefaults.smollm2,
+    expect(trainingSettings(modelOfProfile("smollm2").training, { beta: 0.1, batchSize: undefined })).toEqual({
+      ...modelOfProfile("smollm2").training,
       beta: 0.1,
     });
-    expect(trainingSettings("vllm", { batch: 9, microBatch: 4 }).microBatch).toBe(3);
-    expect(() => trainingSettings("tiny", { batch: 2.5 })).toThrow("batch must be an integer > 0, not 2.5");
-    expect(() => trainingSettings("tiny", { loraDropout: 1 })).toThrow("loraDropout must be a number in [0, 1), not 1");
-    expect(() => trainingSettings("tiny", { sftRate: Number.NaN })).toThrow(InputError);
+    expect(trainingSettings(modelOfProfile("vllm").training, { batchSize: 9, microBatchSize: 4 }).microBatchSize).toBe(
+      3,
+    );
+    expect(() => trainingSettings(modelOfProfile("tiny").training, { batchSize: 2.5 })).toThrow(
+      "batchSize must be an integer > 0, not 2.5",
+    );
+    expect(() => trainingSettings(modelOfProfile("tiny").training, { loraDropout: 1 })).toThrow(
+      "loraDropout must be a number in [0, 1), not 1",
+    );
+    expect(() => trainingSettings(modelOfProfile("tiny").training, { sftLearningRate: Number.NaN })).toThrow(
+      InputError,
+    );
   });
 });
 
@@ -122,7 +130,7 @@ describe("a stage's file", () => {
     const tiny = { ...plan()[3]!, rate: 5e-7 };
     expect(stageFile(tiny, form)).toMatch(/^learning_rate: 5\.0e-7$/m);
     expect(parse(stageFile(tiny, form), { version: "1.1" }).learning_rate).toBe(5e-7);
-    const gpu = parse(stageFile(tiny, { ...form, settings: trainingDefaults.vllm }));
+    const gpu = parse(stageFile(tiny, { ...form, settings: modelOfProfile("vllm").training }));
     expect(gpu).toMatchObject({ per_device_train_batch_size: 2, gradient_accumulation_steps: 4, dtype: "bfloat16" });
     expect(gpu).not.toHaveProperty("use_cpu");
   });

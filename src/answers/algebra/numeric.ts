@@ -7,7 +7,7 @@ import type { Atom, Polynomial, Term } from "./polynomial.js";
 import { toNumber } from "./rational.js";
 
 /** Real and imaginary part, and how far off the value may be. */
-export type Estimate = readonly [re: number, im: number, error: number];
+export type Approximation = readonly [re: number, im: number, error: number];
 /** Values of the variables. */
 export type Point = (name: string) => number;
 
@@ -63,7 +63,7 @@ const functions: Readonly<Record<string, Function1>> = {
 };
 
 /** f at a value that is not quite known: the change within the error becomes the error of the result. */
-function applied(f: Function1, [re, im, error]: Estimate): Estimate {
+function applied(f: Function1, [re, im, error]: Approximation): Approximation {
   const value = f([re, im]);
   const shifted = error === 0 ? value : f([re + error, im]);
   const spread = modulus([value[0] - shifted[0], value[1] - shifted[1]]);
@@ -75,12 +75,12 @@ function applied(f: Function1, [re, im, error]: Estimate): Estimate {
  * The value of p, or null where it has none here: variables without a point, functions without a meaning, overflow.
  * @param point null for an expression without variables
  */
-export function evaluate(p: Polynomial, point: Point | null): Estimate | null {
+export function evaluate(p: Polynomial, point: Point | null): Approximation | null {
   const value = sum(p, point);
   return value?.every(Number.isFinite) ? value : null;
 }
 
-function sum(p: Polynomial, point: Point | null): Estimate | null {
+function sum(p: Polynomial, point: Point | null): Approximation | null {
   let [re, im, error] = [0, 0, 0];
   for (const t of p.terms) {
     const value = product(t, point);
@@ -92,8 +92,8 @@ function sum(p: Polynomial, point: Point | null): Estimate | null {
   return [re, im, error];
 }
 
-function product(t: Term, point: Point | null): Estimate | null {
-  let result: Estimate = [toNumber(t.coefficient), 0, 0];
+function product(t: Term, point: Point | null): Approximation | null {
+  let result: Approximation = [toNumber(t.coefficient), 0, 0];
   for (const { atom, exponent } of t.factors) {
     const base = atomValue(atom, point);
     if (base === null) return null;
@@ -109,7 +109,7 @@ function product(t: Term, point: Point | null): Estimate | null {
   return result;
 }
 
-function atomValue(atom: Atom, point: Point | null): Estimate | null {
+function atomValue(atom: Atom, point: Point | null): Approximation | null {
   switch (atom.kind) {
     case "constant":
       if (atom.name === "infinity") return null;
@@ -197,4 +197,4 @@ export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): num
   return agreed < (hasVariables ? enough : 1) || unseen.size > 0 ? null : agreed;
 }
 
-const isReal = ([, im, error]: Estimate): boolean => Math.abs(im) <= Math.max(refutes, beyondRounding * error);
+const isReal = ([, im, error]: Approximation): boolean => Math.abs(im) <= Math.max(refutes, beyondRounding * error);

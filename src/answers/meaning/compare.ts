@@ -19,8 +19,8 @@ import {
   zeroPolynomial,
 } from "../algebra/polynomial.js";
 import { negate, rational } from "../algebra/rational.js";
-import { asParts, type Interval } from "./regions.js";
-import type { Value } from "./value.js";
+import type { Interval, Value } from "./kinds.js";
+import { asParts } from "./regions.js";
 
 /** The steps that can decide between two readable answers. */
 export type CompareStep = Step | "structure" | "unit" | "text";

@@ -7,7 +7,7 @@ import { type Atom, asRational, type Factor, type Polynomial, type Term } from "
 import { format, multiply, one, type Rational, rational } from "../algebra/rational.js";
 import { formatNumber } from "../plain/number.js";
 import { isUnitWord } from "../plain/units.js";
-import type { Value } from "./value.js";
+import type { Value } from "./kinds.js";
 
 /** Longer texts would help nobody; the answer then keeps its own. */
 const maxLength = 300;

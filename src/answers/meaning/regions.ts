@@ -6,15 +6,7 @@ import { hasVariables, type Scalar, scalarOf } from "../algebra/equality.js";
 import { evaluate } from "../algebra/numeric.js";
 import { type Budget, constant, multiply, type Polynomial, scale, subtract } from "../algebra/polynomial.js";
 import { divide, isInteger, negate as negateRational, one, sign, Unreadable } from "../algebra/rational.js";
-import type { Value } from "./value.js";
-
-/** A stretch of the number line; null for an end at infinity. */
-export interface Interval {
-  low: Scalar | null;
-  high: Scalar | null;
-  lowOpen: boolean;
-  highOpen: boolean;
-}
+import type { Interval, Value } from "./kinds.js";
 
 export const wholeLine: Value = {
   type: "region",

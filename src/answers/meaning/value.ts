@@ -10,27 +10,9 @@ import { isName, type Tree } from "../latex/tree.js";
 import { decimalPoint } from "../plain/undress.js";
 import { isUnitWord, normalizeUnit } from "../plain/units.js";
 import { readWords } from "../plain/words.js";
+import type { Value } from "./kinds.js";
 import { normal } from "./normal.js";
-import { asParts, type Interval, inequality, partsOf, wholeLine, without } from "./regions.js";
-
-export type Value =
-  /** `also`: the decimal behind ≈, an answer as good as the exact one. */
-  | { type: "scalar"; scalar: Scalar; unit: string; also: Scalar | null }
-  | { type: "text"; words: string }
-  | { type: "based"; digits: string; base: number }
-  /** Ordered, in brackets; two items may be an interval. */
-  | { type: "tuple"; open: string; close: string; items: Value[] }
-  /** `braces`: written as a set, so never a tuple. */
-  | { type: "list"; items: Value[]; braces: boolean }
-  /** `subject`: what lies in it, where that was said. */
-  | { type: "region"; parts: Interval[]; subject: string | null }
-  | { type: "matrix"; rows: Scalar[][] }
-  | { type: "ratio"; items: Scalar[] }
-  /** `head` is the name without arguments; `parts` the names on the left of (x, y) = …; `equation` left minus right. */
-  | { type: "named"; name: string; head: string; parts: string[] | null; value: Value; equation: Polynomial | null }
-  | { type: "equation"; difference: Polynomial }
-  /** Each link says that a difference is positive, or not negative; for ≠ that it is not zero. */
-  | { type: "inequality"; links: { difference: Polynomial; sign: "<" | "<=" | "!=" }[] };
+import { asParts, inequality, partsOf, wholeLine, without } from "./regions.js";
 
 /**
  * Reads what an answer states.

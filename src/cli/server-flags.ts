@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { download } from "../benchmarks/download.js";
 import { InputError } from "../errors.js";
-import type { Server } from "../models/embedded.js";
-import { profile } from "../models/table.js";
+import type { EmbeddedServer } from "../models/embedded.js";
+import { type Model, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
@@ -21,15 +21,25 @@ export interface ServerFlags extends Concurrency {
   stall: number;
 }
 
-/** Adds these flags to a command. */
-export function withServerFlags(command: Command): Command {
-  const positive = { min: 1, integer: true };
-  const fixed = number("--concurrency", positive);
+/** Adds the flags that say which model is asked, and where. */
+export function withServerFlags(command: Command, byDefault: string | null = models[0]!.profile): Command {
+  const names = profileNames().join(", ");
   return command
+    .optionsGroup("Model and server:")
+    .option("--profile <name>", `${names}: the embedded server's model, and defaults`, byDefault ?? undefined)
     .option(
       "--base-url <urls>",
       "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
     )
+    .option("--model <name>", "served name of the model (default: the only one there, or the run's)");
+}
+
+/** Adds the flags that say how hard and how long a server is asked. */
+export function withPatienceFlags(command: Command): Command {
+  const positive = { min: 1, integer: true };
+  const fixed = number("--concurrency", positive);
+  return command
+    .optionsGroup("Advanced:")
     .option("--concurrency <n>", "requests in flight, or auto (default: by profile)", (text: string) =>
       text === "auto" ? text : fixed(text),
     )
@@ -39,14 +49,15 @@ export function withServerFlags(command: Command): Command {
     .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600);
 }
 
-/** The policy at one URL, or at several that serve the same model, comma-separated. */
-export function serverAt(
-  urls: string,
+/** The policy of the embedded server, or at one URL, or at several that serve the same model, comma-separated. */
+export function policyAt(
+  server: EmbeddedServer | string,
   flags: ServerFlags,
   rest: Pick<PolicyOptions, "apiKey" | "adapterFolders">,
 ): Policy {
-  const patience = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
-  return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, ...patience, ...rest })));
+  const [urls, build] = typeof server === "string" ? [server] : [server.baseURL, server.build];
+  const limits = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
+  return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, build, ...limits, ...rest })));
 }
 
 /** Where a source lies on this machine; loading it has put a URL's content into the cache. */
@@ -57,28 +68,27 @@ export async function localPath(source: string): Promise<string> {
   return url.protocol === "file:" ? fileURLToPath(url) : source;
 }
 
-/** The embedded server of a profile, unless another server is named. */
+/** The embedded server with a model, unless another server is named. */
 export async function startEmbedded(
   baseURL: string | null,
-  name: string,
+  model: Model,
   adapters: readonly string[] = [],
-): Promise<Server | null> {
+): Promise<EmbeddedServer | null> {
   if (baseURL) return null;
-  if (!profile(name).embedded)
-    throw new InputError(`profile "${name}" has no embedded server; give --base-url or set OPENAI_BASE_URL`);
   const { startServer } = await import("../models/embedded.js");
-  return startServer({ profile: name, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
+  return startServer({ model, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
 }
 
 /** What a journal's damaged lines have cost, for the line at the end; nothing if there were none. */
-export function setAside(damaged: number): string {
+export function damageNote(damaged: number): string {
   if (damaged === 0) return "";
   const lines = damaged === 1 ? "line" : "lines";
   return `${damaged} damaged journal ${lines} set aside in journal/damaged.txt and asked for again; `;
 }
 
 /** The model to ask for where none is named. @throws InputError unless exactly one is served */
-export async function onlyModel(served: readonly string[], baseURL: string): Promise<string> {
+export async function onlyModel({ models, baseURL }: Policy): Promise<string> {
+  const served = await models();
   const [only, another] = served;
   if (only !== undefined && another === undefined) return only;
   throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with --model`);
