@@ -5,16 +5,15 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { type Grade, noQuestion, type ScoredTrees, scoreTrees, treeScorer } from "../credit/score.js";
-import type { ValueOptions } from "../credit/values.js";
+import { noQuestion, treeScorer } from "../credit/score.js";
 import { openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { openJournalReader, readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, readManifest, readQuestions, streamQuestions, writeManifest } from "../run/manifest.js";
+import { type Manifest, readManifest, streamQuestions, writeManifest } from "../run/manifest.js";
 import type { JournalReader } from "../run/reader.js";
 import { promptSet } from "../team/prompts.js";
-import type { EvaluationRow, JournalEntry, Node, Question, Split } from "../types.js";
+import type { EvaluationRow, Node, Question, Split } from "../types.js";
 import { card } from "./card.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
 import { tableNames, writeViews } from "./tables.js";
@@ -109,17 +108,6 @@ export async function refreshViews(runDir: string): Promise<void> {
   await rm(draft, { force: true });
   await writeViews(draft, names, [runDir]);
   await rename(draft, join(runDir, "run.duckdb"));
-}
-
-/**
- * Reads a run folder and scores its trees: what exportRun writes as nodes.parquet, still in memory. For threshold sweeps
- * and other estimators. Needs no lock, so it also reads a run that is being sampled.
- */
-export async function scoreRun(runDir: string, options: ValueOptions & { grade?: Grade } = {}): Promise<ScoredTrees> {
-  const { config } = await readManifest(runDir);
-  const entries: JournalEntry[] = [];
-  for await (const entry of readJournal(runDir)) entries.push(entry);
-  return scoreTrees(await readQuestions(runDir), config.roles, entries, options);
 }
 
 /** Moves what was staged into the run folder, and removes trainer's files of an earlier export that this one lacks. */

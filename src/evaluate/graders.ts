@@ -192,8 +192,7 @@ export async function mathVerifyGrade(questions: readonly Question[], nodes: rea
 }
 
 /**
- * Grades a run's completions again, and values and labels its trees anew. From a run folder with a journal,
- * `scoreRun(dir, { grade })` does the same.
+ * Grades a run's completions again, and values and labels its trees anew.
  * @param nodes rows of nodes.parquet; of them only what was sampled is used
  * @throws RunError if they are no trees of this team
  */

@@ -11,9 +11,7 @@ import { dirname } from "node:path";
 import type * as Plot from "@observablehq/plot";
 import { MaltError } from "../errors.js";
 import { inPackage } from "../paths.js";
-import type { Progress } from "../sample/trees.js";
 import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
-import { type Prices, samplingLine } from "./progress.js";
 import { altText, renderPng, renderSvg } from "./svg.js";
 
 type Bundle = Record<string, string>;
@@ -235,21 +233,6 @@ export function trainingProgress(): (status: TrainingStatus) => void {
     if (note !== null) notes.push(note);
     line = status.event === "end" ? `training: ${status.state}` : trainingLine(status);
     shown(status.event === "end");
-  };
-}
-
-/**
- * A sampling as it goes on, updated in place. Give it to `sampleRun` as `onProgress`.
- * @throws MaltError outside a tslab kernel
- */
-export function samplingProgress(prices?: Prices): (progress: Readonly<Progress>) => void {
-  const start = performance.now();
-  let latest: Readonly<Progress> | undefined;
-  const seconds = () => (performance.now() - start) / 1000;
-  const shown = liveText(() => (latest ? samplingLine(latest, seconds(), prices) : "sampling begins"));
-  return (progress) => {
-    latest = progress;
-    shown(progress.pending === 0);
   };
 }
 

@@ -5,7 +5,7 @@
  */
 import prand from "pure-rand";
 import { InputError } from "../errors.js";
-import { type ClusterTotal, clusterVariance, type Estimate } from "./means.js";
+import { clusterVariance, type Estimate } from "./means.js";
 import { normalQuantile } from "./power.js";
 
 /** McNemar's test of two systems on the same rows. */
@@ -24,8 +24,6 @@ export interface McNemar {
 export interface PairedTest {
   /** Mean difference with the cluster-robust 95 % interval; n counts rows, clusters questions. */
   difference: Estimate;
-  /** 95 % percentile interval from drawing whole questions with replacement. */
-  bootstrap: { low: number; high: number };
   /** Two-sided p of the sign-flip test over questions: the one to report. An exact 0 stands for less than 1e-300. */
   p: number;
   /** Whether p counts all sign patterns or sampled ones; a sampled p is at least 1 / (draws + 1). */
@@ -34,7 +32,7 @@ export interface PairedTest {
   mcnemar: McNemar | null;
 }
 
-/** Randomness of the bootstrap, and of the sign-flip test where it is sampled. */
+/** Randomness of the sign-flip test where it is sampled. */
 export interface PairedTestOptions {
   /** Integer; by default 0. */
   seed?: number;
@@ -58,7 +56,7 @@ const exactWork = 1e8;
  * observation, but the rows of one question are right or wrong together: four seeds are not four questions, and with
  * positive correlation its p is too small. It is exact with one row per question.
  *
- * The intervals are large-sample ones. With fewer than some forty questions rely on p.
+ * The interval is a large-sample one. With fewer than some forty questions rely on p.
  * @param differences first system minus second, one row per (question, seed): 1, 0 or −1 for right and wrong answers
  * @param clusters the question id of each row, same length
  * @throws InputError with no rows, arrays of unequal length, a difference that is not a number or options out of range
@@ -89,7 +87,6 @@ export function pairedTest(
   const observed = Math.abs(totals.reduce((all, total) => all + total.sum, 0));
   return {
     difference: { mean, low: mean - half, high: mean + half, n, clusters: totals.length },
-    bootstrap: bootstrap(totals, seed, draws),
     p: countable ? countedSignFlip(sums, reach, observed) : sampledSignFlip(sums, observed, seed, draws),
     method: countable ? "exact" : "sampled",
     mcnemar: binary ? mcnemar(counts(1), counts(-1)) : null,
@@ -127,32 +124,6 @@ function sampledSignFlip(sums: readonly number[], observed: number, seed: number
     if (Math.abs(total) >= limit) extreme += 1;
   }
   return (extreme + 1) / (draws + 1);
-}
-
-/** Percentile interval of the mean over resampled clusters (Efron and Tibshirani 1993, chapter 13). */
-function bootstrap(totals: readonly ClusterTotal[], seed: number, draws: number): { low: number; high: number } {
-  if (totals.length < 2) return { low: Number.NaN, high: Number.NaN };
-  const random = prand.xoroshiro128plus(seed);
-  const means = new Float64Array(draws);
-  for (let draw = 0; draw < draws; draw++) {
-    let sum = 0;
-    let n = 0;
-    for (let i = 0; i < totals.length; i++) {
-      const total = totals[prand.unsafeUniformIntDistribution(0, totals.length - 1, random)]!;
-      sum += total.sum;
-      n += total.n;
-    }
-    means[draw] = sum / n;
-  }
-  means.sort();
-  return { low: quantile(means, 0.025), high: quantile(means, 0.975) };
-}
-
-/** Quantile of sorted values by linear interpolation, the default of R and NumPy. */
-function quantile(sorted: Float64Array, share: number): number {
-  const at = share * (sorted.length - 1);
-  const below = sorted[Math.floor(at)]!;
-  return below + (at - Math.floor(at)) * (sorted[Math.ceil(at)]! - below);
 }
 
 /**

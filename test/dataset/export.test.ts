@@ -10,12 +10,12 @@ import { parse } from "yaml";
 import { questionsJsonl } from "../../src/benchmarks/list.js";
 import { exportReport } from "../../src/cli/export.js";
 import { preferencePairs, sftExamples, splitOf } from "../../src/credit/pairs.js";
-import { treeSize } from "../../src/credit/score.js";
-import { exportRun, openDataset, scoreRun } from "../../src/dataset/export.js";
+import { scoreTrees, treeSize } from "../../src/credit/score.js";
+import { exportRun, openDataset } from "../../src/dataset/export.js";
 import type { ExportSummary } from "../../src/dataset/rules.js";
 import { InputError, RunError } from "../../src/errors.js";
-import { openJournal } from "../../src/run/journal.js";
-import { hash, type Manifest, readManifest } from "../../src/run/manifest.js";
+import { openJournal, readJournal } from "../../src/run/journal.js";
+import { hash, type Manifest, readManifest, readQuestions } from "../../src/run/manifest.js";
 import { maltRoles, promptSet, promptSetHash } from "../../src/team/prompts.js";
 import type { JournalEntry, Question, Role } from "../../src/types.js";
 
@@ -96,6 +96,13 @@ const worked = (path: string) => {
   return `Step ${path}.\nFinal Answer: ${right ? 5 : 6}`;
 };
 
+/** The trees of a run folder in memory, scored without the export. */
+async function scored(dir: string) {
+  const entries: JournalEntry[] = [];
+  for await (const entry of readJournal(dir)) entries.push(entry);
+  return scoreTrees(await readQuestions(dir), (await readManifest(dir)).config.roles, entries);
+}
+
 describe("exportRun on a 3x3x3 tree computed by hand", async () => {
   const dir = runFolder([question("q1")], maltRoles(3), entries("q1", maltRoles(3), worked));
   const { files, ...summary } = await exportRun(dir, { openai: true });
@@ -155,19 +162,19 @@ describe("exportRun on a 3x3x3 tree computed by hand", async () => {
   });
 
   it("reads back from Parquet and Arrow exactly what was scored", async () => {
-    const scored = await scoreRun(dir);
+    const whole = await scored(dir);
     const tree = {
       question: question("q1"),
-      nodes: scored.nodes,
+      nodes: whole.nodes,
       roles: maltRoles(3),
       promptSet: promptSet("arithmetic"),
     };
-    expect(await data.nodes()).toEqual(scored.nodes);
+    expect(await data.nodes()).toEqual(whole.nodes);
     expect(await data.questions()).toEqual([question("q1")]);
     expect(await data.query("SELECT * FROM sft")).toEqual(sftExamples(tree));
     expect(await data.query("SELECT * FROM dpo")).toEqual(preferencePairs(tree));
     const arrow = tableFromIPC(readFileSync(join(dir, "trees.arrow")));
-    expect(arrow.toArray().map((row) => ({ ...row.toJSON() }))).toEqual(scored.nodes);
+    expect(arrow.toArray().map((row) => ({ ...row.toJSON() }))).toEqual(whole.nodes);
   });
 
   it("writes the same examples for TRL and for OpenAI", async () => {
@@ -428,7 +435,7 @@ describe("untrusted text", () => {
     await exportRun(dir);
     const data = await openDataset(dir);
     expect(await data.questions()).toEqual(questions);
-    const { nodes } = await scoreRun(dir);
+    const { nodes } = await scored(dir);
     expect(nodes[0]!.text).toContain("DROP VIEW");
     expect(await data.nodes()).toEqual(nodes);
     data.close();
@@ -485,7 +492,7 @@ describe("bad input", () => {
     const dir = runFolder([question("q1")], roles, journal);
     const sampler = await openJournal(dir);
     await expect(exportRun(dir)).rejects.toThrow("is writing this run");
-    expect((await scoreRun(dir)).nodes).toHaveLength(3);
+    expect((await scored(dir)).nodes).toHaveLength(3);
     await sampler.close();
     await exportRun(dir);
   });

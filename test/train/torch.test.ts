@@ -24,7 +24,7 @@ vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 const outputs = mkdtempSync(join(tmpdir(), "malt-train-"));
 afterAll(() => rmSync(outputs, { recursive: true, force: true }));
 const model = join(outputs, "model");
-const changes = { batch: 4, saveSteps: 10, warmupSteps: 2, loraRank: 4, loraAlpha: 8, sftEpochs: 6, dpoEpochs: 6 };
+const changes = { batchSize: 4, saveSteps: 10, warmupSteps: 2, loraRank: 4, loraAlpha: 8, sftEpochs: 6, dpoEpochs: 6 };
 const settings = trainingSettings(modelOfProfile("tiny").training, {
   ...changes,
   sftLearningRate: 0.01,
