@@ -1,7 +1,7 @@
 /**
  * Where files of this package lie, seen from src/ and from dist/ alike. The only file that knows.
  */
-import { join, resolve, sep } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The package's folder. */
@@ -27,3 +27,10 @@ export const arithmetic = { train: dataPath("arithmetic", "train.jsonl"), test: 
 
 /** Whether a path lies inside the package. */
 export const isInPackage = (path: string): boolean => resolve(path).startsWith(root.endsWith(sep) ? root : root + sep);
+
+/**
+ * How a path is written down in a run's files: from the package's folder where it lies inside, so that nothing is said
+ * about this machine and another clone finds the same file; else as it was given.
+ */
+export const recordedPath = (path: string): string =>
+  !URL.canParse(path) && isInPackage(path) ? relative(root, resolve(path)).split(sep).join("/") : path;

@@ -11,7 +11,7 @@ import { InputError } from "../errors.js";
 import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
 import { llmJudge, ownAnswer } from "../evaluate/judge.js";
 import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.js";
-import { arithmetic } from "../paths.js";
+import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { type Manifest, readManifest, runDir } from "../run/manifest.js";
@@ -91,8 +91,6 @@ async function evaluate(flags: Flags): Promise<void> {
   const manifest = await readManifest(dir);
   const runModel = manifest.config.policy.model;
   const path = flags.questions ?? ownTest(manifest);
-  // What is recorded of the project's own file must not tell where the project lies on this machine.
-  const source = flags.questions ?? "data/arithmetic/test.jsonl";
   const questions = await loadQuestions(path, {});
   const systems = findSystems(flags.systems ?? ["main"]);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
@@ -117,7 +115,7 @@ async function evaluate(flags: Flags): Promise<void> {
       run: flags.run,
       outputs: env.outputs,
       questions,
-      source: { path: source, sha256: await fileSha256(await localPath(path)) },
+      source: { path: recordedPath(path), sha256: await fileSha256(await localPath(path)) },
       systems,
       seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
       size: Math.min(flags.size, questions.length),

@@ -5,9 +5,10 @@ import type { Command } from "commander";
 import * as z from "zod";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { openDataset } from "../dataset/export.js";
+import { runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
 import { percent } from "../format.js";
-import { readManifest, runDir } from "../run/manifest.js";
+import { readManifest } from "../run/manifest.js";
 import { readPaper, results } from "../show/results.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
@@ -26,9 +27,9 @@ export function register(program: Command): void {
     .command("report")
     .summary("show what a run and its evaluation say")
     .description("accuracy by role, the worth of a critique, and the comparison of systems")
-    .requiredOption("--run <name>", "name of an exported or evaluated run, the folder outputs/runs/<name>")
+    .requiredOption("--run <name>", "name of an exported or evaluated run, or its folder, such as data/recorded")
     .action(async ({ run }: { run: string }) => {
-      const dir = runDir(run);
+      const dir = runFolder(run);
       const manifest = await readManifest(dir);
       const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
       const data = await openDataset(dir);

@@ -6,6 +6,7 @@ import { questionsIn } from "../benchmarks/load.js";
 import { environment } from "../environment.js";
 import { InputError, ServerError } from "../errors.js";
 import { modelOfProfile, servedElsewhere } from "../models/table.js";
+import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
@@ -120,7 +121,7 @@ async function sample(flags: Flags): Promise<void> {
     const result = await sampleRun({
       ...part,
       outputs: env.outputs,
-      source: { path: flags.questions, sha256: await fileSha256(await localPath(flags.questions)) },
+      source: { path: recordedPath(flags.questions), sha256: await fileSha256(await localPath(flags.questions)) },
       policy,
       model: flags.model ?? embedded?.model ?? (await onlyModel(policy)),
       sampling: {

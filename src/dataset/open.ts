@@ -31,7 +31,7 @@ export interface OpenRun extends Dataset {
  * @throws RunError if there is no such run or it has not been exported
  */
 export async function openRun(choice: string | null = environment().run): Promise<OpenRun> {
-  const dir = choice === null ? dataPath("recorded") : folder(choice);
+  const dir = choice === null ? dataPath("recorded") : runFolder(choice);
   const manifest = await readManifest(dir);
   const { roles, prompt_set } = manifest.config;
   const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
@@ -39,7 +39,8 @@ export async function openRun(choice: string | null = environment().run): Promis
   return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
 }
 
-function folder(choice: string): string {
+/** The folder of a run that is given by name, in MALT_OUTPUTS, or as a folder, from the package's folder on. */
+export function runFolder(choice: string): string {
   const isPath = /[\\/]/.test(choice) || choice.startsWith(".");
   return isPath ? resolve(root, choice) : runDir(choice, resolve(root, environment().outputs));
 }

@@ -2,10 +2,13 @@
  * Python packages beyond those of the set-up, in groups ("extras" of pyproject.toml) that are installed when something
  * first needs them. What it leaves out: what the packages are used for.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { mkdir, open, readFile } from "node:fs/promises";
 import { execa } from "execa";
 import { RunError } from "../errors.js";
-import { inPackage, python } from "../paths.js";
+import { cachePath, inPackage, python } from "../paths.js";
 
 /** Told when something takes long, such as a download. */
 export type OnStatus = (text: string) => void;
@@ -18,13 +21,28 @@ export async function hasModules(...names: readonly string[]): Promise<boolean> 
   return stdout?.trim() === "True";
 }
 
-/** Installs a group of packages. @throws RunError with the last lines of what was said, if that fails */
+/**
+ * Installs a group of packages, with the installer's output in `.cache/extra-<name>.log`. A file, because a pipe to a busy
+ * process fills up, and uv ends with an error when it cannot print.
+ * @throws RunError with the last lines of what was said, if that fails
+ */
 export async function installExtra(extra: string): Promise<void> {
   const install = [inPackage("scripts", "setup.mjs"), "--extra", extra];
-  const result = await execa(process.execPath, install, { reject: false, all: true });
-  if (!result.failed) return;
-  const why = result.all?.trim().split("\n").slice(-2).join(" ") || result.shortMessage;
-  throw new RunError(
-    `Python packages of "${extra}" cannot be installed (${why}); try \`npm run setup -- --extra ${extra}\``,
-  );
+  await mkdir(cachePath(), { recursive: true });
+  const path = cachePath(`extra-${extra}.log`);
+  const log = await open(path, "w");
+  try {
+    const child = spawn(process.execPath, install, { stdio: ["ignore", log.fd, log.fd] });
+    const stop = () => child.kill();
+    process.once("exit", stop);
+    const [code] = (await once(child, "close").finally(() => process.off("exit", stop))) as [number | null];
+    if (code === 0) return;
+    const said = (await readFile(path, "utf8")).trim().split("\n").slice(-2).join(" ");
+    throw new RunError(
+      `Python packages of "${extra}" cannot be installed (${said || `exit code ${code}`}); ` +
+        `try \`npm run setup -- --extra ${extra}\``,
+    );
+  } finally {
+    await log.close();
+  }
 }
