@@ -1,6 +1,6 @@
 /**
- * Exporting against what cannot be avoided, reading and parsing the journal and writing as many bytes as the export has, at
- * two sizes: the ratio and the memory should be those of the size before. MALT_BENCH_QUESTIONS=100000 exports that many
+ * Exporting against the unavoidable work: reading and parsing the journal, and writing as many bytes as the export
+ * does. Two sizes: the ratio and the memory should be the same at both. MALT_BENCH_QUESTIONS=100000 exports that many
  * questions instead, once: 3.9 million completions take minutes and some 15 GB of TMPDIR.
  *
  * Each export runs in a process of its own, whose memory is then that of the export.
@@ -35,7 +35,9 @@ function* questions(count: number): Generator<Question> {
   }
 }
 
-/** The journal of full trees with texts of about 400 characters, every second leaf right; a tree at a time. */
+/**
+ * The journal of full trees with texts of about 400 characters, every second leaf right; written one tree at a time.
+ */
 function* journal(count: number): Generator<string> {
   for (const { id } of questions(count)) {
     let tree = "";
@@ -79,7 +81,7 @@ async function parseJournal(dir: string): Promise<void> {
   for await (const lines of readLines(journalFile(dir))) for (const { bytes } of lines) JSON.parse(bytes.toString());
 }
 
-/** The other half: writes so many bytes. */
+/** The other half: writes this many bytes. */
 async function writeBytes(dir: string, bytes: number): Promise<void> {
   const piece = Buffer.alloc(1 << 20, "x");
   const path = join(dir, "bytes");

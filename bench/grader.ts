@@ -1,7 +1,8 @@
 /**
- * The grader against Math-Verify on the same cases in the same run: agreement with what is expected, time for all of them,
- * the median and the worst case. Each case is timed by itself; ours is the median of several rounds after one to warm up,
- * Math-Verify's, which takes minutes for several, that of its only round. Plain comparison of texts beside both.
+ * The grader against Math-Verify on the same cases in the same run: agreement with the expected verdicts, total time,
+ * median and worst case. Each case is timed by itself. Our time is the median of several rounds after a warm-up round;
+ * Math-Verify, for which several rounds take minutes, has one round only. Plain comparison of texts is measured beside
+ * both.
  *
  * The cases are the project's own, and with MALT_BENCHMARKS (or ../shared/data) those of other graders' test suites.
  */
@@ -16,7 +17,7 @@ const shared = join(process.env.MALT_BENCHMARKS ?? join(import.meta.dirname, "..
 
 /**
  * Verdicts and, per case, the median time in ms. Each round goes over all cases, as Math-Verify's does: one case several
- * times in a row takes about three quarters of the time, for its own code and data are still warm.
+ * times in a row takes about three quarters of the time, because its code and data are still in the cache.
  */
 function measure(
   cases: readonly GraderCase[],

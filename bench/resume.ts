@@ -1,6 +1,6 @@
 /**
  * Resuming a run of the size of GSM8K's training set: opening the journal and reading every question's entries once, as
- * the sampler does, beside parsing every line and keeping none, which is the least that any reader of all of it must do.
+ * the sampler does, compared with parsing every line and keeping none, the least that any full reader must do.
  */
 import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ for (const role of maltRoles(3)) {
   for (const id of above) nodes.push([id as string, role.name]);
 }
 
-/** The lines, about 1 KB each, as a sampler with some trees open at a time leaves them: their lines alternate. */
+/** The lines, about 1 KB each, as a sampler with several open trees writes them: their lines alternate. */
 function* lines(): Generator<string> {
   for (let first = 0; first < questions; first += openTrees) {
     let group = "";

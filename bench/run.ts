@@ -1,11 +1,11 @@
 /**
  * `npm run bench` runs every benchmark, `npm run bench -- values` one. Machines differ, so each figure is a ratio to a
- * bound or a peer that was measured in the same run; the times are only there to judge the noise.
+ * bound or a peer that was measured in the same run; the times only help to judge the noise.
  */
 import { readdirSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-/** One measured thing beside what it is compared with. Medians, in milliseconds. */
+/** One measurement beside what it is compared with. Medians, in milliseconds. */
 export interface Result {
   name: string;
   ms: number;

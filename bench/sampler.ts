@@ -1,8 +1,8 @@
 /**
  * How much of an inference server's time the sampler leaves idle, and what it costs itself. The server is a fake one with
  * 64 slots and log-normal lengths (slots.ts), in a process of its own; the bound is the larger of total work / slots and the
- * longest chain of completions that need one another, from the lengths that were really served. Beside it the same trees
- * asked for with asyncio and the openai package. Then a server that answers at once: completions per second.
+ * longest chain of dependent completions, from the lengths that were actually served. Beside it, the same trees
+ * requested with asyncio and the openai package. Then a server that answers at once: completions per second.
  *
  * About five minutes. MALT_BENCH_QUESTIONS=50 is a short try. MALT_BENCH_TIMELINES=folder measures a small case instead and
  * writes what every slot did when: see sampler/timelines.ts.
@@ -18,7 +18,7 @@ import type { SlotInterval, SlotStats } from "./slots.js";
 
 /** Lateness of the server, ms, above which its figures say more about the machine than about the client. */
 const tooLate = 3;
-/** The last long completions are luck, so the default mode is measured under several seeds. */
+/** The last long completions vary by chance, so the default mode is measured under several seeds. */
 const seeds = [0, 1, 2];
 
 export async function run(): Promise<Result[]> {
@@ -59,7 +59,7 @@ interface Measured {
   intervals: SlotInterval[];
 }
 
-/** One client on a server that has seen nothing yet, after a few questions to warm up both. */
+/** One client on a server with an empty cache, after a few questions to warm up both. */
 async function measure(server: SlotChild, client: Client, asked: Case): Promise<Measured> {
   const { slots, msPerToken, seed } = asked;
   const work = { baseURL: server.baseURL, seed, width: slots };
@@ -100,7 +100,7 @@ function ratio(all: readonly Measured[]): Result {
   };
 }
 
-/** What the order of requests alone costs; what is left above the bound is the luck of the last long completions. */
+/** The cost of the order of requests alone; the rest above the bound is due to chance in the last long completions. */
 async function ordered(questions: number): Promise<Result> {
   const all = await inVirtualTime({ slots: 64, questions, seeds: 40 });
   const ratios = all.map(({ makespan, bound }) => makespan / bound);
@@ -116,7 +116,7 @@ async function ordered(questions: number): Promise<Result> {
   };
 }
 
-/** What no client gets below without knowing how long a completion will be. */
+/** The least time of any client that does not know how long a completion will be. */
 function withoutAnyDelay(all: readonly Measured[]): Result {
   const { slots, questions } = all[0]!.asked;
   return {
@@ -126,7 +126,7 @@ function withoutAnyDelay(all: readonly Measured[]): Result {
   };
 }
 
-/** Milliseconds per completion where the server takes none. */
+/** Milliseconds per completion with a server that takes no time. */
 async function instant(server: SlotChild, questions: number, peer: Client | undefined): Promise<Result[]> {
   const each = async (client: Client, count: number) => {
     const asked = { slots: 64, msPerToken: 0, questions: Math.ceil(count), seed: 0 };

@@ -1,6 +1,6 @@
 /**
- * The embedded server with malt-tiny, asked as the sampler asks: how much faster are 4 and 16 requests at a time than
- * one after another? A ratio of 0.25 at 4 would mean that concurrency is free.
+ * The embedded server with malt-tiny, with requests like the sampler's: how much faster are 4 and 16 requests at a time
+ * than one after another? A ratio of 0.25 at 4 would mean that concurrency is free.
  */
 import { loadQuestions } from "../src/benchmarks/load.js";
 import { startServer } from "../src/models/embedded.js";
@@ -24,7 +24,7 @@ export async function run(): Promise<Result[]> {
         sampling: { ...defaultSampling, max_tokens: 160 },
       }),
     );
-    /** Asks everything with `width` requests in flight; milliseconds and completion tokens. */
+    /** Sends all requests with `width` in flight; milliseconds and completion tokens. */
     const sample = async (width: number) => {
       const queue = [...requests];
       const done: Completion[] = [];

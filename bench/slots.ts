@@ -1,7 +1,7 @@
 /**
  * A fake inference server that batches as vLLM does: m slots, one per completion being decoded, and a queue in the order
- * of arrival; each choice of a request takes a slot of its own as one gets free. It speaks the chat-completions API, whole
- * and streamed, and keeps a record of every slot's time, so that a benchmark can say how much of it a client left idle.
+ * of arrival; each choice of a request takes a slot of its own when one is free. It speaks the chat-completions API,
+ * whole and streamed, and records every slot's time, so that a benchmark can tell how much of it a client left idle.
  *
  * As a process of its own: `node --import tsx bench/slots.ts '{"slots":64}'` prints `{"port":…}` and serves until its
  * standard input ends. What it leaves out: prefill, which takes no time here, and failures (test/fake-server.ts).
@@ -23,7 +23,9 @@ export interface SlotOptions extends Lengths {
   /** `owned_by` in the list of models: "vllm", or "llamacpp", which counts tokens by log-probabilities. */
   owner: string;
   model: string;
-  /** Tokens the KV cache holds: the beginnings of earlier prompts, and what /metrics relates its usage to. */
+  /**
+   * Tokens the KV cache holds: the beginnings of earlier prompts, and the total that /metrics reports usage against.
+   */
   cacheTokens: number;
 }
 
@@ -37,12 +39,15 @@ export interface SlotStats {
   requests: number;
   /** Choices that were decoded to their end. */
   completions: number;
-  /** Choices whose client went away first, and the slot time they had had. */
+  /** Choices whose client disconnected first, and the slot time they had used. */
   cancelled: number;
   wasted_ms: number;
   /** Sum of the lengths of what was decoded to its end; with `wasted_ms` all the time a slot was taken. */
   work_ms: number;
-  /** How long after its end a completion was told of, on average: over a few ms the machine is too busy to measure on. */
+  /**
+   * How long after its end a completion was reported, on average: above a few ms the machine is too busy for
+   * measurements.
+   */
   late_ms: number;
   /** From the arrival of the first request to the last answer sent. */
   makespan_ms: number;
@@ -75,7 +80,7 @@ interface Choice {
   ms: number;
   index: number;
   said: Said;
-  /** Tokens that were sent already. */
+  /** Tokens that have been sent. */
   sent: number;
   request: Request;
 }
@@ -86,11 +91,11 @@ interface Request extends Asked {
   choices: Choice[];
   /** Choices that have not ended. */
   open: number;
-  /** Whether something was streamed already. */
+  /** Whether anything has been streamed. */
   isBegun: boolean;
 }
 
-/** What is forgotten at once by a reset. */
+/** The state that a reset clears. */
 function blank(options: SlotOptions) {
   const stats = {
     ...{ requests: 0, completions: 0, cancelled: 0, wasted_ms: 0, work_ms: 0 },
@@ -133,7 +138,7 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
     wind();
   };
 
-  /** Streams what of a choice's first `tokens` tokens was not sent yet. */
+  /** Streams those of a choice's first `tokens` tokens that have not been sent yet. */
   const speak = (choice: Choice, tokens: number) => {
     const { request, said, index, sent } = choice;
     if (!request.stream || tokens <= sent) return;
@@ -234,7 +239,7 @@ export async function startSlots(settings: Partial<SlotOptions> = {}): Promise<S
       ...{ peak_running: state.queue.peakRunning, peak_waiting: state.queue.peakWaiting },
     }),
     "/intervals": () => state.intervals.map((interval) => row(interval, state.first ?? 0)),
-    // Everything is forgotten; options that are given replace those of before.
+    // Everything is cleared; the given options replace the earlier ones.
     "/reset": (body) => {
       state = blank({ ...state.options, ...JSON.parse(body || "{}") });
       return {};

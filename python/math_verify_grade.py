@@ -1,7 +1,8 @@
 """Grades cases with Math-Verify, the peer of `npm run bench -- grader` and of notebook 10. Scope: one process, one case at a time.
 
 Reads {"id", "gold", "pred", "input": "raw" | "text"} lines on stdin; writes {"id", "equal", "ms"} lines. A bare answer is
-given to its parser between dollar signs, as LaTeX; a text as it is. What it cannot read or finish counts as not equal.
+given to its parser between dollar signs, as LaTeX; a text unchanged. Cases that it cannot read or finish count as not
+equal.
 """
 
 import json
@@ -28,7 +29,7 @@ def equal(gold: str, pred: str, raw: bool) -> bool:
 
 
 def main() -> None:
-    # Its first case would otherwise pay for loading grammars.
+    # Otherwise the time of the first case would include loading the grammars.
     equal("\\frac{1}{2}", "0.5", True)
     for line in sys.stdin:
         row = json.loads(line)

@@ -1,10 +1,11 @@
-"""The peer of `npm run bench -- sampler`: the same trees, asked for with asyncio and the openai package as one writes it down.
+"""The peer of `npm run bench -- sampler`: the same trees, requested with asyncio and the openai package in the
+straightforward way.
 
 Reads one job as JSON on stdin: {"base_url", "model", "plan", "width", "branching", "max_tokens", "seed", "templates": {role:
 text with {question}, {answer}, {critique}}, "questions": [{"id", "question"}]}; writes {"cpu_seconds"}, those of the sampling
 alone. Plans: "stage", all generators, then all verifiers, then all refiners; "question", the same inside each
 question, `width` questions at a time; "request", every tree by itself, `width` requests at a time. The seeds are the ones
-malt sends, so the server has exactly the same to say.
+malt sends, so the server gives exactly the same answers.
 """
 
 import asyncio

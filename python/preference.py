@@ -1,6 +1,6 @@
 """What makes DPO on a role's pairs trustworthy: pairs that still differ when cut, and a start that is the SFT policy.
 
-Scope: measuring and judging; python/train.py decides when. The tests try these functions on starts that are wrong.
+Scope: measuring and checking; python/train.py decides when. The tests also run these functions on wrong starts.
 """
 
 import gc
@@ -51,7 +51,7 @@ def trainer_log_probs(trainer, tokenizer, rows: list[dict]) -> dict:
     from trl.trainer.dpo_trainer import use_adapter
 
     model = trainer.model
-    # The model inside: the trainer has wrapped the outer one in autocast, whose rounding would blur the comparison.
+    # The inner model: the trainer has wrapped the outer one in autocast, whose rounding would blur the comparison.
     numbers = {"policy": log_probs(model.get_base_model(), tokenizer, rows)}
     if trainer.ref_model is not None:
         return numbers | {"reference": log_probs(trainer.ref_model, tokenizer, rows)}
@@ -80,8 +80,8 @@ def expected_log_probs(base: str, adapter: str, tokenizer, rows: list[dict], **l
 
 def check_start(policy: list[float] | None, reference: list[float], sft: list[float], base: list[float], tolerance=1e-3) -> None:
     """
-    The policy and the reference of DPO must both be the SFT policy. That the loss starts at ln 2 does not show it: it
-    does so for every policy that equals its reference, a fresh adapter on the base model included.
+    The policy and the reference of DPO must both be the SFT policy. A loss that starts at ln 2 does not prove it: that
+    holds for every policy that equals its reference, including a fresh adapter on the base model.
     @param policy: None where training goes on from a checkpoint: the policy has moved, its reference must not have
     @param tolerance: in nats, of a text's log-probability
     @raises Refused with the numbers

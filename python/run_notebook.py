@@ -9,7 +9,7 @@ with status "error"; cells waiting behind it are dropped with status "abort"; an
 - the reply's status is not "ok", or
 - an uncaught exception or unhandled rejection occurred in the kernel while the cell or the turn of the event loop after
   it ran: hidden cells, which the notebook does not keep, register a listener first and ask it after each cell, or
-- the kernel died (process.exit), or the cell or the notebook ran past its time limit.
+- the kernel died (process.exit), or the cell or the notebook exceeded its time limit.
 
 Anything on stderr of a cell that has not failed, such as console.warn, is output.
 """

@@ -1,6 +1,6 @@
 """Starts llama.cpp's OpenAI-compatible server on loopback for the one model it is given.
 
-Scope: turn a few options into llama.cpp parameters, say on stdout where the server listens, and end with the parent.
+Scope: turn a few options into llama.cpp parameters, print on stdout where the server listens, and end with the parent.
 It leaves out profiles, model files and health checks: src/models/embedded.ts knows those.
 
 Protocol: one JSON line on stdout, {"url": ..., "version": ...} once the server answers on /health, or {"error": ...} before exit
@@ -14,8 +14,9 @@ import os
 import sys
 import urllib.request
 
-# OpenMP threads spin while they wait. With as many threads as cores and any other busy process the default spins to a
-# standstill, so waiting threads go to sleep soon. OpenMP reads this once, when llama.cpp is loaded.
+# OpenMP threads spin while they wait. With as many threads as cores and any other busy process, the default spinning
+# brings work almost to a standstill, so waiting threads go to sleep soon. OpenMP reads this once, when llama.cpp is
+# loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
@@ -55,13 +56,14 @@ def main() -> int:
     # Prompts kept beside those in the slots, MiB. Its default of 8 GiB fills up in a long evaluation and is no faster.
     params.cache_ram_mib = 512
     params.endpoint_metrics = True
-    # Requests choose among them by index; one that names none gets all at scale 1, so src/policy/ always names them.
+    # Requests choose among them by index; a request that names none gets all of them at scale 1, so src/policy/ always
+    # names them.
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in args.lora]
     params.ui = False
     # Loopback is reachable from any web page in the user's browser: no page may read an answer.
     params.cors_origins = "http://127.0.0.1"
     # The OpenAI API has no top_k, min_p or repetition penalty. llama.cpp's defaults for them would cut the distribution
-    # silently, so they are switched off: a request means the same here as on vLLM.
+    # silently, so they are switched off: a request then has the same meaning here as on vLLM.
     params.sampling.top_k = 0
     params.sampling.min_p = 0.0
     params.sampling.top_p = 1.0
@@ -70,7 +72,7 @@ def main() -> int:
 
     try:
         server = xllamacpp.Server(params)
-        # Straight to loopback, whatever proxy the environment names.
+        # Directly to loopback, ignoring any proxy in the environment.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         direct.open(f"{server.listening_address}/health", timeout=30).close()
     except (RuntimeError, OSError) as error:
@@ -78,7 +80,7 @@ def main() -> int:
         return 1
     say({"url": server.listening_address, "version": xllamacpp.__version__})
     sys.stdin.buffer.read()
-    # llama.cpp's threads may still be decoding for a parent that is gone: leave without waiting for them.
+    # llama.cpp's threads may still be decoding for a parent that is gone: exit without waiting for them.
     os._exit(0)
 
 

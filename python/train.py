@@ -1,21 +1,21 @@
 """Trains LoRA adapters with TRL: one stage after another, as YAML files say (src/train/ writes them).
 
 Scope: SFT on positives, DPO from an SFT adapter with that adapter as the reference, checkpoints, metrics. stage.py reads
-what a stage is given, preference.py checks what DPO starts from. It leaves out what to train and in which order
+a stage's inputs, preference.py checks the start of DPO. It leaves out what to train and in which order
 (src/train/) and serving (src/models/embedded.ts).
 
 A YAML file holds TRL's own keys (SFTConfig or DPOConfig, ModelConfig, datasets), with paths relative to its folder. Two
-keys are ours: `start_adapter`, the adapter to go on from (DPO needs one), and `trainer: dpo` (default: sft). A file with
-neither runs under `trl sft --config` too.
+keys are ours: `start_adapter`, the adapter to start from (DPO needs one), and `trainer: dpo` (default: sft). A file
+with neither runs under `trl sft --config` too.
 
 Each stage's output_dir gets metrics.jsonl (one line per logged step), checkpoint-N/ while it trains, and at the end
-adapter_model.safetensors and done.json, with --gguf also <stage>.gguf. The same command goes on from the newest
+adapter_model.safetensors and done.json, with --gguf also <stage>.gguf. The same command continues from the newest
 checkpoint and skips stages that are done. SIGTERM saves a checkpoint and ends with exit code 143.
 
---jobs 2 trains two stages at a time, each in a process of its own, as soon as the stages they start from are done. Of a
-small model's step so much is not worth a second thread that two stages side by side take little longer than one.
+--jobs 2 trains two stages at a time, each in a process of its own, as soon as the stages they start from are done. A
+small model's step gains so little from a second thread that two stages side by side take little longer than one.
 
-stdout has one JSON object per line for whoever follows (src/train/status.ts); everything else goes to stderr.
+stdout has one JSON object per line for the reader (src/train/status.ts); everything else goes to stderr.
 """
 
 import argparse
@@ -60,7 +60,7 @@ STOPPED = 143
 
 
 class Stop:
-    """A request to stop. It waits for the end of a step while one is being trained, and is obeyed at once elsewhere."""
+    """A request to stop. During a step it takes effect at the end of the step, otherwise at once."""
 
     asked = False
     working = True
@@ -79,7 +79,7 @@ def say(event: str, **fields) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end (trainer_state.json comes last); removes cut-off ones."""
+    """The newest complete checkpoint (trainer_state.json is written last); removes incomplete ones."""
     found = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
     for path in sorted(found, key=lambda path: -int(path.name[11:])):
         try:
@@ -91,7 +91,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def metric_rows(path: Path, last_step: int) -> list[dict]:
-    """The rows up to a step. A row that a kill has cut off lies behind every checkpoint."""
+    """The rows up to a step. A row that was cut off by a kill comes after every checkpoint."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -206,13 +206,13 @@ def build(path: Path):
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
-    # TRL leaves out examples of whose completion truncation leaves nothing.
+    # TRL drops examples whose completion is truncated to nothing.
     counts["dropped"] = len(rows) - len(trainer.train_dataset)
     return trainer, tokenizer, rows, counts, {**loading, "gpu": not args.use_cpu and torch.cuda.is_available()}
 
 
 def start_check(path: Path, trainer, tokenizer, rows: list[dict], loading: dict):
-    """The check of a DPO stage's start, for `follow_callback`: it measures, reports, and refuses a wrong start."""
+    """The check of a DPO stage's start, for `follow_callback`: it measures, reports, and rejects a wrong start."""
     config, ours = read_config(path)
     texts = [rows[i * len(rows) // 4] for i in range(min(4, len(rows)))]
     expected = expected_log_probs(config["model_name_or_path"], ours["start_adapter"], tokenizer, texts, **loading)
@@ -234,7 +234,7 @@ def start_check(path: Path, trainer, tokenizer, rows: list[dict], loading: dict)
 
 def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
     """
-    Trains one stage to its end, goes on with it from its last checkpoint, or finds it done.
+    Trains one stage to its end, from its last checkpoint if there is one; does nothing if it is done.
     @param data: SHA-256 of its data files when the training began; an export in between would mix two data sets
     """
     config, ours = read_config(path)
@@ -242,7 +242,7 @@ def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
     if data_sha256(config) != data:
         raise Refused("its data file has changed since the training began; run the same command again to train on the new one")
     start = start_sha256(ours)
-    # The place of the base model says nothing of its weights: another clone of the project has it elsewhere.
+    # The path of the base model does not identify its weights: another clone of the project has it elsewhere.
     settings = {key: value for key, value in config.items() if key != "model_name_or_path"}
     parts = [settings, ours, data, start, weights_of(config["model_name_or_path"])]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -294,7 +294,7 @@ def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
 
 
 def finish(output: Path, gguf: bool) -> None:
-    """What follows when done.json stands, so that a kill in between is made good by the next call."""
+    """The work after done.json is written; if a kill interrupts it, the next call repeats it."""
     if gguf:
         from adapter import gguf_path, write_gguf_adapter
 
@@ -305,7 +305,8 @@ def finish(output: Path, gguf: bool) -> None:
 
 
 def begin_worker(asked, parent: int) -> None:
-    """Makes a process of the pool end with its parent, and heed the parent's request to stop as a signal of its own."""
+    """Makes a process of the pool end with its parent, and treat the parent's request to stop like a signal to
+    itself."""
     Stop.working = False
     signal.signal(signal.SIGTERM, Stop.ask)
     signal.signal(signal.SIGINT, Stop.ask)
@@ -334,11 +335,13 @@ def work(path: Path, data: list[str], gguf: bool) -> None:
 
 def run_side_by_side(files: list[Path], data: dict[Path, list[str]], gguf: bool, jobs: int) -> tuple[str, BaseException | None]:
     """
-    Trains stages, `jobs` at a time, each after the one it starts from. If one ends early the others save where they are.
+    Trains stages, `jobs` at a time, each after the one it starts from. If one ends early, the others save a checkpoint
+    and stop.
     @return: the stage that ended early and why, or the last stage and None
     """
     os.environ["OMP_NUM_THREADS"] = str(max(1, min(2, (os.cpu_count() or 1) // jobs)))
-    # glibc would give the memory of every large tensor back to the system, and fault it in again for the next one.
+    # Otherwise glibc returns the memory of every large tensor to the system, and page-faults it in again for the next
+    # one.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 30))
     context = get_context("spawn")
@@ -404,7 +407,7 @@ def main() -> int:
             stage = path.stem
             os.chdir(path.parent)
             run_stage(path, data[path], options.gguf)
-            # A request to stop may have come during the last step of a stage: then the next one is not begun.
+            # A request to stop may have come during the last step of a stage: then the next stage is not started.
             if Stop.asked and path != files[-1]:
                 sys.exit(STOPPED)
             gc.collect()

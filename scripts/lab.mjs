@@ -5,7 +5,7 @@ import { environment, root, setUp, venv } from "./setup.mjs";
 main(import.meta.url, async () => {
   await setUp();
   const options = ["--ip=127.0.0.1", `--ServerApp.root_dir=${root}`, "--LabApp.default_url=/lab/tree/notebooks"];
-  // JupyterLab would ask its makers for news and updates.
+  // JupyterLab would otherwise contact its developers' servers for news and updates.
   options.push("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate");
   if (process.getuid?.() === 0) options.push("--allow-root");
   const settings = { cwd: root, env: environment, quiet: true };

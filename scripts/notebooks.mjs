@@ -1,5 +1,5 @@
 // `npm run notebooks [-- FILE.ipynb …]`: executes notebooks through the real kernel and, where every cell passed, writes
-// the outputs into the notebook itself: this is how the committed outputs are made.
+// the outputs into the notebook itself: this is how the committed outputs are produced.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { main, run } from "./progress.mjs";

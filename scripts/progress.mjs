@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** What a person did or lacks, as opposed to a bug: shown as one line, without a stack. */
+/** An error the user can fix, as opposed to a bug: shown as one line, without a stack. */
 export class SetupError extends Error {}
 
 /** Milliseconds as `8 s` or `3 min 05 s`. */
@@ -30,7 +30,7 @@ export function steps(total) {
 
 /**
  * Runs a program with its output passed through; resolves to its exit code. Where the output is a file or a pipe,
- * programs hide their progress bars, so a line every 15 s says that it is still at work.
+ * programs hide their progress bars, so a line every 15 s says that it is still running.
  *
  * @throws SetupError if the program cannot be started
  */

@@ -48,13 +48,13 @@ main(import.meta.url, async () => {
   for (const [source, kind] of copies) await step(`Copy ${source} to data/${kind.folder}`, () => copyRun(source, kind));
   await step("Draw the gallery", drawGallery);
   await step("Execute the notebooks in place", async () => {
-    // The reader's own server or run must not decide what is committed.
+    // The user's own server or run must not affect what is committed.
     const env = { MALT_RUN: "", OPENAI_BASE_URL: "", OPENAI_API_KEY: "" };
     if ((await execute(notebooks(), ["--in-place"], env)) !== 0) throw new SetupError("a notebook failed; see above");
   });
 });
 
-/** The folder of a run, once it has everything that is recorded of it. */
+/** The folder of a run, after a check that it has every file that is recorded. */
 function locate(name, kind) {
   const outputs = resolve(root, process.env.MALT_OUTPUTS || "outputs");
   const source = /[\\/]/.test(name) ? resolve(name) : join(outputs, "runs", name);
@@ -66,7 +66,7 @@ function locate(name, kind) {
 
 function copyRun(source, { folder, files, note }) {
   const target = join(root, "data", folder);
-  // The card's header names the tables that can be loaded; those that are not copied must not stand there.
+  // The card's header names the tables that can be loaded; those that are not copied must not be listed.
   const table = / {2}- config_name: \w+\n {4}data_files: (\S+)\n(?: {4}default: true\n)?/g;
   const card = readFileSync(join(source, "README.md"), "utf8");
   const kept = card.replace(table, (entry, file) => (files.includes(file) ? entry : ""));

@@ -1,10 +1,10 @@
 // Brings a fresh clone to the point where everything runs, inside the repo's folder: node_modules/, .venv/, dist/ and
-// caches in .cache/. A stamp remembers for which lock files and versions that was done, so the next call does nothing.
+// caches in .cache/. A stamp records for which lock files and versions that was done, so the next call does nothing.
 // Plain Node without dependencies: it runs before `npm ci`.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { main, mustRun, SetupError, steps } from "./progress.mjs";
 
@@ -47,11 +47,11 @@ export function checkNode(version = process.versions.node) {
  * @throws SetupError with what was found of each candidate
  */
 export function findPython() {
-  // Of an environment's Python the base is wanted, because .venv itself may be removed and made anew.
+  // For a Python in a virtual environment, use its base Python, because .venv itself may be removed and made again.
   const probe = `import importlib.util as u, json, platform, sys
 ok = bool(u.find_spec("venv") and u.find_spec("ensurepip"))
 print(json.dumps([platform.python_version(), ok, getattr(sys, "_base_executable", sys.executable)]))`;
-  // An environment that already stands is asked first: its Python may have been named by MALT_PYTHON the other day.
+  // An existing environment is checked first: MALT_PYTHON may have named its Python in an earlier set-up.
   const candidates = process.env.MALT_PYTHON ? [process.env.MALT_PYTHON] : [venv("python"), "python3", "python"];
   const found = [];
   for (const command of candidates) {
@@ -73,14 +73,15 @@ print(json.dumps([platform.python_version(), ok, getattr(sys, "_base_executable"
   );
 }
 
-/** SHA-256 over files and words, to notice a change. */
-function fingerprint(files, words) {
+/** SHA-256 over files, given from the repo's folder on or absolutely, and words: to notice a change. */
+export function fingerprint(files, words) {
   const hash = createHash("sha256").update(JSON.stringify(words));
-  for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(inRoot(file)));
+  for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(resolve(root, file)));
   return hash.digest("hex");
 }
 
-function sources(folder) {
+/** All files below a folder of the repo. */
+export function sources(folder) {
   return readdirSync(inRoot(folder), { withFileTypes: true })
     .flatMap((entry) => (entry.isDirectory() ? sources(`${folder}/${entry.name}`) : `${folder}/${entry.name}`))
     .sort();
@@ -99,7 +100,7 @@ function writeStamp(change) {
   writeFileSync(stampFile, `${JSON.stringify({ ...readStamp(), ...change })}\n`);
 }
 
-/** npm as this process was started by it, so that one machine's several npm versions cannot mix. */
+/** The npm that started this process, so that several npm versions on one machine do not mix. */
 function npm(args) {
   const self = process.env.npm_execpath;
   if (self?.endsWith(".js") || self?.endsWith(".cjs")) return mustRun(process.execPath, [self, ...args], options);
@@ -114,7 +115,9 @@ async function makeVenv(python) {
   return `uv ${uv}`;
 }
 
-/** Registers tslab as a Jupyter kernel of .venv alone. tslab brings a JavaScript twin along, which nothing here uses. */
+/**
+ * Registers tslab as a Jupyter kernel of .venv alone. tslab also installs a JavaScript kernel, which is not used here.
+ */
 async function registerKernel() {
   const tslab = inRoot("node_modules", ".bin", windows ? "tslab.cmd" : "tslab");
   const args = [inRoot("node_modules/tslab/bin/tslab"), "install", "--python", venv("python"), "--sys-prefix"];
@@ -156,7 +159,7 @@ export function plan({ force = false } = {}) {
   return todo;
 }
 
-/** Does the set-up alone, whatever of it is due. */
+/** Runs only the set-up, as far as it is needed. */
 export async function setUp(settings) {
   const todo = plan(settings);
   if (todo.length === 0) return console.log("Set-up is complete: nothing to do.");

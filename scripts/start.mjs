@@ -1,10 +1,11 @@
-// `npm start`: the whole loop from a fresh clone: set-up, `malt reproduce` with the options given, the notebooks. Every
-// part that is done already is not done again: set-up by its stamp, the rest by the journals and fingerprints of a run.
+// `npm start`: the whole loop from a fresh clone: set-up, `malt reproduce` with the options given, the notebooks. Parts
+// that are done are skipped: the set-up by its stamp, the rest by the journals and fingerprints of a run.
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
 import { main, mustRun, SetupError, steps } from "./progress.mjs";
-import { environment, plan, root } from "./setup.mjs";
+import { environment, fingerprint, plan, root, sources } from "./setup.mjs";
 
 const help = `npm start [-- options]
 
@@ -36,7 +37,7 @@ main(import.meta.url, async () => {
   if (asksHelp) return malt("--help");
   const { settled } = await import("../dist/cli/reproduce.js");
   const options = given.filter((word) => word !== "--no-notebooks");
-  // The name is settled once: with --fresh, another look would find another one.
+  // The name is chosen once: with --fresh, a second lookup would give another one.
   const { run, train } = await settled(options);
   await malt(...options.filter((word) => word !== "--fresh"), "--run", run);
 
@@ -44,7 +45,16 @@ main(import.meta.url, async () => {
     ? []
     : notebooks().filter((file) => train || !trained.test(basename(file)));
   const executed = join(outputs, "notebooks");
-  if (files.length > 0) {
+  const stamp = join(executed, "stamp.txt");
+  // What the notebooks show: their code, the package and the tables of the run.
+  const tables = ["nodes", "sft", "dpo", "evaluation", "train/metrics"]
+    .map((table) => join(outputs, "runs", run, `${table}.parquet`))
+    .filter((path) => existsSync(path));
+  const shown = fingerprint([...files, ...tables, ...sources("src"), "package-lock.json"], [run]);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === shown) {
+    console.log("The notebooks are executed on this run already.");
+  } else if (files.length > 0) {
+    rmSync(stamp, { force: true });
     // Side by side, since half of a notebook's time its kernel only starts; the last one is by far the longest.
     const settings = ["--jobs", `${Math.min(2, availableParallelism())}`, "--out", executed];
     const showRun = { MALT_OUTPUTS: outputs, MALT_RUN: run };
@@ -52,6 +62,7 @@ main(import.meta.url, async () => {
       if ((await execute(files.reverse(), settings, showRun)) !== 0)
         throw new SetupError(`a notebook failed; the executed copies are in ${executed}`);
     });
+    writeFileSync(stamp, shown);
   }
 
   console.log(`

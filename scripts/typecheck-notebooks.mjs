@@ -1,5 +1,5 @@
 // Type-checks every notebook against the built package, as strictly as src: jupytext turns each into one TypeScript
-// module under .cache/, and the compiler's errors are told by notebook and cell.
+// module under .cache/, and the compiler's errors are reported by notebook and cell.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";

@@ -26,7 +26,7 @@ try {
   process.exitCode = 1;
 }
 
-/** An unknown flag is told of, with the nearest one, before it is said that another one is missing. */
+/** An unknown flag is reported, with the nearest known one, before a missing flag is. */
 function checkFlags([name, ...words]: readonly string[]): void {
   const command = program.commands.find((each) => each.name() === name);
   const end = words.indexOf("--");

@@ -1,4 +1,4 @@
-/** What the environment says. The only file that reads `process.env`; it is asked at the rim. */
+/** Settings from the environment. The only file that reads `process.env`; only the outermost callers use it. */
 
 /** Settings from environment variables. The key is kept out of every file, message and log. */
 export interface Environment {

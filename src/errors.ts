@@ -1,6 +1,6 @@
 /**
- * One hierarchy of errors. A message says what is wrong, the value received and what to do; a caller that shows only
- * `error.message` shows enough.
+ * One hierarchy of errors. A message says what is wrong, the value received and what to do; a caller may show
+ * `error.message` alone.
  */
 
 /** Base of every error this project raises on purpose. The command line prints its message as one line, exit code 1. */
@@ -18,12 +18,12 @@ export class ServerError extends MaltError {
   override name = "ServerError";
 }
 
-/** No answer came at all: nobody listens at the address, or the connection broke. */
+/** No answer came at all: no server listens at the address, or the connection broke. */
 export class UnreachableError extends ServerError {
   override name = "UnreachableError";
 }
 
-/** The server understood the request and will not serve it (HTTP 4xx), so that asking again is of no use. */
+/** The server understood the request and refuses it (HTTP 4xx), so a retry would not help. */
 export class RefusedError extends ServerError {
   override name = "RefusedError";
   /** @param status the HTTP status, 400–499 */

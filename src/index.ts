@@ -1,6 +1,6 @@
 /**
- * The one door: what notebooks and other programs import. In the order of the loop; what is not listed here is inside
- * and may change. Heavy packages (DuckDB, jsdom, resvg, Arrow) are loaded when something first needs them.
+ * The public API: what notebooks and other programs import, in the order of the loop. Anything not exported here is
+ * internal and may change. Heavy packages (DuckDB, jsdom, resvg, Arrow) are loaded when something first needs them.
  */
 
 // Answers.
@@ -99,7 +99,7 @@ export { trainedAdapters } from "./train/adapters.js";
 // Training.
 export { readMetrics } from "./train/record.js";
 export { trainRun } from "./train/train.js";
-// What everything speaks of.
+// Shared types.
 export type {
   EvaluationRow,
   JournalEntry,

@@ -1,13 +1,13 @@
 /**
- * JSON as this project reads and writes it: texts that are equal where the values are, and what is wrong with a line that
- * a person wrote, with its place and field. Pure. The journal, which may end in half a line, has its own reader.
+ * JSON as this project reads and writes it: equal values give equal texts, and an error in a hand-written line names
+ * its place and field. Pure. The journal, which may end in half a line, has its own reader.
  */
 import type * as z from "zod";
 import { InputError } from "./errors.js";
 
 /**
- * Reads one line.
- * @param at where it stands: `cases.jsonl line 3`
+ * Parses one line.
+ * @param at where it is: `cases.jsonl line 3`
  * @param help what a line should be, for the end of the message
  * @throws InputError naming the place, and the field if one is wrong
  */
@@ -25,7 +25,7 @@ export function parseLine<Row>(line: string, at: string, shape: z.ZodType<Row>, 
   throw new InputError(`${at}: ${field}${message}; ${help}`);
 }
 
-/** The error of a line that is not JSON. @param cause what the parser said of it */
+/** The error of a line that is not JSON. @param cause the parser's message */
 export function notJson(at: string, cause: Error): InputError {
   const why = cause.message.replace(/\s+/g, " ").slice(0, 160);
   return new InputError(`${at}: not valid JSON (${why}); write one object per line`);

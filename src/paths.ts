@@ -29,8 +29,8 @@ export const arithmetic = { train: dataPath("arithmetic", "train.jsonl"), test: 
 export const isInPackage = (path: string): boolean => resolve(path).startsWith(root.endsWith(sep) ? root : root + sep);
 
 /**
- * How a path is written down in a run's files: from the package's folder where it lies inside, so that nothing is said
- * about this machine and another clone finds the same file; else as it was given.
+ * How a path is recorded in a run's files: relative to the package's folder if it is inside it, so that the record
+ * reveals nothing about this machine and another clone finds the same file; otherwise as given.
  */
 export const recordedPath = (path: string): string =>
   !URL.canParse(path) && isInPackage(path) ? relative(root, resolve(path)).split(sep).join("/") : path;

@@ -1,5 +1,5 @@
 /**
- * The nouns of the project. Rows that end up in files use the files' column names (snake_case); everything else is
+ * The data types of the project. Rows that end up in files use the files' column names (snake_case); everything else is
  * camelCase. Types only: no logic lives here.
  */
 
@@ -41,7 +41,7 @@ export interface Role {
   branching: number;
 }
 
-/** What was said so far on one path, oldest first. Together with the question it is the state a role sees. */
+/** The turns so far on one path, oldest first. Together with the question it is the state a role sees. */
 export interface Turn {
   role: string;
   text: string;
@@ -57,7 +57,7 @@ export interface Sampling {
   max_tokens: number;
   presence_penalty: number;
   frequency_penalty: number;
-  /** Fields beyond the OpenAI API that shape the distribution too (top_k, min_p, …), sent as they are. */
+  /** Fields beyond the OpenAI API that shape the distribution too (top_k, min_p, …), sent unchanged. */
   extra: Readonly<Record<string, unknown>>;
 }
 
@@ -91,11 +91,11 @@ export interface Completion {
   text: string;
   finish_reason: string;
   /**
-   * Of the prompt that the choices of one request share; null where the server does not say. A streamed request says it
-   * at its end, so that only the choice that finished last has it.
+   * Of the prompt that the choices of one request share; null where the server does not say. A streamed request gets it
+   * at its end, so only the choice that finished last has it.
    */
   prompt_tokens: number | null;
-  /** Prompt tokens that the server took from its prefix cache; said by whom and when `prompt_tokens` is. */
+  /** Prompt tokens that the server took from its prefix cache; present under the same conditions as `prompt_tokens`. */
   cached_tokens?: number | null;
   /** Tokens of this choice alone, its end token included; null where the server does not say. */
   completion_tokens: number | null;
@@ -105,7 +105,8 @@ export interface Completion {
 
 /**
  * Asks the server; resolves to exactly `request.n` completions in choice order, or rejects with a MaltError. With
- * `onChoice` each choice is told of once, as soon as it is finished and stands, also if the request fails afterwards.
+ * `onChoice` each choice is reported once, as soon as it is finished. It is final, even if the request fails
+ * afterwards.
  */
 export type Complete = (
   request: CompletionRequest,
@@ -113,7 +114,10 @@ export type Complete = (
   onChoice?: (choice: number, completion: Completion) => void,
 ) => Promise<Completion[]>;
 
-/** One line of the journal: a finished completion and where it belongs. The journal is the only truth of a run. */
+/**
+ * One line of the journal: a finished completion and where it belongs. The journal is the only source of truth of a
+ * run.
+ */
 export interface JournalEntry extends Completion {
   /** SHA-256 over model, adapter, messages, sampling parameters, seed, question id, node id. */
   key: string;

@@ -1,19 +1,19 @@
-/** How soon m slots could have served what they served, computed from the lengths that were really served. Pure. */
+/** The shortest time in which m slots could have served what they served, from the lengths actually served. Pure. */
 
 import { SlotQueue } from "../slots/queue.js";
 import type { SlotInterval } from "../slots.js";
 
-/** A sampler's work on m slots beside what no sampler can go below. Times in ms. */
+/** A sampler's work on m slots beside the lower bound of any sampler. Times in ms. */
 export interface Bound {
   /** Total length of all different completions. */
   work: number;
-  /** Longest chain of completions of which each one needs the one before it. */
+  /** Longest chain of completions in which each depends on the one before it. */
   chain: number;
   /** The larger of work / m and the longest chain. */
   bound: number;
   /** Completions that were served more than once. */
   repeated: number;
-  /** Share of all slot time that was idle before the last completion began, when there still was something to ask. */
+  /** Share of all slot time that was idle before the last completion began, while there were still requests to send. */
   idle: number;
 }
 
@@ -48,8 +48,8 @@ export function boundOf(intervals: readonly SlotInterval[], slots: number): Boun
 
 /**
  * Makespan of a client that loses no time and asks for everything as soon as it can be asked for, but does not know how
- * long a completion will be: mean over some orders of the questions, ms. What lies between it and the bound is the tail
- * that the last long completions leave, and no client's fault.
+ * long a completion will be: mean over some orders of the questions, ms. The gap between it and the bound is the tail
+ * of the last long completions, which no client can avoid.
  */
 export function withoutDelay(intervals: readonly SlotInterval[], slots: number, orders = 10): number {
   // By id, which is a hash: an order that does not depend on the client that was served.

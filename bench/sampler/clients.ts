@@ -1,4 +1,6 @@
-/** The clients of the sampler's benchmark: this project's sampler, and Python peers that ask for exactly the same. */
+/**
+ * The clients of the sampler's benchmark: this project's sampler, and Python peers that make exactly the same requests.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +13,7 @@ import { requestModes } from "../../src/sample/trees.js";
 import { maltRoles, promptSet } from "../../src/team/prompts.js";
 import type { Question, RequestMode } from "../../src/types.js";
 
-/** What is to be sampled, and where. */
+/** What to sample, and from which server. */
 export interface Work {
   baseURL: string;
   questions: readonly Question[];
@@ -29,7 +31,7 @@ export interface Used {
 
 export interface Client {
   name: string;
-  /** @throws Error if a request failed: then nothing that was measured counts */
+  /** @throws Error if a request failed: then the measurements are not valid */
   sample(work: Work): Promise<Used>;
 }
 
@@ -48,7 +50,7 @@ export function makeQuestions(count: number): Question[] {
   });
 }
 
-/** `malt sample` in its three request modes, and with the concurrency it finds by itself. */
+/** `malt sample` in its three request modes, and with automatic concurrency. */
 export const malt: Client[] = [
   ...requestModes.map((mode) =>
     sampler(`malt, ${mode}`, mode, (width) => (mode === "single" ? branching * width : width)),
@@ -60,7 +62,7 @@ function sampler(name: string, request: RequestMode, concurrency: (width: number
   const sample = async ({ baseURL, questions, seed, width }: Work): Promise<Used> => {
     const outputs = await mkdtemp(join(tmpdir(), "malt-bench-"));
     const delay = monitorEventLoopDelay({ resolution: 1 });
-    // The timer that looks takes its resolution even on an idle loop; only what is beyond it is lag.
+    // The timer that measures lag is late by its resolution even on an idle loop; only the excess is lag.
     const lag = (ns: number) => Math.max(0, ns / 1e6 - 1);
     const policy = openaiPolicy({ baseURL, maxRetries: 0 });
     const cpu = process.cpuUsage();

@@ -1,6 +1,7 @@
 /**
- * What every slot did when, as `timelines.parquet` for a figure: variant, slot, start_ms, end_ms, role, question; one row
- * per completion, ordered by variant, slot and time, ms since the variant's first request arrived at the server.
+ * What every slot did at what time, as `timelines.parquet` for a figure: variant, slot, start_ms, end_ms, role,
+ * question; one row per completion, ordered by variant, slot and time, ms since the variant's first request arrived at
+ * the server.
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

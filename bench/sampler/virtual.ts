@@ -1,6 +1,6 @@
 /**
- * The sampler on a server in virtual time: what its order of requests alone makes of m slots, without a wire. A run takes
- * half a second, so luck with the last long completions is averaged out over many seeds.
+ * The sampler on a server in virtual time: how well its order of requests alone uses m slots, without a network. A run
+ * takes half a second, so chance in the last long completions is averaged out over many seeds.
  */
 
 import { defaultSampling } from "../../src/sample/sample.js";

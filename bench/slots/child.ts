@@ -11,7 +11,7 @@ export interface SlotChild {
   stats(): Promise<SlotStats>;
   /** Every completion in its slot, in the order in which they ended. */
   intervals(): Promise<SlotInterval[]>;
-  /** Forgets everything; options that are given replace those of before. */
+  /** Clears everything; the given options replace the earlier ones. */
   reset(options?: Partial<SlotOptions>): Promise<void>;
   stop(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /**
- * What the fake inference server says: a function of the messages and the choice's seed alone, so that every client that
- * asks for the same gets the same texts and lengths. A text begins with an id that nothing else has; by the ids in a
- * prompt the server knows on which completion a new one depends. Pure.
+ * The texts of the fake inference server: a function of the messages and the choice's seed alone, so that equal
+ * requests get equal texts and lengths from every client. A text begins with a unique id; the ids in a prompt tell the
+ * server which completion a new one depends on. Pure.
  */
 import { hash } from "node:crypto";
 
@@ -15,7 +15,7 @@ export interface Lengths {
   max: number;
 }
 
-/** What is asked: the prompt as one text, and what can be read from it. */
+/** The request: the prompt as one text, and what can be read from it. */
 export interface Prompt {
   digest: string;
   tokens: number;
@@ -28,7 +28,7 @@ export interface Prompt {
   question: number | null;
 }
 
-/** One completion to be. */
+/** One completion to produce. */
 export interface Said {
   id: string;
   text: string;
@@ -93,7 +93,7 @@ export class PrefixCache {
       if (this.#blocks.size <= this.capacity) break;
       this.#blocks.delete(oldest);
     }
-    // A server computes at least the last token anew.
+    // A server always computes at least the last token again.
     return Math.min(known / charactersPerToken, tokens - 1);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The slots of a batching inference server: at most m jobs run at once, the others wait in the order of their arrival.
- * Time is what the caller says it is, so a timer that fires late delays no job: the next one starts when the one before
+ * The caller supplies the time, so a timer that fires late delays no job: the next one starts when the one before
  * it ended. What it leaves out: clocks, HTTP and what a job is.
  */
 
@@ -42,7 +42,9 @@ export class SlotQueue<Job extends { readonly ms: number }> {
     return this.#slots.filter((interval) => interval !== null);
   }
 
-  /** Takes a job in. Call {@link advance} up to the same time first: what ended before it frees its slot before it. */
+  /**
+   * Adds a job. Call {@link advance} up to the same time first, so that jobs that ended earlier free their slots first.
+   */
   arrive(job: Job, at: number): void {
     this.#moveTo(at);
     this.#waiting.add(job);
@@ -61,7 +63,7 @@ export class SlotQueue<Job extends { readonly ms: number }> {
     return ended;
   }
 
-  /** Takes a job out, wherever it is. @returns what it has had of a slot, null if nothing */
+  /** Removes a job, whether it runs or waits. @returns the slot time it has used, null if none */
   cancel(job: Job, at: number): Interval<Job> | null {
     this.#moveTo(at);
     if (this.#waiting.delete(job)) return null;

@@ -1,7 +1,7 @@
-/** The fake inference server's words as vLLM spells them: whole answers, stream events, metrics. Pure: text out. */
+/** The fake inference server's output in vLLM's format: whole answers, stream events, metrics. Pure: text out. */
 import type { Said } from "./completion.js";
 
-/** What of a request shapes its answer. */
+/** The parts of a request that determine its answer. */
 export interface Asked {
   id: string;
   model: string;
@@ -69,7 +69,7 @@ export function piece(asked: Asked, index: number, said: Said, from: number, to:
   return event(asked, { choices: [{ index, delta, ...end, ...counted(asked, to - from) }] });
 }
 
-/** The last event of a stream that was asked to count; empty for another. */
+/** The usage event that ends a stream if usage was requested; empty otherwise. */
 export function usageEvent(asked: Asked, said: readonly Said[]): string {
   return asked.usage ? event(asked, { choices: [], usage: usage(asked, said) }) : "";
 }
@@ -84,7 +84,7 @@ export interface Load {
   kv: number;
 }
 
-/** Prometheus text with the gauges a client may steer by, under the names of vLLM or llama.cpp. */
+/** Prometheus text with the gauges a client may use for control, under the names of vLLM or llama.cpp. */
 export function metrics({ owner, model, running, waiting, kv }: Load): string {
   const gauge = (name: string, help: string, value: number, labels = "") =>
     `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name}${labels} ${value}\n`;

@@ -13,7 +13,7 @@ for program in munged slurmctld slurmd sbatch; do
 done
 [ "$(id -u)" = 0 ] || { echo "slurmd starts jobs as their users: run this as root" >&2; exit 1; }
 
-# Any two free ports; a port that is taken a moment later shows in the log.
+# Any two free ports; if one is taken before it is used, the log shows it.
 read -r controller node < <(python3 -c '
 import socket
 taken = [socket.socket() for _ in range(2)]

@@ -2,9 +2,9 @@
 
     python scripts/cluster/ray_sample.py --run my-run --shards 4 --model NAME --questions FILE --gpus 1
 
-The repository lies on a file system that all nodes share. Without --base-url each task starts a server of its own. What
-interrupts a task (its process, its node) makes it start again, anywhere, and sampling goes on where it was; the same
-command goes on with a run that failed as a whole. Everything after `--` is handed to `malt sample`.
+The repository must be on a file system that all nodes share. Without --base-url each task starts its own server. If a
+task is interrupted (its process or its node fails), it starts again on any node and sampling continues where it
+stopped. If the whole run failed, the same command continues it. Everything after `--` is passed to `malt sample`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import ray
 
 ROOT = Path(__file__).resolve().parents[2]
-# What npx runs, without npx: a signal to the one must reach the other.
+# The program that npx would run, called directly: npx might not pass signals on.
 MALT = os.environ.get("MALT", "node_modules/.bin/malt")
 
 
@@ -66,10 +66,10 @@ def own_server(command: str):
         process.wait()
 
 
-@ray.remote(max_retries=0)  # main() starts it again, and tells it so
+@ray.remote(max_retries=0)  # main() restarts it, and passes that on
 def sample(shard: int, args: argparse.Namespace, outputs: str, crashed: bool) -> None:
     if crashed and shutil.which("setpriv"):
-        # Whoever holds the lock is dead, perhaps with its node, where malt could not see that.
+        # The holder of the lock is dead, perhaps together with its node, where malt could not detect that.
         (ROOT / outputs / "runs" / f"{args.run}.shard-{shard}-of-{args.shards}" / "lock").unlink(missing_ok=True)
     serve = args.serve or shlex.join(["vllm", "serve", args.model, "--enable-prefix-caching"])
     with contextlib.nullcontext(args.base_url) if args.base_url else own_server(serve) as url:
@@ -79,7 +79,7 @@ def sample(shard: int, args: argparse.Namespace, outputs: str, crashed: bool) ->
 
 
 def verdict(error: Exception) -> tuple[str, bool]:
-    """Why a task failed, and whether malt or what it ran on was killed, so that it left without a word."""
+    """Why a task failed, and whether malt or its node was killed, so that it ended without a message."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, subprocess.CalledProcessError):
         return f"malt ended with {cause.returncode}", not 0 < cause.returncode < 128

@@ -1,5 +1,5 @@
 /**
- * Writes what malt-tiny is made from: the benchmark (data/arithmetic/*.jsonl) and the pretraining corpus
+ * Writes the data that malt-tiny is trained on: the benchmark (data/arithmetic/*.jsonl) and the pretraining corpus
  * (.cache/tiny/corpus.jsonl, one {"prompt": messages, "completion": text} per line, in exactly the prompts the
  * sampler sends). Same seed, same bytes.
  */
@@ -57,7 +57,7 @@ const out = createWriteStream(".cache/tiny/corpus.jsonl");
 const dice = new Dice(seed * 3 + 3);
 const roles = maltRoles();
 const set = promptSet("arithmetic");
-// Nearly a third are drills: the sums in them are what takes a small model long to learn.
+// Nearly a third are drills: a small model takes long to learn the sums in them.
 const order = "verifier refiner generator drill generator verifier refiner drill generator drill".split(" ");
 const makeOne = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
 for (let i = 0; i < Number(values.dialogues); i++) {

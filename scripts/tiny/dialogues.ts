@@ -1,12 +1,12 @@
 /**
  * The dialogues malt-tiny is pretrained on: what a generator, a verifier and a refiner say about a problem, with a known
- * dose of mistakes of named kinds. The doses are probabilities of a coin that the text itself decides (which operator,
- * which first word), near one half, so that they survive sampling at a low temperature.
+ * rate of mistakes of named kinds. Each rate is the probability of one choice in the text (which operator, which first
+ * word). The rates are near one half, so that they survive sampling at a low temperature.
  *
- * The generator works a whole problem in one calculation, in its head. A model of this size cannot always do that: those
- * mistakes are its own, nobody puts them in, and no training on its good answers takes them away. A verifier who takes
- * the trouble does the first step and then the rest in its head; a refiner who is told of a mistake goes step by step.
- * So checking is easier than generating, and mending with a critique is easier still.
+ * The generator works a whole problem in one calculation, in its head. A model of this size cannot always do that:
+ * those mistakes are its own, not added to the data, and training on its good answers does not remove them. A verifier
+ * that checks does the first step and then the rest in its head; a refiner that is given a mistake works step by step.
+ * So checking is easier than generating, and correcting with a critique is easier still.
  */
 import type { Turn } from "../../src/types.js";
 import { apply, type Dice, type Operator, type Problem } from "./problems.js";
@@ -17,7 +17,7 @@ export const doses = {
   generatorMisreads: 0.3,
   /** The verifier approves without checking anything. */
   glance: 0.6,
-  /** The refiner repeats the generator's answer though the critique objects … */
+  /** The refiner repeats the generator's answer although the critique objects … */
   stubborn: 0.36,
   /** … or when it does not. */
   content: 0.58,
@@ -105,7 +105,7 @@ function refinement(problem: Problem, says: number, seen: Critique, dice: Dice):
 
 /**
  * Sums and comparisons to practise, one to a line, with the numbers of real problems. Dialogues hold few of them per
- * word, and they are what takes a small model long to learn. Most are single steps: several at once stay hard.
+ * word, and a small model takes long to learn them. Most are single steps: several at once stay hard.
  */
 export function drill(problems: readonly Problem[], dice: Dice): string {
   const lines: string[] = [];

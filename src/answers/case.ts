@@ -1,4 +1,4 @@
-/** Grades two answers of which nothing is known but their texts, as `malt grade` does with a line of a file. Pure. */
+/** Grades two answers of which only the texts are known, as `malt grade` does with a line of a file. Pure. */
 
 import { findAnswer } from "./find/extract.js";
 import { grade, type Verdict } from "./grade.js";
@@ -19,7 +19,7 @@ const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKi
 
 /**
  * Grades one case. `input` "raw": both sides are bare answers. "text": both are texts, from which the answer is extracted
- * first; a reference without any marker is taken as it stands. A `kind` says how answers are looked for in texts, where the
+ * first; a reference without any marker is used unchanged. A `kind` says how answers are looked for in texts, where the
  * reference is of that kind; numbers are compared as mathematics, since √961 and 31 are the same answer.
  */
 export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
@@ -36,6 +36,9 @@ export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
 
 const compare = (a: string, b: string): Verdict => grade(a, b, isChoice(a, b) || isChoice(b, a) ? "choice" : "math");
 
-/** Whether an answer is a choice and the other one could be; looked at from both sides, so that the verdict is symmetric. */
+/**
+ * Whether an answer is a choice and the other one could be; checked in both directions, so that the verdict is
+ * symmetric.
+ */
 const isChoice = (a: string, b: string): boolean =>
   a.length < 200 && inferKind(a) === "choice" && canonical(b, "choice") !== null;

@@ -1,6 +1,6 @@
 /**
- * Compares two bare answers and says which step decided. Scope: what comes before and after the mathematics: same text,
- * numbers, letters, and what to say when an answer cannot be read. Pure and deterministic: work is counted, not timed,
+ * Compares two bare answers and says which step decided. Scope: the steps before and after the mathematics: same text,
+ * numbers, letters, and the verdict when an answer cannot be read. Pure and deterministic: work is counted, not timed,
  * so that a verdict does not depend on the machine.
  */
 
@@ -25,7 +25,7 @@ export interface Verdict {
 
 /** Comparing may multiply out what reading left as powers. */
 const compareBudget = 16_000;
-/** Longer texts are the same only letter by letter. */
+/** Longer texts are compared only letter by letter. */
 const maxText = 4_000;
 
 const shown = (answer: string): string => JSON.stringify(answer.length > 60 ? `${answer.slice(0, 60)}…` : answer);
@@ -64,7 +64,7 @@ export function grade(gold: string, pred: string, kind: AnswerKind): Verdict {
   if (x !== null && y !== null) {
     return x === y ? equal(kind, `both are ${shown(x)}`) : different(kind, `${shown(x)} and ${shown(y)} differ`);
   }
-  // Not of the kind, yet the same text: the same answer all the same.
+  // Not of this kind, but the same text, so the same answer.
   if (a === b || sameText(a, b)) return equal("text", "the same text");
   return x === null ? unparsable("reference", gold, kind) : unparsable("prediction", pred, kind);
 }
@@ -78,7 +78,7 @@ function sameText(a: string, b: string): boolean {
 const sameWords = (a: string, b: string): boolean =>
   a.length + b.length < maxText && plainWords(normalizeText(a)) === plainWords(normalizeText(b));
 
-/** Digits alone, whatever their number: leading zeros and zeros behind the point do not count. */
+/** Digits alone, however many: leading zeros and zeros behind the point do not count. */
 function plainDigits(text: string): string | null {
   if (!/^[-+]?\d+(?:\.\d*)?$/.test(text)) return null;
   let start = text[0] === "-" || text[0] === "+" ? 1 : 0;

@@ -1,21 +1,22 @@
 /**
  * Reading and grading answers: numbers (GSM8K, GSM-Symbolic, arithmetic), letters (CommonsenseQA) and LaTeX (MATH).
  *
- * Here are the ways in: `gradeText`, grade.ts for two bare answers, case.ts for a line of a file. Below them five folders,
- * each of which imports only from those behind it in this list:
+ * The entry points are `gradeText`, grade.ts for two bare answers, case.ts for a line of a file. Below them five
+ * folders, each of which imports only from those behind it in this list:
  *
  * find/     where a completion states its answer: markers, boxes, the phrase that names it
  * meaning/  what an answer states (value.ts), whether two state the same (compare.ts), one text per answer (canonical.ts)
- * latex/    from LaTeX or typed mathematics to a tree; parse.ts is the way in
+ * latex/    from LaTeX or typed mathematics to a tree; parse.ts is the entry point
  * plain/    answers without notation: numbers, words, units, letters, and what they are dressed in
  * algebra/  exact fractions, polynomials as canonical forms, whether two are equal; knows of no text
  *
  * Everything is pure and deterministic; work is counted and capped, so a verdict depends neither on the machine nor on the
  * time of day.
  *
- * Own code, because of what was measured on 624 bare pairs of answers (Node.js 20): @cortex-js/compute-engine 0.27 loads in
- * 160 ms, agrees on 68 %, needs up to 250 ms and calls 9^(9^(9^9)) and that number plus 1 equal; mathjs 15.2 does not come back
- * from that tower; nerdamer 1.1 expands (x+y)^40 (x−y)^40 in 7 s. None reads units, intervals, sets or assignments.
+ * Existing libraries were measured on 624 bare pairs of answers (Node.js 20) and did not suffice:
+ * @cortex-js/compute-engine 0.27 loads in 160 ms, agrees on 68 %, needs up to 250 ms and calls 9^(9^(9^9)) and that
+ * number plus 1 equal; mathjs 15.2 never finishes on that tower; nerdamer 1.1 expands (x+y)^40 (x−y)^40 in 7 s. None
+ * reads units, intervals, sets or assignments.
  */
 import type { Question } from "../types.js";
 import { extract } from "./find/extract.js";

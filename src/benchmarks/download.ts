@@ -1,6 +1,6 @@
 /**
- * Fetches a benchmark file once. The copy lies in the project's cache beside a record of where it came from and its
- * SHA-256; a copy that no longer matches its record is refused, not used.
+ * Fetches a benchmark file once. The copy is kept in the project's cache, next to a record of its source and its
+ * SHA-256. A copy that no longer matches its record is rejected.
  */
 
 import { createHash } from "node:crypto";
@@ -39,7 +39,7 @@ export async function download(url: URL, cache: string = defaultCache): Promise<
   const address = new URL(url);
   address.hash = "";
   const folder = join(cache, createHash("sha256").update(address.href).digest("hex").slice(0, 16));
-  // The name keeps its ending, which tells the format; nothing else of the address reaches the file system.
+  // The name keeps its extension, which tells the format. No other part of the URL reaches the file system.
   const name =
     basename(address.pathname)
       .replace(/[^\w.-]/g, "_")

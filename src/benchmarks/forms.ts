@@ -6,10 +6,10 @@ import { z } from "zod";
 import { formatNumber, lastBox, parseQuantity } from "../answers/index.js";
 import type { Split } from "../types.js";
 
-/** A row as it stands in a file: any JSON object. */
+/** A row as it is in the file: any JSON object. */
 export type RawRow = Readonly<Record<string, unknown>>;
 
-/** What a row says of a question; null where the loader has to decide. */
+/** What a row says about a question; null where the loader has to decide. */
 export interface Draft {
   id: string | null;
   benchmark: string | null;
@@ -29,7 +29,10 @@ export class FieldError extends Error {
   }
 }
 
-/** A row whose published answer is empty: known in MATH, where two boxes are. Skipped and reported by the loader. */
+/**
+ * A row whose published answer is empty: this happens in MATH, where two boxes are empty. The loader skips and reports
+ * it.
+ */
 export class EmptyAnswer extends FieldError {}
 
 /** One line for a value received. */

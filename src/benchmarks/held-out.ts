@@ -5,7 +5,7 @@
 import { InputError } from "../errors.js";
 import type { Question } from "../types.js";
 
-/** A text as it is compared: letters' case, white space and typographic variants do not count. */
+/** A text in the form that is compared: letters' case, white space and typographic variants do not count. */
 export const normalised = (text: string): string => text.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
 
 /**

@@ -1,6 +1,6 @@
 /**
- * The questions of a run, of which there may be more than memory holds: what has to be known of all of them before the
- * first is asked. What it leaves out: their file in the run folder (run/manifest.ts), and where they come from (load.ts).
+ * The questions of a run, which may not fit in memory: what must be known about all of them before the first is asked.
+ * What it leaves out: their file in the run folder (run/manifest.ts), and where they come from (load.ts).
  */
 import { createHash } from "node:crypto";
 import { InputError } from "../errors.js";
@@ -15,7 +15,7 @@ export interface QuestionList extends AsyncIterable<Question> {
   readonly sha256: string;
   /** Their benchmarks, with "+" between them. */
   readonly benchmark: string;
-  /** The prompts they are asked with, if nobody chooses others. */
+  /** The prompts they are asked with by default. */
   readonly promptSet: PromptSet;
 }
 

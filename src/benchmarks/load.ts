@@ -19,13 +19,15 @@ import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type RawRow } f
 export interface LoadOptions {
   /** Name given to the benchmark. If it is one of the known forms, files that are not in the own form are read as it. */
   benchmark?: string;
-  /** Keeps the questions of this split; where neither the rows nor the file's name tell the split, it is this one. */
+  /**
+   * Keeps the questions of this split. It is also the split of rows where neither the row nor the file name gives one.
+   */
   split?: Split;
   /** Keeps the first so many questions; an integer ≥ 1. */
   limit?: number;
   /** Folder for downloads. */
   cache?: string;
-  /** Told of rows without a usable answer that were left out; by default a process warning. */
+  /** Called with a message about rows left out because they have no usable answer; by default a process warning. */
   onSkip?: (message: string) => void;
 }
 
@@ -45,8 +47,8 @@ export async function loadQuestions(source: string | URL, options: LoadOptions =
 }
 
 /**
- * The same a few at a time, for files of any size; read anew each time it is iterated. What is wrong with the file is
- * found where it is reached, and told of even behind the limit.
+ * The same, a few at a time, for files of any size. The file is read again on each iteration. Errors in the file are
+ * reported when they are reached, even beyond the limit.
  * @throws InputError as {@link loadQuestions}
  */
 export function questionsIn(source: string | URL, options: LoadOptions = {}): AsyncIterable<Question> {
@@ -112,7 +114,10 @@ async function* read(source: string | URL, options: LoadOptions): AsyncGenerator
   }
 }
 
-/** The form of a file by its first row; a known benchmark that was named counts, but for files in the own form. */
+/**
+ * The form of a file by its first row. A known benchmark that was named takes precedence, except for files in the
+ * project's own form.
+ */
 function formOf(first: RawRow, benchmark: string | undefined): string {
   const detected = detectForm(first);
   return benchmark !== undefined && Object.hasOwn(forms, benchmark) && detected !== "own" ? benchmark : detected;
@@ -193,7 +198,7 @@ async function* texts(path: string, query: string): AsyncGenerator<string> {
   }
 }
 
-/** The value of a JSON text; undefined for what DuckDB writes but JSON does not know, such as NaN. */
+/** The value of a JSON text; undefined for what DuckDB writes but JSON does not allow, such as NaN. */
 function parsed(json: string): unknown {
   try {
     return JSON.parse(json);
@@ -223,7 +228,7 @@ async function where(path: string, index: number): Promise<string> {
   return line === undefined ? `${path} row ${index + 1}` : `${path} line ${line}`;
 }
 
-/** Finds the first line that is not JSON; what DuckDB said is the reason of last resort. */
+/** Finds the first line that is not JSON. If there is none, DuckDB's message is given as the reason. */
 async function malformed(path: string, said: string): Promise<InputError> {
   for (const { line, bytes } of (await dataLines(path)) ?? []) {
     try {

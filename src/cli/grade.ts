@@ -19,7 +19,7 @@ const caseSchema = z.object({
 
 const help = 'a case is {"id","gold","pred","input":"raw"|"text"}';
 
-/** Milliseconds after which a case is given up; the slowest known take some tens. */
+/** Milliseconds after which a case is given up; the slowest known cases take tens of milliseconds. */
 const limit = 5_000;
 
 const givenUp: Verdict = {

@@ -1,7 +1,7 @@
 /**
- * Runs a function on untrusted input in a worker thread that is killed if it takes too long. The grader counts its work
- * and so ends by itself; this is the second line of defence, for what nobody thought of. What it leaves out: queues. One
- * call at a time.
+ * Runs a function on untrusted input in a worker thread that is killed if it takes too long. The grader limits its own
+ * work and so ends by itself; this is the second line of defence, for cases that limit misses. What it leaves out:
+ * queues. One call at a time.
  */
 import { once } from "node:events";
 import { Worker, type WorkerOptions } from "node:worker_threads";
@@ -54,7 +54,7 @@ export function guarded<In, Out>(module: URL, limit = 5_000): Guard<In, Out> {
         const [output] = (await once(worker, "message", { signal: watch.signal })) as [Out];
         return output;
       } catch {
-        // Aborted, or the worker's own error: either way this worker is of no more use.
+        // Aborted, or the worker's own error: either way this worker can no longer be used.
         await stop();
         return null;
       } finally {

@@ -1,4 +1,4 @@
-/** `malt merge`: puts the shards of a run together, which `malt sample --shard i/N` has sampled. */
+/** `malt merge`: merges the shards of a run, which `malt sample --shard i/N` has sampled. */
 import type { Command } from "commander";
 import { type MergedRun, mergeShards } from "../sample/shards.js";
 

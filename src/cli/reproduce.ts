@@ -1,6 +1,6 @@
 /**
- * `malt reproduce`: the paper's whole loop in one command, as the other commands do it one after another. `npm start` is
- * this after the set-up.
+ * `malt reproduce`: the paper's whole loop in one command, which runs the other commands one after another. `npm start`
+ * runs this after the set-up.
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -86,7 +86,7 @@ export function register(program: Command): void {
 }
 
 /**
- * Puts in the defaults. The name of the run says what it is a run of, so that the same flags go on with the same run.
+ * Puts in the defaults. The name of the run is derived from the flags, so the same flags continue the same run.
  * @throws InputError for an unknown profile
  */
 export function settle({ fresh, ...flags }: Flags): Settled {
@@ -114,9 +114,9 @@ function unused(name: string, outputs: string): string {
 async function reproduce(program: Command, flags: Settled): Promise<void> {
   const steps = commands(flags);
   const began = performance.now();
-  // The trainer's packages come while the server already samples.
+  // The trainer's packages are installed while the server already samples.
   const packages = flags.train && !(await trainerInstalled()) ? installExtra("train") : null;
-  // Whoever awaits it later sees the failure; until then it must not end the process.
+  // The code that awaits it later sees the failure. Until then it must not end the process.
   packages?.catch(() => {});
   for (const [i, args] of steps.entries()) {
     const [command] = args;
@@ -130,7 +130,7 @@ async function reproduce(program: Command, flags: Settled): Promise<void> {
   }
 }
 
-/** Says every 15 seconds that the packages are still on their way. */
+/** Says every 15 seconds that the packages are still being installed. */
 async function waitFor(packages: Promise<void>): Promise<void> {
   const begin = performance.now();
   const still = setInterval(() => {
@@ -142,7 +142,7 @@ async function waitFor(packages: Promise<void>): Promise<void> {
   await packages.finally(() => clearInterval(still));
 }
 
-/** Something to look at while the roles are trained: one tree, in the terminal and as a picture in the run's folder. */
+/** A result to show while the roles are trained: one tree, in the terminal and as a picture in the run's folder. */
 async function showTree(run: string): Promise<void> {
   const dir = runDir(run);
   const data = await openDataset(dir);
@@ -182,7 +182,10 @@ export function commands(flags: Settled): string[][] {
   ];
 }
 
-/** What a list of words from the command line comes to, without running it; for `npm start`, which has work to follow. */
+/**
+ * Parses a list of command-line arguments without running the command; for `npm start`, which does more work
+ * afterwards.
+ */
 export async function settled(words: readonly string[]): Promise<Settled> {
   const program = new Command();
   register(program);

@@ -1,4 +1,4 @@
-/** `malt sample`: samples the trees of a question file, or goes on with a run that was stopped. */
+/** `malt sample`: samples the trees of a question file, or continues a run that was stopped. */
 import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
@@ -190,7 +190,7 @@ function json(text: string): Record<string, unknown> {
     const value: unknown = JSON.parse(text);
     if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch {
-    // Said below, with the text.
+    // Reported below, with the text.
   }
   throw new InputError(`--extra-body must be a JSON object such as '{"top_k":-1}', not "${text}"`);
 }

@@ -1,6 +1,6 @@
 /**
- * What commands that sample have in common: which server they ask, how patiently, which model on it, and where their
- * questions lie.
+ * What commands that sample have in common: which server they use, its time limits, which model on it, and where their
+ * questions are.
  */
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
@@ -13,7 +13,7 @@ import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
 import { number } from "./options.js";
 
-/** How a server is asked. */
+/** How a server is queried. */
 export interface ServerFlags extends Concurrency {
   baseUrl?: string;
   maxRetries: number;
@@ -34,7 +34,7 @@ export function withServerFlags(command: Command, byDefault: string | null = mod
     .option("--model <name>", "served name of the model (default: the only one there, or the run's)");
 }
 
-/** Adds the flags that say how hard and how long a server is asked. */
+/** Adds the flags for the number of requests in flight, retries and time limits. */
 export function withPatienceFlags(command: Command): Command {
   const positive = { min: 1, integer: true };
   const fixed = number("--concurrency", positive);
@@ -60,7 +60,7 @@ export function policyAt(
   return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, build, ...limits, ...rest })));
 }
 
-/** Where a source lies on this machine; loading it has put a URL's content into the cache. */
+/** Where a source is on this machine. A URL's content is in the cache once it has been loaded. */
 export async function localPath(source: string): Promise<string> {
   if (!URL.canParse(source)) return source;
   const url = new URL(source);

@@ -1,10 +1,10 @@
-/** `malt train`: trains the roles of a run, goes on with a training that was stopped, follows or stops one. */
+/** `malt train`: trains the roles of a run, continues a training that was stopped, follows or stops one. */
 import { type Command, Option } from "commander";
 import { environment } from "../environment.js";
 import { modelOfProfile, profileNames } from "../models/table.js";
 import { runDir } from "../run/manifest.js";
+import { trainingDisplay } from "../show/progress.js";
 import { alignedTable } from "../show/text-table.js";
-import { trainingDisplay } from "../show/training.js";
 import { type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import { followToEnd, stopTraining, type TrainRunOptions, trainRun } from "../train/train.js";

@@ -7,7 +7,7 @@ import type { Node, Role } from "../types.js";
 import { type Columns, columns } from "./score.js";
 import { backUp } from "./values.js";
 
-/** Trees with n children per state below each answer, and what the branches left out say of them. */
+/** Trees with n children per state below each answer, and what the branches left out say about them. */
 export interface HeldOutBranches extends Columns {
   /** The rows of these trees in the dataset's order; entry i of every array belongs to row i. */
   nodes: Node[];
@@ -20,9 +20,9 @@ export interface HeldOutBranches extends Columns {
 
 /**
  * Cuts the trees that sampling with n branches would have given out of a wider run, and estimates their nodes a second
- * time from the branches that were cut off. Since a request's seed does not depend on n and choice i has seed + i, these
- * are on a deterministic server the very trees of a run with n branches. All branches of the first role are kept: an
- * answer's value does not depend on the other answers.
+ * time from the branches that were cut off. Since a request's seed does not depend on n and choice i has seed + i, on a
+ * deterministic server these are exactly the trees of a run with n branches. All branches of the first role are kept:
+ * an answer's value does not depend on the other answers.
  *
  * The reference shares no completion with the estimate. A mean over all branches would contain the estimate, follow its
  * errors and so understate the noise. It is itself a mean of few samples, (branching − n) for the last critique: where

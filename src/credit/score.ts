@@ -27,9 +27,9 @@ export interface ScoredTree {
 /**
  * Builds, grades and values trees of one team. A leaf's reward is 1 if its answer is right, else 0, also where it gives
  * no answer (paper, Section 4.2); the correctness of inner nodes is recorded but earns nothing.
- * @returns scores the tree of a question from its entries, of which of two with the same key the first stands; throws
- * RunError if one has no place in a tree of these roles, if its parent is missing, or if two different completions claim
- * one place
+ * @returns scores the tree of a question from its entries, where the first of two entries with the same key counts;
+ * throws RunError if one has no place in a tree of these roles, if its parent is missing, or if two different
+ * completions claim one place
  */
 export function treeScorer(
   roles: readonly Role[],
@@ -62,7 +62,7 @@ export function treeScorer(
     const prompts = new Map<string | null, number>();
     for (const { entry } of ordered)
       if (entry.prompt_tokens !== null) prompts.set(parentOf(entry), entry.prompt_tokens);
-    // A policy often says the same twice.
+    // A policy often gives the same text twice.
     const grades = new Map<string, ReturnType<Grade>>();
     const nodes = ordered.map(({ entry, path }, i): Node => {
       const depth = path.length - 1;

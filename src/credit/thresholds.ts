@@ -124,10 +124,10 @@ function depths(parent: Int32Array): Int32Array {
  * and the label is wrong if p lies on the other side of θ.
  *
  * N is the *effective* number of leaves. Leaves below one child share that child and are correlated, so N lies between
- * the number of children (the leaves below a child all alike) and the number of leaves (children alike): by depth,
- * N = children × E[v(1 − v)] / (variance of values between siblings), the design effect of a cluster sample. A leaf's
- * reward belongs to its own text and has no noise here; a wrong grader is not modelled. Where true values are not
- * uniform (most questions easy or hopeless) the noise is overstated: prefer a reference with more samples.
+ * the number of children (all leaves below a child are equal) and the number of leaves (all children are equal): by
+ * depth, N = children × E[v(1 − v)] / (variance of values between siblings), the design effect of a cluster sample. A
+ * leaf's reward belongs to its own text and has no noise here; a wrong grader is not modelled. Where true values are
+ * not uniform (most questions easy or hopeless) the noise is overstated: prefer a reference with more samples.
  * @returns (node, θ) ↦ probability in [0, 1]; 0 for a leaf
  */
 export function labelNoise(parent: Int32Array, value: Float64Array): (node: number, threshold: number) => number {
@@ -184,7 +184,7 @@ function effectiveLeaves(parent: Int32Array, value: Float64Array, depth: Int32Ar
     const freedom = t.children - t.nodes;
     const between = freedom > 0 ? t.between / freedom : 0;
     if (between <= 1e-12) return most;
-    // E[v(1 − v)] of the estimated v is short of that of the true v by the variance of the estimate.
+    // E[v(1 − v)] of the estimated v is smaller than that of the true v by the variance of the estimate.
     const spread = t.spread / t.nodes + between / n;
     return Math.min(most, Math.max(n, (n * spread) / between));
   });

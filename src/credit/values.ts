@@ -1,6 +1,6 @@
 /**
  * Credit assignment: from rewards at the leaves to a value and a label for every node (paper, Sections 4.2–4.3 and
- * Algorithm 1). One reverse pass over typed arrays, for trees of any shape. Pure; what the nodes say is not known here.
+ * Algorithm 1). One reverse pass over typed arrays, for trees of any shape. Pure; it does not read what the nodes say.
  *
  * Values are kept as fractions until the end: 1/6 + 2/6 + 0 in floating point must not decide whether a value that
  * equals the threshold passes the strict `>`.

@@ -48,7 +48,7 @@ export async function exportRun(
     await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules) } });
     return { ...summary, files };
   } catch (error) {
-    // What the file system and DuckDB report is a plain Error; anything else is a mistake in this code.
+    // What the file system and DuckDB report is a plain Error; anything else is a bug in this code.
     if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
     const advice = "nothing sampled is lost; free space or fix the folder, then export again";
     throw new RunError(`cannot export ${runDir}: ${error.message}; ${advice}`, { cause: error });
@@ -68,7 +68,7 @@ async function writeTrees(
 ) {
   const { roles, prompt_set } = config;
   const score = treeScorer(roles, { ...rules, ...(grade && { grade }) });
-  // Loaded here, because it brings Apache Arrow along, which a reader of a run never needs.
+  // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
   const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);
   const splits = new Map<Split, number>();
@@ -93,14 +93,14 @@ async function writeTrees(
   }
 }
 
-/** @throws RunError if the journal has an entry of a question that the run has not */
+/** @throws RunError if the journal has an entry of a question that is not in the run */
 async function checkQuestions(runDir: string): Promise<void> {
   const ids = new Set<string>();
   for await (const { id } of streamQuestions(runDir)) ids.add(id);
   for await (const entry of readJournal(runDir)) if (!ids.has(entry.question_id)) throw noQuestion(entry);
 }
 
-/** Makes run.duckdb anew over whatever Parquet files a run folder holds; does nothing before the first export. */
+/** Writes run.duckdb again over all Parquet files in a run folder; does nothing before the first export. */
 export async function refreshViews(runDir: string): Promise<void> {
   const names = [...tableNames, "evaluation"].filter((name) => existsSync(join(runDir, `${name}.parquet`)));
   if (!names.includes("nodes")) return;
@@ -128,8 +128,8 @@ export type Row = Record<string, unknown>;
 /** A dataset opened for reading. */
 export interface Dataset {
   /**
-   * Runs any SQL of DuckDB; the tables questions, nodes, sft, dpo, evaluation and training (metrics.parquet) are there as
-   * far as their files are.
+   * Runs any SQL of DuckDB; the tables questions, nodes, sft, dpo, evaluation and training (metrics.parquet) exist
+   * where their files do.
    */
   query<T extends object = Row>(sql: string): Promise<T[]>;
   /** All nodes in the dataset's order. */
@@ -147,7 +147,7 @@ export interface Dataset {
  */
 export async function openDataset(dir: string): Promise<Dataset> {
   const files = [...tableNames, "evaluation"].map((name) => [name, join(dir, `${name}.parquet`)] as const);
-  // A trained run keeps its metrics with the trainer's files, a copy of it perhaps with the tables.
+  // A trained run keeps its metrics with the trainer's files; a copy may be with the tables.
   const metrics = [".", "train"].map((folder) => ["training", join(dir, folder, "metrics.parquet")] as const);
   const views = new Map([...files, ...metrics].filter(([, path]) => existsSync(path)));
   if (views.size === 0) throw new RunError(`no Parquet files in ${dir}; export the run first, or check the folder`);
@@ -180,7 +180,7 @@ export async function openDataset(dir: string): Promise<Dataset> {
   };
 }
 
-/** Counts and sums arrive as BigInt, which neither JSON nor a plot takes. */
+/** Counts and sums arrive as BigInt, which neither JSON nor Plot accepts. */
 function plain(value: unknown): unknown {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (Array.isArray(value)) return value.map(plain);

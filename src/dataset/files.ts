@@ -16,7 +16,7 @@ export interface TreeFiles {
   write(question: Question, tree: ScoredTree): Promise<void>;
   /** Resolves to the rows by role when all files are whole. */
   finish(): Promise<RoleCounts[]>;
-  /** Lets go of the files, finished or not. */
+  /** Closes the files, finished or not. */
   close(): Promise<void>;
 }
 
@@ -41,7 +41,7 @@ export async function treeFiles(
   const [questions, nodes] = [parquet.table("questions"), parquet.table("nodes")];
   const [sft, dpo] = [parquet.table("sft"), parquet.table("dpo")];
   const arrow = arrowFile(join(folder, "trees.arrow"));
-  // A role without examples gets empty files, so that what is there does not depend on chance.
+  // A role without examples gets empty files, so that the set of files does not depend on chance.
   const lines = new Map<string, LineFile>();
   for (const { name } of roles) {
     for (const kind of ["sft", "dpo"]) {
@@ -103,7 +103,7 @@ export async function treeFiles(
   };
 }
 
-/** JSON of named message lists. What was said is in many rows of a tree; its JSON is made once. */
+/** JSON of named message lists. The same messages are in many rows of a tree, so their JSON is made once. */
 function chatJson(): (chats: Record<string, readonly Message[]>) => string {
   const texts = new Map<string, string>();
   const text = (content: string): string => {
@@ -119,5 +119,5 @@ function chatJson(): (chats: Record<string, readonly Message[]>) => string {
       .join(",")}}`;
 }
 
-/** One JSON object of the fields of two. */
+/** One JSON object with the fields of both. */
 const joined = (a: string, b: string): string => `${a.slice(0, -1)},${b.slice(1)}`;

@@ -13,7 +13,7 @@ import { type PromptSet, promptSet } from "../team/prompts.js";
 import type { Node, Role, SlotInterval } from "../types.js";
 import { type Dataset, openDataset } from "./export.js";
 
-/** A run opened for reading: its tables, and what run.json says of it. */
+/** A run opened for reading: its tables, and what run.json says about it. */
 export interface OpenRun extends Dataset {
   name: string;
   dir: string;

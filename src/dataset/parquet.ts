@@ -24,9 +24,9 @@ export interface ParquetFile {
 
 /** The tables of one folder. */
 export interface ParquetFolder {
-  /** Creates a table; its parts lie in the folder until it is finished. */
+  /** Creates a table; its parts stay in the folder until it is finished. */
   table(name: keyof typeof tables): ParquetFile;
-  /** Waits for what is under way, and lets go of tables that are not finished. */
+  /** Waits for pending writes, and closes tables that are not finished. */
   close(): Promise<void>;
 }
 

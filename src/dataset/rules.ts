@@ -1,4 +1,4 @@
-/** The rules an export follows, and the account of what came out of it. Pure. */
+/** The rules an export follows, and the report of its result. Pure. */
 import {
   checkPairOptions,
   type PairOptions,
@@ -41,7 +41,7 @@ export interface RoleCounts {
   pairs: number;
 }
 
-/** Fills in the defaults and checks what the pure functions would find only in mid-export. */
+/** Fills in the defaults and checks what the pure functions would detect only in the middle of an export. */
 export function checkOptions(options: ExportOptions): ExportSummary["options"] {
   const rules: ExportSummary["options"] = {
     threshold: options.threshold ?? 0.5,

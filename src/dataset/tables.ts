@@ -83,7 +83,7 @@ export interface LineFile {
   writeJson(line: string): void;
   /** Writes what is left and closes the file. */
   finish(): void;
-  /** Closes a file that is not finished, as it is. */
+  /** Closes an unfinished file without writing the rest. */
   close(): void;
   /** An upper bound on the bytes of the longest line so far. */
   longest(): number;
@@ -102,7 +102,7 @@ export function json(value: unknown): string {
 /** Creates (or empties) a line file. */
 export function lineFile(path: string): LineFile {
   const file = openSync(path, "w");
-  // Lines go to bytes at once: as one long string they would all live until it is written.
+  // Lines are encoded at once: as parts of one long string they would all stay in memory until it is written.
   const buffer = Buffer.allocUnsafe(1 << 18);
   let used = 0;
   let longest = 0;
@@ -143,7 +143,7 @@ export function lineFile(path: string): LineFile {
  *
  * The views name their files relatively, so that a run folder can be moved or shared; DuckDB looks relative names up in
  * the current folder, then in `file_search_path`. So open run.duckdb from inside its folder, or set `file_search_path`.
- * @param folders where the Parquet files lie now: DuckDB checks a view when it is made
+ * @param folders where the Parquet files are now: DuckDB checks a view when it is created
  */
 export async function writeViews(path: string, names: readonly string[], folders: readonly string[]): Promise<void> {
   // The search path is a list with commas, so a folder with a comma in its own path is reached through a link.

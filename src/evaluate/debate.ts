@@ -34,13 +34,13 @@ export interface SampleDebatesOptions extends Pick<SampleTreesOptions, Shared> {
 
 /** What a call of {@link sampleDebates} has. */
 export interface SampledDebates {
-  /** Completions by question id, round and agent, of the debates that came to their end. */
+  /** Completions by question id, round and agent, of the debates that were completed. */
   debates: Map<string, JournalEntry[][]>;
   /** Requests that failed in this call; the next one asks them again. */
   failed: number;
 }
 
-/** What an agent is told from the second round on. The problem and the form of its answer stand above, in its first prompt. */
+/** The prompt of an agent from the second round on. The problem and the answer format are in its first prompt. */
 export function debatePrompt(others: readonly string[]): string {
   const answers = others.map((text, i) => `Answer of agent ${i + 1}:\n${text}`).join("\n\n");
   return (
@@ -52,9 +52,9 @@ export function debatePrompt(others: readonly string[]): string {
 
 /**
  * Holds one debate per question, never with more requests in flight than `concurrency` allows. A debate of which a request
- * fails ends there, the others go on.
- * @throws InputError for a debate of one agent or of no round, a ServerError when going on is of no use, RunError when
- *   the journal cannot be written, or `signal.reason`; all finished completions are in the journal then
+ * fails ends there; the others continue.
+ * @throws InputError for a debate of one agent or of no round, a ServerError when there is no point in going on,
+ *   RunError when the journal cannot be written, or `signal.reason`; all finished completions are in the journal then
  */
 export async function sampleDebates(options: SampleDebatesOptions): Promise<SampledDebates> {
   const { questions, role, agents, rounds, promptSet, policy, sampling, seed: runSeed, journal } = options;
@@ -77,7 +77,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       queue.next()!(isOn);
     }
   };
-  /** Resolves to true when there is a place for a request, to false if the debates have stopped before. */
+  /** Resolves to true when another request may be sent, to false if the debates stopped first. */
   const place = (round: number) =>
     new Promise<boolean>((resolve) => {
       queue.add(resolve, round - 1);

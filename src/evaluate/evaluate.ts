@@ -5,10 +5,10 @@
  *
  * All completions go to one journal, evaluation/journal/, under the same keys as those of trees: model, adapter, prompt,
  * parameters, seed and path. So passes that systems have in common are sampled once: SA is the generator's turn of MA,
- * one pass of MA+MV is MA, and STaR and MALT share a generator. Each system's accuracy is unbiased all the same, and the
- * paired tests between systems gain, because what they share cancels. What may not be concluded is independence: the
- * systems' errors are correlated, so their intervals must not be compared as if they came from separate samples. Where
- * two adapters differ, nothing is shared.
+ * one pass of MA+MV is MA, and STaR and MALT share a generator. Each system's accuracy is still unbiased, and paired
+ * tests between systems gain power, because what they share cancels. The systems are not independent: their errors are
+ * correlated, so their intervals must not be compared as if they came from separate samples. Where two adapters differ,
+ * nothing is shared.
  */
 
 import { createHash } from "node:crypto";
@@ -41,7 +41,7 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
   outputs?: string;
   /** The held-out questions; each seed draws `size` of them. */
   questions: readonly Question[];
-  /** Where they came from, for the manifest; `path` is "memory" where nothing is said. */
+  /** Where they came from, for the manifest; `path` is "memory" by default. */
   source?: { path: string; sha256: string | null };
   systems: readonly System[];
   /** One subset and one set of sampling seeds for each; the paper averages over 4. */
@@ -79,11 +79,11 @@ export interface Evaluated {
 }
 
 /**
- * Evaluates the systems, or goes on with an evaluation that was stopped. evaluation.parquet then holds exactly these
- * systems, and the same journal gives the same bytes. More systems sample what they add: of a request for more votes
- * than were asked before, the earlier ones stand.
+ * Evaluates the systems, or continues an evaluation that was stopped. evaluation.parquet then holds exactly these
+ * systems, and the same journal gives the same bytes. Added systems sample only what is missing: if more votes are
+ * asked for than before, the earlier ones are kept.
  * @throws InputError if an adapter is missing, a held-out question is one of the run's, or an option is out of range;
- *   ServerError if requests failed: then nothing is written but the journal, and the same call goes on; RunError if
+ *   ServerError if requests failed: then nothing is written but the journal, and the same call continues; RunError if
  *   another process writes the run or its evaluation, or a file cannot be written
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
@@ -298,7 +298,7 @@ async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: 
     await refreshViews(dir);
     await writeManifest(dir, { ...(await readManifest(dir)), evaluation });
   } catch (error) {
-    // What the file system and DuckDB report is a plain Error; anything else says itself what to do.
+    // What the file system and DuckDB report is a plain Error; any other error already says what to do.
     if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
     const advice = "nothing sampled is lost; free space or fix the folder, then run the same command again";
     throw new RunError(`cannot write the evaluation in ${dir}: ${error.message}; ${advice}`, { cause: error });

@@ -1,6 +1,7 @@
 /**
- * How graders differ: on cases whose verdict is known, and on what they make of a run's labels, pairs and accuracy. A grader
- * is a rule, so another one re-grades what was sampled and never samples. What it leaves out: drawing conclusions.
+ * How graders differ: on cases whose verdict is known, and in the labels, pairs and accuracy they give for a run. A
+ * grader is a rule, so another grader re-grades what was sampled and never samples. What it leaves out: drawing
+ * conclusions.
  */
 
 import { readFile } from "node:fs/promises";
@@ -24,7 +25,7 @@ import type { Node, Question, Role } from "../types.js";
 export interface GraderCase extends GradeCase {
   kind: string;
   expected: boolean;
-  /** What Math-Verify was recorded to say; null where nothing was. */
+  /** The recorded verdict of Math-Verify; null where none was recorded. */
   mathVerify: boolean | null;
 }
 
@@ -75,7 +76,7 @@ export interface MathVerdict {
 }
 
 /**
- * Asks Math-Verify, in a process of its own and one case after another.
+ * Runs Math-Verify in a separate process, one case after another.
  * @returns null where it is not installed: `npm run setup -- --extra grader`
  */
 export async function mathVerify(cases: readonly GradeCase[]): Promise<MathVerdict[] | null> {
@@ -87,7 +88,7 @@ export async function mathVerify(cases: readonly GradeCase[]): Promise<MathVerdi
   return stdout.split("\n").map((line) => z.object({ equal: z.boolean(), ms: z.number() }).parse(JSON.parse(line)));
 }
 
-/** How a grader's verdicts compare with what is expected of them, for one kind of case. Shares lie in [0, 1]. */
+/** How a grader's verdicts compare with the expected ones, for one kind of case. Shares lie in [0, 1]. */
 export interface Confusion {
   /** "all" in the last row. */
   kind: string;
@@ -132,7 +133,7 @@ const lastNumber: Grade = (question, text) => {
   return { answer, correct: answer === null ? null : grade(question.answer, answer, "number").equal };
 };
 
-/** Takes what stands behind the last marker and compares it letter by letter, as strict graders do. */
+/** Takes the text after the last marker and compares it letter by letter, as strict graders do. */
 const sameText: Grade = (question, text) => {
   const marker = "final answer:";
   const at = text.toLowerCase().lastIndexOf(marker);
@@ -147,7 +148,7 @@ const sameText: Grade = (question, text) => {
   return { answer, correct: answer === null ? null : answer === question.answer };
 };
 
-/** Accepts numbers within 5 % of the reference, as graders with a relative tolerance do, if with a smaller one. */
+/** Accepts numbers within 5 % of the reference, as graders with a (smaller) relative tolerance do. */
 const closeEnough: Grade = (question, text) => {
   const graded = gradeText(question, text);
   const [answer, reference] = [graded.answer, question.answer].map((value) => parseQuantity(value ?? "")?.value);
@@ -192,7 +193,7 @@ export async function mathVerifyGrade(questions: readonly Question[], nodes: rea
 }
 
 /**
- * Grades a run's completions again, and values and labels its trees anew.
+ * Grades a run's completions again, and recomputes the values and labels of its trees.
  * @param nodes rows of nodes.parquet; of them only what was sampled is used
  * @throws RunError if they are no trees of this team
  */

@@ -12,7 +12,7 @@ import { nodeKey, requestSeed } from "../sample/state.js";
 import { questionText } from "../team/prompts.js";
 import type { JournalEntry, Message, Question, Role, Sampling } from "../types.js";
 
-/** What was read in a turn: the answer it votes for, and whether that is right; both null where there is no verdict. */
+/** What the judge found in a turn: the answer it votes for, and whether that is right; both null without a verdict. */
 export interface Reading {
   answer: string | null;
   correct: boolean | null;
@@ -33,7 +33,7 @@ export const ownAnswer: Judge = {
 };
 
 export interface LlmJudgeOptions {
-  /** Folder for its verdicts, `<run>/evaluation/judge`: what was judged once is not asked again. */
+  /** Folder for its verdicts, `<run>/evaluation/judge`: a turn is judged only once. */
   dir: string;
   policy: Policy;
   model: string;
@@ -52,7 +52,9 @@ const sampling: Sampling = {
   extra: {},
 };
 
-/** The judge's task. A critique states no answer of its own in the paper, so the judge says which one it stands for. */
+/**
+ * The judge's task. A critique states no answer of its own in the paper, so the judge says which answer it supports.
+ */
 export function judgePrompt(question: Question, role: Role, text: string): Message[] {
   const content =
     `Rate one step of a team that solves a problem: the ${role.name}'s.\n\n` +

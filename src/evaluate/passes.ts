@@ -15,7 +15,10 @@ type Unused = "questions" | "total" | "roles" | "policy" | "order" | "request" |
 
 export interface SamplePassesOptions extends Omit<SampleTreesOptions, Unused> {
   questions: readonly Question[];
-  /** Told how many requests have ended in this call, and how many of them were asked, not found in the journal. */
+  /**
+   * Called with the number of requests that have ended in this call, and how many of them were sent to the server
+   * rather than found in the journal.
+   */
   onEnded: (ended: number, asked: number) => void;
 }
 
@@ -74,7 +77,7 @@ export interface EvaluationProgress {
   /** Requests that have ended, of those that all systems need; what several systems share counts once. */
   done: number;
   total: number;
-  /** Of those done, the ones that this call asked; the others were in the journal. */
+  /** Of those done, the ones that this call sent; the others were in the journal. */
   asked: number;
 }
 
@@ -106,7 +109,7 @@ export function progressOf(
     before += own * size;
     return (ended: number, asked: number) => {
       askedBefore = askedBase + asked;
-      // What is shared is in the journal, so it comes first.
+      // Shared requests are already in the journal, so they are counted first.
       onProgress?.({ done: base + Math.max(0, ended - shared * size), total, asked: askedBefore });
     };
   };

@@ -1,6 +1,6 @@
 /**
- * The numbers the paper prints (arXiv 2412.01928v3), from data/published, to be set beside measured ones. Where they come
- * from and which cells are empty is in that folder's README. Leaves out everything measured here.
+ * The numbers the paper prints (arXiv 2412.01928v3), from data/published, to be set beside measured ones. The README in
+ * that folder says where they come from and which cells are empty. Nothing measured here is included.
  */
 
 import { join } from "node:path";

@@ -95,7 +95,7 @@ export interface TurnResult {
   single: Estimate;
 }
 
-/** Accuracy after each turn, in the order of speaking (Figure 3). @throws InputError for a system that is not there */
+/** Accuracy after each turn, in speaking order (Figure 3). @throws InputError for a system that is not there */
 export function perTurn(rows: readonly EvaluationRow[], system: string): TurnResult[] {
   const own = rowsOf(rows, system);
   return [...groupBy(own, (row) => row.turn)].map(([turn, list]) => {

@@ -1,4 +1,7 @@
-/** What was said becomes rows of evaluation.parquet: each turn is read, the passes vote. What it leaves out: sampling. */
+/**
+ * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
+ * sampling.
+ */
 import { gradeText } from "../answers/index.js";
 import type { System } from "../team/systems.js";
 import { majorityVote } from "../team/vote.js";
@@ -9,7 +12,7 @@ import type { Transcripts } from "./passes.js";
 /**
  * Rows of one system and seed, by question, turn and pass. The last turn is read by rule, those before by the judge. A
  * debate gives one row per agent: the answer of its last round as the generator's turn, with the tokens of all rounds.
- * @returns the rows, and on how many of the judge's there was no verdict
+ * @returns the rows, and on how many of the turns the judge read it gave no verdict
  * @throws what the judge throws
  */
 export async function rowsOf(

@@ -11,12 +11,12 @@ import { ablationSystems, allSystems, mixSystems } from "../team/systems.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 
-/** Whether another point stands just above this one. */
+/** Whether another point is just above this one. */
 function isUnder<T extends { tokens: number; mean: number }>(point: T, points: readonly T[]): boolean {
   return points.some(({ tokens, mean }) => Math.abs(Math.log(tokens / point.tokens)) < 0.1 && mean > point.mean);
 }
 
-/** How much was asked: of the system that was asked most. */
+/** The number of answers: of the system that has most. */
 function asked(results: readonly SystemResult[]): string {
   const most = (number: (result: SystemResult) => number) => Math.max(...results.map(number));
   const questions = most(({ accuracy }) => accuracy.clusters);
@@ -96,7 +96,7 @@ export function systemsFigure(
 /** A domain of shares for a scale with `percent`. */
 const percentages = (domain: readonly number[]): number[] => domain.map((share) => 100 * share);
 
-/** Ticks in tens of percent; the room for text behind 100 % gets none. */
+/** Ticks in tens of percent; the room for text beyond 100 % gets none. */
 const tens = (low: number, high: number): number[] =>
   Array.from({ length: 11 }, (_, i) => 10 * i).filter((tick) => tick >= 100 * low && tick <= 100 * high);
 
@@ -237,7 +237,7 @@ export function tokensFigure(results: readonly SystemResult[]): Plot.PlotOptions
         strokeOpacity: 0.6,
       }),
       Plot.dot(points, { x: "tokens", y: "mean", fill: "training", symbol: "kind", stroke: "white", r: 6 }),
-      // Of two dots on one another, the lower has its number below.
+      // Of two overlapping dots, the lower has its number below.
       ...[true, false].map((isBelow) =>
         Plot.text(points, {
           filter: (point: (typeof points)[number]) => isUnder(point, points) === isBelow,

@@ -2,11 +2,11 @@
 import * as Plot from "@observablehq/plot";
 import { count, empty, figure, palette, xAxis, yAxis } from "./style.js";
 
-/** The bound on the requests in flight, looked at now and then. */
+/** The bound on the requests in flight, sampled over time. */
 export interface LimitPoint {
   /** What the server has: a panel of the figure, and its dashed line. */
   slots: number;
-  /** What the bound is found from: a line of the panel. */
+  /** How the bound is found: a line of the panel. */
   known: string;
   seconds: number;
   limit: number;

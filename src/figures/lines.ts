@@ -1,6 +1,6 @@
 /**
- * Charts whose rows are named lines under headings, and what they share: the look of a system by how its speakers were
- * trained, and the order of the paper's tables.
+ * Charts whose rows are named lines under headings, and what they share: the style of a system, by how its speakers
+ * were trained, and the order of the paper's tables.
  */
 import * as Plot from "@observablehq/plot";
 import { allSystems } from "../team/systems.js";
@@ -86,7 +86,7 @@ export function lineNames(names: readonly Name[], panel?: string): Plot.Markish[
   ];
 }
 
-/** Room for so many lines and for their names. @param marginTop room for what stands above the first line */
+/** Space for this many lines and their names. @param marginTop room for what is drawn above the first line */
 export const lineFrame = ({ length }: readonly Name[], marginTop = 26): Plot.PlotOptions => ({
   height: 50 + marginTop + 25 * length,
   marginTop,

@@ -96,7 +96,8 @@ export function critiqueFigure(nodes: readonly Node[], roles?: Parameters<typeof
 
 /**
  * Lengths of the completions per role, in tokens. Truncated ones (finish_reason "length") are drawn apart, as they pile
- * up at the limit and end without an answer. Completions whose tokens the server did not count are left out, and said so.
+ * up at the limit and end without an answer. Completions whose tokens the server did not count are left out, and the
+ * figure says so.
  */
 export function lengthFigure(nodes: readonly Node[]): Plot.PlotOptions {
   const title = "Lengths of the completions";

@@ -35,7 +35,7 @@ export function difficultyFigure(nodes: readonly Node[]): Plot.PlotOptions {
   }
   if (leaves.size === 0) return empty(title, "no final answers sampled");
   const kinds = ["all wrong", "mixed", "all right"];
-  // Ten bins between the ends, which stand alone: there nothing is left to learn from siblings.
+  // Ten bins between the two ends, which are bins of their own: at the ends there is nothing to learn from siblings.
   const bins = Array.from({ length: 12 }, (_, bin) => ({ bin, questions: 0 }));
   for (const { right, all } of leaves.values()) {
     const share = right / all;

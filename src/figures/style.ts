@@ -57,12 +57,12 @@ export function empty(title: string, reason: string): Plot.PlotOptions {
   return figure({ title, height: 110, marginLeft: 20, marginBottom: 20, axis: null, marks: [note] });
 }
 
-/** An axis label as papers set it: along the axis, in its middle, no arrow. */
+/** An axis label as in papers: along the axis, centred, no arrow. */
 const axis = { labelAnchor: "center", labelArrow: "none" } as const;
 export const xAxis = (label: string): Plot.ScaleOptions => ({ ...axis, label, labelOffset: 40 });
 export const yAxis = (label: string): Plot.ScaleOptions => ({ ...axis, label, labelOffset: 54, grid: true });
 
-/** Where a panel's name and numbers stand: right of it, from its top. */
+/** Where a panel's name and numbers are placed: right of it, from its top. */
 export const panelNote: Plot.TextOptions = {
   fy: "role",
   frameAnchor: "top-right",
@@ -74,7 +74,7 @@ export const panelNote: Plot.TextOptions = {
   fill: palette.ink,
 };
 
-/** The threshold as a dashed line with its name; `facet` says in which panel the name stands. */
+/** The threshold as a dashed line with its name; `facet` says which panel shows the name. */
 export function thetaRule(theta: number, facet: Plot.TextOptions = {}): Plot.Markish[] {
   const at = { x: [theta], frameAnchor: "top", textAnchor: "start", dx: 4, dy: -15, fontSize: 12 } as const;
   return [
@@ -94,7 +94,7 @@ export function rolesOf(nodes: readonly Node[]): string[] {
   return [...depths].sort((a, b) => a[1] - b[1]).map(([role]) => role);
 }
 
-/** "12 questions", and how many of them have a node without a value: no number is made of partial trees silently. */
+/** "12 questions", and how many of them have a node without a value: partial trees are never counted silently. */
 export function questionCount(nodes: readonly Node[]): string {
   const all = new Set(nodes.map((node) => node.question_id));
   const partial = new Set(nodes.filter((node) => node.value === null).map((node) => node.question_id));

@@ -13,10 +13,10 @@ interface Placed {
   y: number;
 }
 
-/** Rows an inner node needs at least, as its label and its value stand above and below it. */
+/** Rows an inner node needs at least, because its label is above it and its value below. */
 const innerRows = 3;
 
-/** Siblings stand below each other in order, a parent in the middle of its children. */
+/** Siblings are placed below each other in order, a parent in the middle of its children. */
 function layout(nodes: readonly Node[]): { placed: Placed[]; rows: number; last: number } {
   const byId = new Map(nodes.map((node) => [node.node_id, { node, x: node.depth + 1, y: 0 } as Placed]));
   const placed = [...byId.values()].sort((a, b) => a.node.branch - b.node.branch);

@@ -10,7 +10,7 @@ import { empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 /** The three teams that Figure 3's comparison needs, with a vote of three. */
 const mainTeams = ["MA+MV", "STaR MA+MV", "MALT"];
 
-/** Systems with more than one turn, in table order: the three main teams, or where there is none of them all. */
+/** Systems with more than one turn, in table order: the three main teams, or all systems if none of these is there. */
 function teamsOf(rows: readonly EvaluationRow[]): string[] {
   const turns = new Map<string, Set<string>>();
   for (const { system, turn } of rows) turns.set(system, (turns.get(system) ?? new Set()).add(turn));
@@ -187,7 +187,7 @@ export function flipsFigure(
         ...{ y: "y", x: ({ from, to }) => (from + to) / 2, text: ({ share }) => (100 * share).toFixed(1) },
         fill: ({ fate }) => (fate === fates[0] ? "white" : palette.ink),
       }),
-      // The last part is the narrowest, and to its right there is room.
+      // The last part is the narrowest, but there is space to its right.
       Plot.text(parts, {
         filter: ({ fate }) => fate === fates[3],
         ...{ y: "y", x: "to", text: ({ share }) => (100 * share).toFixed(1), textAnchor: "start", dx: 6 },

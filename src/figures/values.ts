@@ -1,4 +1,4 @@
-/** Figures of credit: how values are distributed, and what a threshold makes of them. */
+/** Figures of credit: how values are distributed, and how a threshold labels them. */
 import * as Plot from "@observablehq/plot";
 import type { SweepRow } from "../credit/thresholds.js";
 import type { Node } from "../types.js";

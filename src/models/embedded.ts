@@ -1,7 +1,7 @@
 /**
  * The embedded server: llama.cpp's OpenAI-compatible server on loopback, as a child process that cannot outlive this
- * one. Scope: find Python and the model file, start python/serve.py, wait until it answers, stop it. What is asked of
- * the server is policy/'s part; which models there are is in table.ts, where their files lie in weights.ts.
+ * one. Scope: find Python and the model file, start python/serve.py, wait until it answers, stop it. Requests to the
+ * server are made in policy/, the models are listed in table.ts, and their files are found in weights.ts.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -31,7 +31,7 @@ export interface ServerOptions {
   adapters?: readonly string[];
   /** Longest wait for the model to be loaded, in milliseconds; 60 s by default. */
   timeout?: number;
-  /** Told when something takes long, such as a download. */
+  /** Called with a message when something takes long, such as a download. */
   onStatus?: (text: string) => void;
 }
 
@@ -53,8 +53,8 @@ export interface EmbeddedServer {
 }
 
 /**
- * Starts a model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this
- * process ends first, however, the server ends with it.
+ * Starts a model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this process ends
+ * first, the server ends with it.
  *
  * @throws InputError for an unknown profile or an impossible port
  * @throws ServerError if Python, the wheel or the model file is missing, the file is no GGUF, the port is in use, or the
@@ -77,14 +77,14 @@ export async function startServer(options: ServerOptions): Promise<EmbeddedServe
 
   const logs = logFolder();
   const slots = options.parallel ?? embedded.slots;
-  // A further thread than there are cores makes llama.cpp several times slower; beyond two a small model gains nothing.
+  // More threads than cores make llama.cpp several times slower; a small model gains nothing beyond two threads.
   const threads = Math.min(2, availableParallelism());
   const args = ["--model", gguf, "--alias", name, "--port", port, "--parallel", slots];
   const more = ["--context", `${embedded.context}`, "--threads", `${threads}`];
   const child = spawn(
     python,
     [pythonScript("serve.py"), ...args.map(String), ...more, ...adapters.flatMap((path) => ["--lora", path])],
-    // A group of its own: Ctrl-C then reaches this process alone, which may still finish what it has asked for.
+    // A process group of its own: Ctrl-C then reaches only this process, which may still wait for its open requests.
     { stdio: ["pipe", "pipe", "pipe"], detached: process.platform !== "win32" },
   );
   const log = join(logs, `server-${name}-${child.pid}.log`);
@@ -108,7 +108,7 @@ export async function startServer(options: ServerOptions): Promise<EmbeddedServe
   }
 }
 
-/** Closes the server's stdin, which it ends by; kills it if it does not. */
+/** Closes the server's stdin, which makes it exit; kills it if it does not. */
 async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
   child.stdin?.end();
   const kill = setTimeout(() => child.kill("SIGKILL"), 5_000);
@@ -128,10 +128,10 @@ function logFolder(): string {
   return folder;
 }
 
-/** Sends stderr to the log file; returns a look at its last lines. */
+/** Sends stderr to the log file; returns a function that gives its last lines. */
 function keepLog(child: ChildProcess, path: string): () => string {
   const file = createWriteStream(path);
-  // A full disk must not take the server down: its log is the lesser thing.
+  // A full disk must not stop the server; losing its log matters less.
   file.on("error", () => {});
   child.stderr!.pipe(file);
   const lines: string[] = [];
@@ -142,7 +142,7 @@ function keepLog(child: ChildProcess, path: string): () => string {
   return () => lines.join(" | ");
 }
 
-/** Waits for the one line that serve.py says. */
+/** Waits for the one line that serve.py prints. */
 function ready(child: ChildProcess, timeout: number, tail: () => string, log: string) {
   return new Promise<{ url: string; version: string }>((done, fail) => {
     const failed = (what: string) =>
@@ -169,7 +169,7 @@ async function checkPort(port: number): Promise<void> {
     throw new InputError(`port must be a whole number from 1 to 65535, or 0 for a free one; got ${port}`);
   }
   if (port === 0) return;
-  // llama.cpp gives one and the same error for a port in use and for a broken model, so the port is tried first.
+  // llama.cpp gives the same error for a port in use and for a broken model, so the port is tried first.
   const probe = createServer();
   await new Promise<void>((done, fail) => {
     probe.once("error", (error: NodeJS.ErrnoException) => {

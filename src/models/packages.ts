@@ -10,7 +10,7 @@ import { execa } from "execa";
 import { RunError } from "../errors.js";
 import { cachePath, inPackage, python } from "../paths.js";
 
-/** Told when something takes long, such as a download. */
+/** Called with a message when something takes long, such as a download. */
 export type OnStatus = (text: string) => void;
 
 /** Whether the project's Python environment has these modules; none of them is loaded. */
@@ -24,7 +24,7 @@ export async function hasModules(...names: readonly string[]): Promise<boolean> 
 /**
  * Installs a group of packages, with the installer's output in `.cache/extra-<name>.log`. A file, because a pipe to a busy
  * process fills up, and uv ends with an error when it cannot print.
- * @throws RunError with the last lines of what was said, if that fails
+ * @throws RunError with the last lines of its output, if that fails
  */
 export async function installExtra(extra: string): Promise<void> {
   const install = [inPackage("scripts", "setup.mjs"), "--extra", extra];

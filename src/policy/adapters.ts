@@ -19,7 +19,8 @@ export type Adapter = NonNullable<PolicyId["adapter"]>;
 export const servedName = ({ name, sha256 }: Adapter): string => `${name}-${sha256.slice(0, 12)}`;
 
 /**
- * Asks a vLLM server to load a LoRA adapter that lies on its disk; one it serves already under that name stays as it is.
+ * Asks a vLLM server to load a LoRA adapter that lies on its disk; an adapter it already serves under that name is
+ * kept.
  * @param path folder of the adapter as the server sees it
  * @throws UnreachableError, or a RefusedError (404) that says how to allow it
  */
@@ -42,8 +43,8 @@ export async function loadAdapter(baseURL: string, apiKey: string | null, name: 
 }
 
 /**
- * llama.cpp takes a scale per loaded adapter, and one that is left out counts with scale 1: so all are named, also for
- * the base model.
+ * llama.cpp takes a scale per loaded adapter, and applies scale 1 to any adapter that is left out. So all are named,
+ * also for the base model.
  * @throws RefusedError if it has not loaded the adapter
  */
 export function adapterScales(

@@ -1,6 +1,6 @@
 /**
- * What a server answers, as completions: a whole JSON answer, or a stream of chunks. Strict, because a fake, a proxy or
- * a dying server may send anything with status 200. What it leaves out: HTTP (openai.ts).
+ * Turns a server's answer into completions: a whole JSON answer, or a stream of chunks. Strict, because a fake, a proxy
+ * or a dying server may send anything with status 200. What it leaves out: HTTP (openai.ts).
  *
  * Tokens are counted per choice, because `usage` sums over choices (vLLM) or covers the first one only (llama.cpp):
  * vLLM returns each choice's token ids on request (`return_token_ids`), other servers one log-probability per token
@@ -9,10 +9,10 @@
 import * as z from "zod";
 import type { Completion } from "../types.js";
 
-/** A completion before it is known how many attempts it took. */
+/** A completion whose number of attempts is not known yet. */
 export type Fresh = Omit<Completion, "retries">;
 
-/** An answer of the wrong form; becomes a ServerError once it is known where it came from. */
+/** An answer of the wrong form; it becomes a ServerError once the server's address is known. */
 export class BadAnswer extends Error {}
 
 const tokens = z.array(z.unknown()).nullish();
@@ -66,11 +66,12 @@ export function completionsOf(answer: unknown, n: number): Fresh[] {
 }
 
 /**
- * Reads a stream to its end. How long the prompt was and how many tokens a choice has is said by the server after the
- * choice (llama.cpp: a chunk of its own with the usage of that choice) or once at the end (vLLM and others: the sum).
- * @param isWanted whether a choice is still to be told of; an earlier attempt may have finished it
- * @param onChoice told of each wanted choice as soon as it is finished and the server has gone on, but of the last one at
- *   the end of the stream only: one of the siblings has to carry what is said there of the prompt
+ * Reads a stream to its end. The server reports the length of the prompt and the tokens of a choice after the choice
+ * (llama.cpp: a chunk of its own with the usage of that choice) or once at the end (vLLM and others: the sum).
+ * @param isWanted whether a choice still has to be reported; an earlier attempt may have finished it
+ * @param onChoice called with each wanted choice as soon as it is finished and the server has moved on. The last one is
+ * reported only at the end of the stream, because one of the siblings has to carry the prompt's token counts, which
+ * come there
  * @throws BadAnswer if it is not a stream of n choices, or ends before all of them
  */
 export async function completionsIn(
@@ -85,7 +86,7 @@ export async function completionsIn(
   let latest: number | null = null;
   let last: number | null = null;
   let usage: Usage;
-  // Where usage comes choice by choice, the one at the end is the last choice's own.
+  // Where usage is sent per choice, the usage at the end belongs to the last choice.
   let isOwn = n === 1;
   const tell = () => {
     if (latest === null || latest === last) return;

@@ -38,7 +38,7 @@ interface Asked {
 
 /**
  * As much of a `fetch` as the openai package needs, over undici's plain requests. The answers are Node's streams; those of
- * undici's own `fetch`, wrapped once more for the web's standards, cost the client a third of its time.
+ * undici's own `fetch`, wrapped once more for web standards, cost the client a third of its time.
  */
 export async function plainFetch(url: string, asked: Asked) {
   const { statusCode: status, headers, body } = await request(url, asked);
@@ -57,7 +57,7 @@ export function checkedURL(text: string): string {
 }
 
 /**
- * GETs a page that servers have beside /v1, such as /metrics.
+ * GETs a page that servers offer beside /v1, such as /metrics.
  * @returns its text, null where the server answers with an error
  * @throws Error if it cannot be reached within five seconds
  */

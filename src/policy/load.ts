@@ -8,7 +8,7 @@ export interface Load {
   running: number;
   /** Requests it has accepted and not begun. */
   waiting: number;
-  /** Share of the key-value cache in use, 0 … 1, of the fullest engine; null where it does not say. */
+  /** Share of the key-value cache in use, 0 … 1, of the fullest engine; null where the server does not report it. */
   cache: number | null;
 }
 
@@ -18,7 +18,7 @@ const names = {
   cache: ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "llamacpp:kv_cache_usage_ratio"],
 };
 
-/** @returns null where the page does not tell how many requests are running and waiting */
+/** @returns null where the page does not report how many requests are running and waiting */
 export function loadOf(page: string): Load | null {
   const found = { running: [] as number[], waiting: [] as number[], cache: [] as number[] };
   for (const [, name, value] of page.matchAll(/^([a-z_:]+)(?:\{[^\n]*\})?[ \t]+([0-9.e+-]+)/gim)) {

@@ -1,6 +1,7 @@
 /**
- * The only place that speaks HTTP to a model: asks an OpenAI-compatible server (vLLM, llama.cpp, …) for completions of a
- * state, every sampling parameter sent. What it leaves out: when to ask and where answers are kept (sample/, run/).
+ * The only file that sends HTTP requests to a model: asks an OpenAI-compatible server (vLLM, llama.cpp, …) for
+ * completions of a state, every sampling parameter sent. What it leaves out: when to ask and where answers are kept
+ * (sample/, run/).
  */
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
@@ -25,7 +26,7 @@ export const neutralExtra = { top_k: -1, min_p: 0, repetition_penalty: 1, repeat
 export interface PolicyOptions {
   /** `http://host:port/v1`; a bare host gets `/v1`. */
   baseURL: string;
-  /** Version of the server software, where it is known better than the server says. */
+  /** Version of the server software, if the caller knows it better than the server reports it. */
   build?: string | undefined;
   /** Sent as a bearer token; local servers need none. Never appears in a message or a file. */
   apiKey?: string | null;
@@ -36,11 +37,11 @@ export interface PolicyOptions {
    * whole answer begins when it is complete, and may have waited in the server's queue before.
    */
   timeout?: number;
-  /** Milliseconds that an answer may pause in its middle; ten minutes by default. */
+  /** Milliseconds an answer may pause once it has begun; ten minutes by default. */
   stall?: number;
   /**
-   * Folders of LoRA adapters by name, as the server sees them. What vLLM does not serve yet it is asked to load from
-   * there, when a request first names it; llama.cpp loads its adapters at its start.
+   * Folders of LoRA adapters by name, as the server sees them. If vLLM does not serve an adapter yet, it is asked to
+   * load it from there when a request first names it; llama.cpp loads its adapters at its start.
    */
   adapterFolders?: ReadonlyMap<string, string>;
   /** Waits between attempts; replaced in tests. */
@@ -61,7 +62,7 @@ export interface ServerInfo {
   build: string | null;
 }
 
-/** A language model behind an address: what is asked for completions. */
+/** A language model at an address, which is asked for completions. */
 export interface Policy {
   /** Where it is; of a pool all addresses, with commas between them. */
   readonly baseURL: string;
@@ -70,7 +71,7 @@ export interface Policy {
   models(): Promise<string[]>;
   /** @throws ServerError if the server cannot be reached or does not answer like one */
   info(): Promise<ServerInfo>;
-  /** How busy the server is now; null where it does not tell. Never throws. */
+  /** How busy the server is now; null where it does not report it. Never throws. */
   load(): Promise<Load | null>;
 }
 
@@ -80,8 +81,8 @@ const backoff = { first: 500, most: 8_000, retryAfterMost: 120_000 };
 const modelList = z.object({ data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })) });
 
 /**
- * A policy served over HTTP. A request that is given `onChoice` is streamed, so that each choice is told of as soon as it
- * is finished; a server that does not stream answers whole all the same.
+ * A policy served over HTTP. A request with `onChoice` is streamed, so that each choice is reported as soon as it is
+ * finished; a server that cannot stream still returns whole answers.
  * @throws InputError if the base URL is not one, or carries a password
  */
 export function openaiPolicy(options: PolicyOptions): Policy {
@@ -89,10 +90,10 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const sleep = options.sleep ?? ((ms, signal) => delay(ms, undefined, { signal }));
   const baseURL = checkedURL(options.baseURL);
   const apiKey = options.apiKey || "none";
-  // The client's own time limit would end before ours could speak; retries are counted here.
+  // The client's own time limit would fire before ours; retries are counted here.
   const limits = { headers: timeout, stall };
   const http = { fetch: plainFetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
-  // llama.cpp closes the connection after a stream although it says it will not, and the next request would break.
+  // llama.cpp closes the connection after a stream although it announces keep-alive, so the next request would break.
   const once = { fetchOptions: { dispatcher: sockets(limits, false) } as never };
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });
 
@@ -114,7 +115,8 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     }
     if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
       return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
-    // A connection cut in mid-answer surfaces as a bare TypeError("terminated"), not as an error of the client.
+    // A connection cut in the middle of an answer surfaces as a bare TypeError("terminated"), not as an error of the
+    // client.
     const message = `no answer from ${baseURL} (${words(error)}); is the server running?`;
     return new UnreachableError(message, { cause: error });
   };
@@ -203,7 +205,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const complete: Complete = async (request, signal, onChoice) => {
     const clash = reserved.find((name) => Object.hasOwn(request.sampling.extra, name));
     if (clash) throw new InputError(`extra sampling field "${clash}" has an option of its own; set that instead`);
-    // What an attempt finished before it broke stands, and what a later one says in its place is not looked at.
+    // Choices that an attempt finished before it broke are kept; a later attempt's versions of them are ignored.
     const finished: Completion[] = [];
     for (let retries = 0; ; retries++) {
       const finish = (choice: number, completion: Fresh) => {
@@ -267,7 +269,7 @@ function retryAfter(error: unknown): number | null {
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), backoff.retryAfterMost) : null;
 }
 
-/** vLLM tells its version at /version, llama.cpp at /props, both beside /v1. Good to have, never needed. */
+/** vLLM tells its version at /version, llama.cpp at /props, both beside /v1. Useful, but never required. */
 async function serverBuild(baseURL: string, apiKey: string, owner: string | null): Promise<string | null> {
   const path = owner === "vllm" ? "version" : owner === "llamacpp" ? "props" : null;
   if (path === null) return null;

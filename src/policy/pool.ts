@@ -1,7 +1,7 @@
 /**
- * Several servers of one model as one policy: each request goes to the server with the fewest requests in flight, and on
- * to the others if that one is gone. What it leaves out: which server has which prefix in its cache; the choices of one
- * request share theirs, and a vLLM data-parallel server, one URL for many engines, looks after the rest itself.
+ * Several servers of one model as one policy: each request goes to the server with the fewest requests in flight, and
+ * to the others if that one is down. What it leaves out: which server has which prefix in its cache; the choices of one
+ * request share theirs, and a vLLM data-parallel server, one URL for many engines, balances its engines itself.
  */
 import { ServerError, UnreachableError } from "../errors.js";
 import type { Complete } from "../types.js";
@@ -11,14 +11,14 @@ import type { Policy } from "./openai.js";
 interface Member {
   policy: Policy;
   inFlight: number;
-  /** Until when it is passed over, because nobody answered there; milliseconds of `performance.now()`. */
+  /** Until when it is skipped, because it did not answer; milliseconds of `performance.now()`. */
   absentUntil: number;
 }
 
-/** How long a server that was gone is passed over, in milliseconds, as long as there are others. */
+/** How long a server that was down is skipped, in milliseconds, as long as there are others. */
 const absence = 30_000;
 
-/** One policy over all of them. Of a single one it is that one. */
+/** One policy over all of them; a single policy is returned unchanged. */
 export function policyPool(policies: readonly Policy[]): Policy {
   if (policies.length === 1) return policies[0]!;
   const members = policies.map((policy): Member => ({ policy, inFlight: 0, absentUntil: 0 }));
@@ -51,7 +51,7 @@ export function policyPool(policies: readonly Policy[]): Policy {
     return { ...first!, models };
   };
 
-  /** Their sum; unknown if one of them does not tell. */
+  /** Their sum; unknown if one of them does not report its load. */
   const load = async (): Promise<Load | null> => {
     const loads = await Promise.all(members.map(({ policy }) => policy.load()));
     if (loads.some((each) => each === null)) return null;

@@ -1,6 +1,6 @@
 /**
- * `discarded.txt`: keys of entries that no longer stand, one per line. Each cancels one entry of its key, the first that
- * is not cancelled yet, so that a completion which is sampled again under the same key stands.
+ * `discarded.txt`: keys of entries that are no longer valid, one per line. Each cancels one entry of its key, the first
+ * that is not cancelled yet, so a completion that is sampled again under the same key is valid.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { changeFile, syncFolder } from "./files.js";
 export interface Discarded {
   /** How many there are. */
   size(): number;
-  /** For one pass over the entries in file order: whether the next entry of a key stands. */
+  /** For one pass over the entries in file order: whether the next entry of a key is valid. */
   pass(): (key: string) => boolean;
   /** Durable when it resolves. */
   add(keys: readonly string[]): Promise<void>;
@@ -18,7 +18,7 @@ export interface Discarded {
 
 /**
  * Reads the keys in a journal's folder.
- * @param repair removes a last key that was cut off in mid-write; only for whoever holds the run's lock
+ * @param repair removes a last key whose write was cut off; only for the process that holds the run's lock
  */
 export async function readDiscarded(folder: string, repair = false): Promise<Discarded> {
   const path = join(folder, "discarded.txt");

@@ -1,4 +1,4 @@
-/** The files of a journal: where they are, what makes them durable, and how an error of the file system reads. */
+/** The files of a journal: where they are, how they are made durable, and how file system errors are reported. */
 import { type FileHandle, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { RunError } from "../errors.js";
@@ -38,7 +38,7 @@ export async function changeFile(
   }
 }
 
-/** A new file, or a new name of one, is durable only once its folder is. */
+/** A new file, or a new name, is durable only once its folder is synced. */
 export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path);
   try {

@@ -2,8 +2,8 @@
 import { RunError } from "../errors.js";
 
 /**
- * A signal that SIGINT and SIGTERM abort, once. A notebook needs it as well: interrupting a cell ends the waiting for its
- * promise, while the work behind that promise would go on.
+ * A signal that SIGINT and SIGTERM abort, once. A notebook needs it too: interrupting a cell only stops waiting for its
+ * promise; the work behind that promise would go on.
  *
  *     const stop = interruption();
  *     await sampleRun({ …, signal: stop.signal }).finally(stop.off);
@@ -15,7 +15,8 @@ export function interruption(): { signal: AbortSignal; off(): void } {
   const interrupt = () =>
     controller.abort(new RunError("interrupted; what had finished is kept, run the same command again to go on"));
   // Not at once: a notebook's kernel runs the first part of a cell, up to its first `await`, in a mode in which Node.js
-  // gives SIGINT back to the system when it ends, so that a listener added in it would cost the kernel its life.
+  // gives SIGINT back to the system when it ends, so a listener added during that part would let SIGINT kill the
+  // kernel.
   let isOff = false;
   queueMicrotask(() => {
     if (!isOff) process.once("SIGINT", interrupt).once("SIGTERM", interrupt);

@@ -1,6 +1,7 @@
 /**
- * The journal: one line per finished completion, appended, durable, never changed. It is the only truth of a run; every
- * other file is derived from it. What it leaves out: what to ask (sample/) and what a line is worth (credit/).
+ * The journal: one line per finished completion, appended, durable, never changed. It is the only source of truth of a
+ * run; every other file is derived from it. What it leaves out: what to ask (sample/) and what a line is worth
+ * (credit/).
  *
  * Its size is not bounded by memory: an open journal holds where each line is, 8 bytes per completion, and reads the
  * lines of a question back when they are asked for.
@@ -22,28 +23,28 @@ export interface Journal extends JournalReader {
   /** Damaged lines that opening set aside in `journal/damaged.txt`; their completions must be asked for again. */
   readonly damaged: number;
   /**
-   * The completions of a question that stood when the journal was opened and still do, in the order they were written.
-   * What is appended after that is not among them.
+   * The completions of a question that were valid when the journal was opened and still are, in the order they were
+   * written. What is appended after that is not among them.
    * @throws RunError if they cannot be read
    */
   kept(questionId: string): Promise<JournalEntry[]>;
   /**
-   * Adds finished completions, of keys that the journal has not; they are on disk when it resolves.
+   * Adds finished completions, whose keys must not be in the journal yet; they are on disk when it resolves.
    * @throws RunError if they cannot be written (disk full, no permission); then nothing more is accepted
    */
   append(entries: readonly JournalEntry[]): Promise<void>;
   /**
-   * Lets entries no longer stand, say because their parent was lost to damage and came out with another text. They stay
-   * in the file and are skipped by all readers. Durable when it resolves.
+   * Marks entries as no longer valid, for example because their parent was lost to damage and its new sample has a
+   * different text. They stay in the file and are skipped by all readers. Durable when it resolves.
    * @throws as `append`
    */
   discard(entries: readonly JournalEntry[]): Promise<void>;
-  /** Writes what is under way, then lets go of the run. */
+  /** Finishes pending writes, then releases the run. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the journal of a run folder, creating it if need be. A last line that was cut off in mid-write is removed: its
+ * Opens the journal of a run folder, creating it if need be. A last line whose write was cut off is removed: its
  * completion was never reported as finished. Damaged lines are set aside.
  * @throws RunError if another process writes it, or if it cannot be read or written
  */
@@ -98,8 +99,8 @@ export async function openJournalReader(dir: string): Promise<JournalReader> {
 }
 
 /**
- * Every finished completion of a run that stands, in the order they were written; a key that is there twice comes twice.
- * Needs no lock and no memory but for one piece of a file.
+ * Every valid completion of a run, in the order they were written; a key that is there twice comes twice.
+ * Needs no lock, and holds only one piece of a file in memory.
  * @throws as {@link openJournalReader}
  */
 export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
@@ -115,7 +116,7 @@ export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
   }
 }
 
-/** Who only reads a journal cannot ask again for what is damaged. */
+/** A reader of a journal cannot sample again what is damaged. */
 const refuse = (path: string) => (line: Line) => {
   throw new RunError(
     `${path}, line ${line.number} is damaged: ${JSON.stringify(line.bytes.toString("utf8", 0, 60))}; ` +
@@ -138,7 +139,7 @@ function writer({ dir, handle, reader, discarded, unlock }: Opened): Omit<Journa
   let last: Promise<void> = Promise.resolve();
   let broken: unknown = null;
 
-  // After a failed write the file may end in a part of a line, to which nothing may be added.
+  // After a failed write the file may end in a partial line, so nothing may be appended.
   const write = async (action: () => Promise<void>) => {
     if (broken) throw broken;
     await failing(writing, action).catch((error) => {

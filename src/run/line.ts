@@ -1,6 +1,7 @@
 /**
- * One line of the journal: an entry as JSON whose last field is a CRC-32 over the rest, so that no flipped bit passes for
- * what a model said. Lines of journals older than the checksum lack it; they count if they have exactly an entry's shape.
+ * One line of the journal: an entry as JSON whose last field is a CRC-32 over the rest, so that a flipped bit is never
+ * taken for a model's output. Lines of journals older than the checksum lack it; they count if they have exactly an
+ * entry's shape.
  */
 import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
@@ -23,10 +24,10 @@ const shape = z.object({
   retries: count,
 }) satisfies z.ZodType<JournalEntry>;
 
-/** For lines without a fitting checksum: there an unknown field may be a damaged one, of `crc` or of a known name. */
+/** For lines without a valid checksum: an unknown field there may be a damaged `crc` or a damaged known name. */
 const strictShape = z.strictObject(shape.shape);
 
-/** How a line ends: `,"crc":"0123abcd"}`. JSON escapes quotes, so nothing inside a text reads like it. */
+/** How a line ends: `,"crc":"0123abcd"}`. JSON escapes quotes, so nothing inside a text can look like it. */
 const checksum = /^,"crc":"([0-9a-f]{8})"\}$/;
 const checksumBytes = 18;
 
@@ -45,16 +46,16 @@ export function decode(line: Buffer): JournalEntry | null {
   }
 }
 
-/** {@link encode} writes the key first, then the question; ids in other than plain characters are read by {@link decode}. */
+/** {@link encode} writes the key first, then the question; {@link decode} reads ids with special characters. */
 const head = /^\{"key":"[^"\\]*","question_id":"([ !#-[\]-~]*)"/;
 
-/** The question of a line, null if the line is damaged: what an index needs, at a fraction of the time of {@link decode}. */
+/** The question of a line, null if the line is damaged: all an index needs, much faster than {@link decode}. */
 export function questionOf(line: Buffer): string | null {
   const plain = isIntact(line) ? head.exec(line.toString("latin1", 0, 256)) : null;
   return plain ? plain[1]! : (decode(line)?.question_id ?? null);
 }
 
-/** Whether there is a checksum and it fits. */
+/** Whether there is a checksum and it matches. */
 function isIntact(line: Buffer): boolean {
   const end = Math.max(0, line.length - checksumBytes);
   const written = checksum.exec(line.toString("latin1", end))?.[1];
@@ -73,13 +74,13 @@ export interface Line {
 
 /**
  * The lines of a file that end in a newline, in pieces of about a megabyte. Split at that byte alone: a model may write
- * U+2028, which JSON.stringify leaves as it is and node:readline takes for the end of a line.
+ * U+2028, which JSON.stringify does not escape and node:readline takes for the end of a line.
  */
 export async function* readLines(path: string): AsyncGenerator<Line[]> {
   const handle = await open(path);
   try {
     let buffer = Buffer.allocUnsafe(1 << 20);
-    // What stands at the front of the buffer: the begin of a line, whose end is still to be read.
+    // The front of the buffer: the beginning of a line whose end has not been read yet.
     let held = 0;
     for (let at = 0, number = 0; ; ) {
       if (held === buffer.length) buffer = Buffer.concat([buffer], 2 * held);

@@ -1,6 +1,6 @@
 /**
  * One writer per run folder. The lock file names its holder; a lock whose holder is gone, say after kill -9, is taken
- * over. What it leaves out: waiting. Who finds a live holder gets an error.
+ * over. What it leaves out: waiting. If the holder is still alive, taking the lock is an error.
  */
 import { randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -10,14 +10,14 @@ import { RunError } from "../errors.js";
 interface Holder {
   pid: number;
   host: string;
-  /** When the process began, as the kernel counts it: tells a holder from a later process of the same number. */
+  /** When the process began, as the kernel counts it: tells a holder from a later process with the same number. */
   started: string | null;
 }
 
 const heldHere = new Set<string>();
 
 /**
- * Takes the lock at `path`; resolves to the function that gives it back.
+ * Takes the lock at `path`; resolves to the function that releases it.
  * @throws RunError if a living process holds it
  */
 export async function lock(path: string): Promise<() => Promise<void>> {
@@ -25,7 +25,7 @@ export async function lock(path: string): Promise<() => Promise<void>> {
   const draft = `${path}.${randomUUID()}`;
   await writeFile(draft, JSON.stringify(mine));
   try {
-    // Linking is atomic and brings the content along, so nobody ever sees a lock without a holder.
+    // Linking is atomic and the file already has its content, so a lock always names its holder.
     for (;;) {
       try {
         await link(draft, path);
@@ -49,7 +49,7 @@ export async function lock(path: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Removes a stale lock, unless another process has taken it over between our look and our move. */
+/** Removes a stale lock, unless another process has taken it over between our check and our rename. */
 async function discard(path: string, stale: string): Promise<void> {
   const aside = `${path}.${process.pid}.stale`;
   await rename(path, aside).catch(() => {});
@@ -71,8 +71,8 @@ async function alive(holder: Holder, path: string): Promise<boolean> {
 }
 
 /**
- * Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. null where there is no /proc. A process that was
- * killed but whose end nobody has waited for, as it happens in containers, still has a number, and counts as never begun.
+ * Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. null where there is no /proc. A zombie (a killed
+ * process that its parent has not waited for, as happens in containers) still has a number, and counts as never begun.
  */
 async function started(pid: number): Promise<string | null> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);

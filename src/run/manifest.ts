@@ -77,7 +77,7 @@ const manifestShape = z.looseObject({
   }),
   /**
    * What sampling has cost, over all starts: requests that succeeded and their tokens, as far as the server counted them.
-   * Unlike `counts` it holds the prompts, and what was answered twice because it was cut off.
+   * Unlike `counts` it holds the prompts, and answers that were requested twice because the first was cut off.
    */
   usage: z.object({ requests: count, prompt_tokens: count, cached_tokens: count, completion_tokens: count }).optional(),
   /** Time spent sampling, over all starts and, in a merged run, over all shards. */
@@ -145,8 +145,8 @@ export function summed<T extends Record<string, number>>(all: readonly T[]): T {
 }
 
 /**
- * What would make `next` another run than `old`: model, adapter, sampling, roles, prompts, seed, questions and shard, as
- * lines "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
+ * What would make `next` a different run from `old`: model, adapter, sampling, roles, prompts, seed, questions and
+ * shard, as lines "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
  */
 export function differences(old: Manifest, next: Manifest): string[] {
   const [before, after] = [flat(identity(old)), flat(identity(next))];
@@ -190,7 +190,7 @@ function flat(value: unknown, path: string[] = [], leaves = new Map<string, stri
 }
 
 /**
- * Writes questions.jsonl, the questions of the run in order, of which it holds a few at a time.
+ * Writes questions.jsonl, the questions of the run in order, with only a few in memory at a time.
  * @returns their number and the file's SHA-256, as in the manifest
  * @throws RunError if it cannot be written
  */
@@ -227,7 +227,7 @@ export async function readQuestions(dir: string): Promise<Question[]> {
 
 /**
  * Reads questions.jsonl one question at a time, in order.
- * @throws RunError before the first if the file is missing or not what the manifest says
+ * @throws RunError before the first if the file is missing or does not match the manifest
  */
 export async function* streamQuestions(dir: string): AsyncGenerator<Question> {
   const path = join(dir, "questions.jsonl");
@@ -250,7 +250,7 @@ export function hash(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
-/** Writes beside, makes durable, renames: a reader sees the old file or the new one, also after a crash. */
+/** Writes a temporary file, syncs it and renames it: a reader sees the old file or the new one, even after a crash. */
 async function writeWhole(path: string, text: string | AsyncIterable<string>): Promise<void> {
   const draft = `${path}.${process.pid}.draft`;
   try {
@@ -265,7 +265,7 @@ async function writeWhole(path: string, text: string | AsyncIterable<string>): P
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true }).catch(() => {});
-    // Of a source that is read as it is written.
+    // For a source that is read while the file is written.
     if (error instanceof MaltError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RunError(`cannot write ${path}: ${reason}`, { cause: error });

@@ -1,6 +1,6 @@
 /**
  * Where the lines of each question are in one file, in 8 bytes per line: 24 bits of a hash of the question's id, then 40
- * of the position, sorted. Questions that share a hash are told apart when their lines are read.
+ * of the position, sorted. Questions that share a hash are distinguished when their lines are read.
  */
 import { crc32 } from "node:zlib";
 

@@ -34,10 +34,10 @@ export async function scan(path: string, onDamaged: (line: Line) => void): Promi
 
 /** Entries by question. */
 export interface JournalReader {
-  /** Completions that stood when it was opened; of two with one key both count. */
+  /** Completions that were valid when it was opened; of two with one key both count. */
   readonly completions: number;
   /**
-   * The entries of a question that stand, in the order they were written; of two with one key the first.
+   * The valid entries of a question, in the order they were written; of two with one key the first.
    * @throws RunError if they cannot be read any more
    */
   kept(questionId: string): Promise<JournalEntry[]>;
@@ -93,8 +93,8 @@ const blockBytes = 1 << 16;
 const blocksHeld = 256;
 
 /**
- * Blocks of the files, those used last in memory (16 MiB at most): lines of questions that follow each other are close
- * together, so that asking for one question after another reads a file about once.
+ * Blocks of the files, the most recently used in memory (16 MiB at most): lines of questions that follow each other are
+ * close together, so that asking for one question after another reads a file about once.
  */
 function blocks(handles: readonly FileHandle[]): (file: number, block: number) => Promise<Buffer> {
   const held = new Map<number, Promise<Buffer>>();
@@ -112,7 +112,7 @@ function blocks(handles: readonly FileHandle[]): (file: number, block: number) =
     let bytes = held.get(name);
     if (!bytes) {
       bytes = read(file, block);
-      // A read that failed is tried anew by whoever asks next.
+      // A failed read is tried again on the next request.
       bytes.catch(() => held.delete(name));
     }
     held.delete(name);

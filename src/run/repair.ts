@@ -1,13 +1,13 @@
 /**
- * Repairs a journal file before it is written again. A process that dies at any byte of this leaves the file as it was or
- * as it should be; at worst a damaged line is in damaged.txt twice.
+ * Repairs a journal file before it is written again. A process that dies at any point during the repair leaves the file
+ * either unchanged or repaired; at worst a damaged line is in damaged.txt twice.
  */
 import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { changeFile, syncFolder } from "./files.js";
 import { questionOf, readLines } from "./line.js";
 
-/** Removes a last line that was cut off in mid-write: its completion was never reported as finished. */
+/** Removes a last line whose write was cut off: its completion was never reported as finished. */
 export const truncateTo = (path: string, end: number): Promise<void> =>
   changeFile(path, "r+", (handle) => handle.truncate(end));
 

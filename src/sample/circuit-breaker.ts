@@ -4,18 +4,18 @@ import { RefusedError, type ServerError, UnreachableError } from "../errors.js";
 /** Failures in a row that end the work. */
 const limits = { unreachable: 3, failed: 100 };
 
-/** Looks at how the requests of one piece of work end. */
+/** Watches how the requests of one piece of work end. */
 export interface CircuitBreaker {
   /** A request succeeded, now or in an earlier session. */
   succeeded(): void;
-  /** A request failed. @returns whether going on is of no use */
+  /** A request failed. @returns whether there is no point in going on */
   opensOn(error: ServerError): boolean;
 }
 
 /**
- * Starts closed. A refusal before anything was ever sampled means that the work is set up wrongly; later the
- * same answer may concern one state only, such as a prompt longer than the context. A key, an address or a model that is
- * refused ends the work at any time.
+ * Starts closed. A refusal before anything was sampled means that the work is set up wrongly; later it may concern one
+ * state only, such as a prompt longer than the context. A key, an address or a model that is refused ends the work at
+ * any time.
  */
 export function circuitBreaker(): CircuitBreaker {
   let any = false;

@@ -1,6 +1,6 @@
 /**
  * How many requests a run or an evaluation has in flight: a number, or `auto`, which joins the adaptive limit of
- * limit.ts with the clock and with what the server says of its load.
+ * limit.ts with the clock and with the load that the server reports.
  */
 import type { Policy } from "../policy/openai.js";
 import { AdaptiveLimit, fixedLimit, type Limit } from "./limit.js";
@@ -14,7 +14,8 @@ export interface Concurrency {
 }
 
 /**
- * Does work under the limit that the options ask for; while it lasts, an adaptive one looks at the server twice a second.
+ * Does work under the limit that the options ask for. During the work an adaptive limit checks the server twice a
+ * second.
  * @throws InputError unless both are integers ≥ 1, and whatever the work throws
  */
 export async function withLimit<T>(
@@ -27,7 +28,7 @@ export async function withLimit<T>(
   let isSilent = false;
   const look = async () => {
     const load = isSilent ? null : await policy.load();
-    // A server that does not tell its load will not begin to.
+    // A server that does not report its load at first never will.
     isSilent ||= load === null;
     limit.look(performance.now(), load);
   };

@@ -1,10 +1,11 @@
 /**
  * How many requests may be in flight. A number is a bound that is never passed; the adaptive limit looks for the least
- * number that keeps the server busy, below such a bound. Pure: time and the server's load are told to it.
+ * number that keeps the server busy, below such a bound. Pure: time and the server's load are passed in.
  *
  * Too few and slots of the server idle; too many and requests wait in its queue, where they can no longer be reordered,
- * hold its key-value cache and run into time limits. A server that tells its load (vLLM, llama.cpp) is given requests until
- * a few wait in its queue. Of any other the throughput is watched: the limit grows as long as that grows with it.
+ * hold its key-value cache and run into time limits. A server that reports its load (vLLM, llama.cpp) is given requests
+ * until a few wait in its queue. For any other server the throughput is measured: the limit grows as long as the
+ * throughput does.
  */
 import { InputError } from "../errors.js";
 import type { Load } from "../policy/load.js";
@@ -39,12 +40,12 @@ export interface Limit {
 const growth = 1.5;
 /** A difference in throughput that counts. */
 const gain = 0.05;
-/** Windows between two looks whether the work or the server has changed. */
+/** Windows between two checks whether the work or the server has changed. */
 const rest = 30;
 /** Shortest window: milliseconds, and requests, of which fewer would make the noise larger than the gain. */
 const window = { ms: 2_000, requests: 200 };
 
-/** What is given as a number or as a limit, as a limit. @throws InputError as {@link fixedLimit} */
+/** Turns a number into a limit; a limit is returned unchanged. @throws InputError as {@link fixedLimit} */
 export const limitOf = (concurrency: number | Limit): Limit =>
   typeof concurrency === "number" ? fixedLimit(concurrency) : concurrency;
 
@@ -73,9 +74,9 @@ class Places implements Limit {
   }
 }
 
-/** A bound that follows the server; tell it the time and the load about twice a second. */
+/** A bound that follows the server; pass it the time and the load about twice a second. */
 export class AdaptiveLimit extends Places {
-  /** Whether the bound was reached since the last look. */
+  /** Whether the bound was reached since the last check. */
   private isReached = false;
   private hadRetries = false;
   private began: number | null = null;
@@ -113,9 +114,9 @@ export class AdaptiveLimit extends Places {
   }
 
   /**
-   * Looks at how it goes.
+   * Updates the bound from the latest measurements.
    * @param now milliseconds of a clock that only goes forward
-   * @param load what the server says, null where it says nothing
+   * @param load what the server reports, null where it reports nothing
    */
   look(now: number, load: Load | null): void {
     if (this.hadRetries) this.yield();
@@ -140,9 +141,9 @@ export class AdaptiveLimit extends Places {
   }
 
   private follow({ running, waiting, cache }: Load): void {
-    // The queue that is aimed at: long enough to last until the next look, and what waits in it holds no cache yet.
+    // The target queue: long enough to last until the next check; requests waiting in it hold no cache yet.
     const queue = Math.ceil(Math.max(running, 8) / 2);
-    // A request may be several completions to the server, so what it counts is compared with what it counts.
+    // One request may be several completions to the server, so the server's counts are compared only with each other.
     if (waiting > 2 * queue) this.set((this.taken * (running + queue)) / (running + waiting));
     else if (cache !== null && cache > 0.95) this.set(this.bound * 0.9);
     else if (this.isReached && waiting < queue) this.set(this.bound * (waiting === 0 ? 2 : growth));
@@ -160,7 +161,7 @@ export class AdaptiveLimit extends Places {
     else if (best.next === "down" && rate > best.rate * (1 - gain)) this.best = { ...best, bound: this.bound };
     else if (best.next === "up") this.best = { ...best, next: "down" };
     else {
-      // A short queue costs less than an idle slot, so a little more than the least that was as good.
+      // A short queue costs less than an idle slot, so a little more than the least bound that performed as well.
       this.set(best.bound * 1.25);
       this.resting = rest;
       return;

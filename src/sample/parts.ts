@@ -39,7 +39,7 @@ export async function findParts(run: string, runs: string, from?: readonly strin
   return parts;
 }
 
-/** @throws RunError that says which of the parts lack how much */
+/** @throws RunError that says which parts are incomplete, and by how much */
 export function requireComplete(parts: readonly Part[]): void {
   const open = parts.filter(({ manifest: { counts } }) => counts.ok < counts.asked);
   if (open.length === 0) return;
@@ -50,7 +50,7 @@ export function requireComplete(parts: readonly Part[]): void {
   );
 }
 
-/** A shard's benchmark as that of the whole run, but for its name, which follows from all questions. */
+/** A shard's benchmark as that of the whole run, except for its name, which depends on all questions. */
 export function wholeBenchmark({ manifest, shard }: Part): Manifest["benchmark"] {
   const { questions, questions_sha256 } = shard;
   return { ...manifest.benchmark, name: "", questions, questions_sha256 };

@@ -1,10 +1,10 @@
 /**
- * What waits to be asked, and what goes first. Pure.
+ * The requests that are waiting, and which goes first. Pure.
  *
  * While there are questions to come, deeper states go first: trees are finished early, so that few are open at a time,
  * and the server still has their prefix in its cache. Once the last question has been opened, shallower ones go first:
- * a root that is left to the end would keep three roles speaking one after the other while everything else idles, and
- * the work that is last of all should be the work that nothing waits for.
+ * a root left to the end would have three roles speak one after the other while everything else idles. The last work of
+ * all should be work that nothing else depends on.
  */
 export class Queue<State> {
   /** Waiting states by depth, each oldest first. */
@@ -33,7 +33,7 @@ export class Queue<State> {
     const queue = this.order === "deep" ? this.depths.findLast(waits) : this.depths.find(waits);
     if (!queue) return undefined;
     const state = queue.states[queue.head++];
-    // What has been taken goes now and then, so that neither time nor memory grows with it.
+    // Taken states are removed from time to time, so that neither time nor memory grows with them.
     if (queue.head >= 1024 && 2 * queue.head >= queue.states.length) {
       queue.states.splice(0, queue.head);
       queue.head = 0;
@@ -41,7 +41,7 @@ export class Queue<State> {
     return state;
   }
 
-  /** No further question will come. */
+  /** There will be no further question. */
   last(): void {
     this.order = "wide";
   }

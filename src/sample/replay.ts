@@ -3,8 +3,8 @@ import { InputError } from "../errors.js";
 import type { Complete, Node } from "../types.js";
 
 /**
- * Answers requests from recorded nodes, by seed: the sampler then grows the recorded tree again, whichever roles of the
- * team it is given.
+ * Answers requests from recorded nodes, by seed: the sampler then grows the recorded tree again, for whichever of the
+ * team's roles it is given.
  * @param nodes rows of one question, so that no two have one seed
  * @returns rejects with InputError where a request asks for something that was not recorded
  */

@@ -28,7 +28,7 @@ import type { Limit } from "./limit.js";
 import { statesPerTree } from "./state.js";
 import { type Counts, noCounts, noSession, type Progress, type SampleTreesOptions, sampleTrees } from "./trees.js";
 
-/** The paper's temperature (Section 5) and an otherwise untouched distribution. */
+/** The paper's temperature (Section 5); nothing else changes the distribution. */
 export const defaultSampling: Readonly<Sampling> = {
   temperature: 0.3,
   top_p: 1,
@@ -46,7 +46,7 @@ export interface SampleRunOptions extends Passed, Concurrency {
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
   outputs?: string;
   questions: readonly Question[] | QuestionList;
-  /** Where the questions came from, for the manifest; `path` is "memory" where nothing is said. */
+  /** Where the questions came from, for the manifest; `path` is "memory" by default. */
   source?: { path: string; sha256: string | null };
   /** Where completions come from. */
   policy: Policy;
@@ -68,17 +68,18 @@ export interface SampleRunOptions extends Passed, Concurrency {
 export interface SampledRun {
   dir: string;
   manifest: Manifest;
-  /** Whether there was nothing left to ask. */
+  /** Whether nothing was left to sample. */
   wasComplete: boolean;
   /** What this call alone did, and its seconds: what a rate is computed from. */
   session: Progress["session"] & { seconds: number };
-  /** Damaged lines of the journal that were set aside, and asked for again. */
+  /** Damaged lines of the journal that were set aside and sampled again. */
   damaged: number;
 }
 
 /**
- * Starts a run or goes on with it. A complete run is returned as it is, without a request.
- * @throws InputError, ServerError or RunError; whatever had finished is in the journal, and the same call goes on
+ * Starts a run or continues it. A complete run is returned unchanged, without a request.
+ * @throws InputError, ServerError or RunError; everything that finished is in the journal, and the same call continues
+ * from there
  */
 export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> {
   const { policy, model, seed = 0, concurrency = 16, source = { path: "memory", sha256: null } } = options;
@@ -120,7 +121,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
 
   const journal = await openJournal(dir);
   try {
-    // Only now is this process alone with the folder.
+    // From here on this process is the folder's only writer.
     const old = await findManifest(dir);
     if (old) requireSame(old, wanted);
     const written = await writeQuestions(dir, list);
@@ -171,7 +172,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       const sampled = (limit: Limit) => sampleTrees({ ...setting, complete, concurrency: limit, onProgress });
       onProgress(await withLimit(bounds, policy, sampled));
     } catch (error) {
-      // What stopped the run is the message to show, not that run.json could not be written either.
+      // The error to show is the one that stopped the run, not a later failure to write run.json.
       await record().catch(() => {});
       throw error;
     }
@@ -184,7 +185,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   }
 }
 
-/** What the journal has, which may be less than run.json counts: lines may have been damaged since. */
+/** What the journal holds, which may be less than run.json counts: lines may have been damaged since. */
 async function survey(dir: string): Promise<{ damaged: number; completions: number }> {
   const journal = await openJournal(dir);
   await journal.close();

@@ -42,7 +42,8 @@ export function parseShard(text: string): Shard {
 
 /**
  * The part of a run that one machine samples: what differs in the options of sampleRun. Question q, counted from 0,
- * belongs to shard (q mod N) + 1, so shards differ by one question at most and by no drift in the file's order.
+ * belongs to shard (q mod N) + 1, so shards differ in size by one question at most, and a drift along the file affects
+ * all of them alike.
  * @param run name of the whole run
  * @param questions of the whole run
  * @throws InputError where a shard would have no questions, or no valid name
@@ -67,7 +68,7 @@ export async function shardOf(
   return {
     run: shardName(run, { index, of }),
     questions: await questionList(own),
-    // Chosen by all questions: those of one shard alone might look like another benchmark.
+    // Chosen from all questions: one shard's questions alone might look like another benchmark.
     promptSet: questions.promptSet,
     shard: { index, of, run, questions: questions.length, questions_sha256: questions.sha256 },
   };
@@ -80,9 +81,9 @@ export interface MergeOptions {
   run: string;
   /** Folder that holds `runs/`; MALT_OUTPUTS or `outputs` by default. */
   outputs?: string;
-  /** The shards, as names of runs or as folders, wherever they lie; by default those of the run in `outputs`. */
+  /** The shards, as names of runs or as paths of folders; by default those of the run in `outputs`. */
   from?: readonly string[];
-  /** Whether shards that are not complete are merged as far as they are; sampling then goes on with the merged run. */
+  /** Whether incomplete shards are merged too; sampling then continues in the merged run. */
   incomplete?: boolean;
 }
 
@@ -95,8 +96,8 @@ export interface MergedRun {
 }
 
 /**
- * Makes the whole run from its shards: the questions in their order, the journals as they are, the counts added up. The
- * run appears complete or not at all; the shards stay as they are.
+ * Makes the whole run from its shards: the questions in their order, the journals unchanged, the counts added up. The
+ * run appears complete or not at all; the shards are not changed.
  * @throws InputError for a place without a run; RunError where the shards are not exactly the parts of one run, or a
  *   journal holds less than its manifest says, or another run has the name
  */
@@ -129,7 +130,7 @@ export async function mergeShards({ run, outputs, from, incomplete = false }: Me
   });
 }
 
-/** Writes the whole run's folder at `staging`. @throws RunError where a shard holds less than it says */
+/** Writes the whole run's folder at `staging`. @throws RunError where a shard holds less than its manifest says */
 async function stage(staging: string, run: string, parts: readonly Part[]): Promise<Manifest> {
   await mkdir(journalFolder(staging), { recursive: true });
   const first = parts[0]!;
@@ -157,7 +158,7 @@ async function stage(staging: string, run: string, parts: readonly Part[]): Prom
     server,
     versions,
     counts: summed(shards.map(({ counts }) => counts)),
-    // Of shards sampled before usage was kept, it is unknown.
+    // Usage is unknown for shards sampled before it was recorded.
     ...(shards.every(({ usage }) => usage) && { usage: summed(shards.map(({ usage }) => usage!)) }),
     wall_seconds: Math.round(shards.reduce((sum, { wall_seconds }) => sum + wall_seconds, 0) * 1000) / 1000,
     shards,
@@ -166,7 +167,7 @@ async function stage(staging: string, run: string, parts: readonly Part[]): Prom
   return merged;
 }
 
-/** What the merged run remembers of a shard: what may differ between shards, and what is added up. */
+/** What the merged run records about a shard: what may differ between shards, and what is added up. */
 function origin({ manifest, shard: { index } }: Part) {
   const { run, created, config, server, versions, counts, usage, wall_seconds } = manifest;
   const { base_url, concurrency } = config;
@@ -207,7 +208,7 @@ async function requireAll({ dir, manifest: { counts, config, benchmark } }: Part
     );
 }
 
-/** Whether an earlier merge was of the same journals. What was sampled after it does not matter. */
+/** Whether an earlier merge used the same journals. Anything sampled after it does not matter. */
 function sameParts(before: Manifest, next: Manifest): boolean {
   const journals = ({ shards = [] }: Manifest) => shards.map(({ journal_sha256 }) => journal_sha256).join();
   return differences(before, next).length === 0 && journals(before) === journals(next);

@@ -1,8 +1,8 @@
 /**
- * An inference server in virtual time: m slots, and everything else waits in the order of its arrival. A sampling of
- * minutes takes milliseconds with it and goes the same way every time, so the order of requests, their form and their
- * number can be tried without a server. What it leaves out: reading prompts takes no time, and a slot is as fast beside
- * others as alone.
+ * An inference server in virtual time: m slots, and everything else waits in the order of arrival. Minutes of sampling
+ * take milliseconds and give the same result every time, so the order of requests, their form and their number can be
+ * tried without a server. What it leaves out: reading prompts takes no time, and a slot is as fast beside others as
+ * alone.
  */
 import { createHash } from "node:crypto";
 import { InputError } from "../errors.js";
@@ -24,9 +24,9 @@ export interface VirtualServer {
   /** Virtual time, ms since the start. */
   readonly now: number;
   readonly load: Load;
-  /** What has left its slot, in that order. */
+  /** Completions in the order in which they left their slots. */
   readonly served: readonly Served[];
-  /** Calls something every so many virtual ms, as long as work is run. */
+  /** Calls a function at a fixed interval of virtual ms, as long as work is running. */
   every(ms: number, call: () => void): void;
   /**
    * Lets virtual time pass until the work has ended: a sampling that asks `complete` and waits for nothing else outside
@@ -100,7 +100,7 @@ export function virtualServer(options: { slots: number; lengthOf: (seed: number)
       fill();
     });
 
-  /** Until the client has asked for all that what it was told makes it ask for. */
+  /** Waits until the client has sent every request that follows from the answers so far. */
   const settle = async () => {
     for (let before = -1; before !== arrivals; ) {
       before = arrivals;
@@ -147,7 +147,7 @@ export function virtualServer(options: { slots: number; lengthOf: (seed: number)
   };
 }
 
-/** A completion whose text nobody else says. */
+/** A completion with a unique text. */
 const completionOf = (seed: number, ms: number): Completion => ({
   ...{ text: `[${seed}] Final Answer: 12`, finish_reason: "stop", prompt_tokens: null },
   ...{ completion_tokens: Math.ceil(ms), retries: 0 },
@@ -161,7 +161,7 @@ const completionOf = (seed: number, ms: number): Completion => ({
 export function logNormalLengths(options: { mean: number; sigma: number }): (seed: number) => number {
   const { mean, sigma } = options;
   return (seed) => {
-    // A hash, as the seeds of siblings follow one another, and a generator's first draws would do so too.
+    // A hash, because siblings have consecutive seeds, which would make a generator's first draws similar too.
     const digest = createHash("sha256").update(`length ${seed}`).digest();
     const [first, second] = [0, 4].map((byte) => (digest.readUInt32BE(byte) + 0.5) / 2 ** 32) as [number, number];
     // Box and Muller's normal draw; the mean of exp(μ + σ z) is exp(μ + σ²/2).

@@ -89,8 +89,8 @@ export function childId(parent: string | null, role: Role, branch: number): stri
 }
 
 /**
- * Seed of the request for a state: a hash of where it stands, so that it does not depend on the order of sampling and
- * differs between siblings. Choice i of the request is sampled with seed + i, as vLLM and llama.cpp do themselves.
+ * Seed of the request for a state: a hash of its place in the tree, so that it does not depend on the order of sampling
+ * and differs between siblings. Choice i of the request is sampled with seed + i, as vLLM and llama.cpp do themselves.
  * @returns an integer in [0, 2³¹ − 2¹⁰), so that the choices' seeds fit 31 bits too
  */
 export function requestSeed(runSeed: number, questionId: string, parentId: string | null, role: string): number {
@@ -100,7 +100,7 @@ export function requestSeed(runSeed: number, questionId: string, parentId: strin
   return digest.readUInt32BE(0) % (2 ** 31 - 2 ** 10);
 }
 
-/** What makes a completion the one it is; see {@link nodeKey}. */
+/** What identifies a completion; see {@link nodeKey}. */
 export interface NodeIdentity extends Pick<CompletionRequest, "policy" | "messages" | "sampling"> {
   /** The choice's own seed. */
   seed: number;

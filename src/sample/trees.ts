@@ -1,7 +1,7 @@
 /**
  * The sampler: grows one tree per question (paper, Section 4.2) and keeps the server busy. There are no stages: the
  * children of a completion are asked for the moment it is in the journal, also while its siblings are still being
- * written. Only the trees under way are in memory, so there may be any number of questions. What it leaves out: HTTP and
+ * written. Only unfinished trees are in memory, so there may be any number of questions. What it leaves out: HTTP and
  * files, which come in as `complete` and `journal`; which state goes first is decided in queue.ts, how many
  * requests are in flight in limit.ts.
  */
@@ -15,7 +15,7 @@ import { type Limit, limitOf, outcomeOf } from "./limit.js";
 import { Queue } from "./queue.js";
 import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./state.js";
 
-/** What has become of the requests of a run. Always asked = ok + failed + pending. */
+/** The counts of a run's requests by outcome. Always asked = ok + failed + pending. */
 export interface Counts {
   /** Requests the full trees need, one per state. */
   asked: number;
@@ -27,7 +27,7 @@ export interface Counts {
   pending: number;
   /** Completions in the journal. */
   completions: number;
-  /** Completions that reached max_tokens (finish_reason "length"). They are results. */
+  /** Completions that reached max_tokens (finish_reason "length"). They count as results. */
   truncated: number;
   /** Attempts that failed before a request succeeded. */
   retries: number;
@@ -35,7 +35,7 @@ export interface Counts {
   completion_tokens: number;
 }
 
-/** How far it is, and what this call alone has done. */
+/** The state of the sampling, and what this call alone has done. */
 export interface Progress extends Counts {
   /** Requests in flight and their bound. */
   in_flight: number;
@@ -68,7 +68,7 @@ export interface SampleTreesOptions extends Setting {
   order?: "deep" | "wide";
   request?: RequestMode;
   complete: Complete;
-  /** `discard` is needed where files can be damaged, so not by a journal in memory. */
+  /** `discard` is needed where files can be damaged; a journal in memory does not need it. */
   journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard">>;
   /** Requests in flight, ≥ 1, or what decides on their number. */
   concurrency: number | Limit;
@@ -76,7 +76,7 @@ export interface SampleTreesOptions extends Setting {
   onProgress?: (progress: Readonly<Progress>) => void;
   /** Called with the completions of each finished state, those that were in the journal already included. */
   onCompletions?: (entries: readonly JournalEntry[], question: Question) => void;
-  /** Called for each failed request; the run goes on. */
+  /** Called for each failed request; the run continues. */
   onFailure?: (error: ServerError, questionId: string, parentId: string | null) => void;
   signal?: AbortSignal;
 }
@@ -89,7 +89,7 @@ interface Open extends State {
   hasFailed: boolean;
 }
 
-/** A question under way, and what of its tree was in the journal before. */
+/** A question being sampled, and the part of its tree that was in the journal before. */
 interface OpenTree {
   question: Question;
   kept: ReadonlyMap<string, JournalEntry>;
@@ -103,14 +103,14 @@ interface Job {
 
 /**
  * Samples every tree to its end, or as far as the server allows. A state whose completions are all in the journal is
- * not asked again; one of which some are is asked again whole, and those in the journal stand.
- * @returns the counts at the end; `failed` > 0 means that some requests must be asked again by another call
- * @throws InputError for a team that cannot speak, a ServerError when going on is of no use, RunError when the journal
- *   cannot be written, or `signal.reason`; all finished completions are in the journal then
+ * not requested again. If only some are, the whole request is sent again, and the completions in the journal are kept.
+ * @returns the counts at the end; `failed` > 0 means that another call must send some requests again
+ * @throws InputError for a team that cannot speak, a ServerError when there is no point in going on, RunError when the
+ *   journal cannot be written, or `signal.reason`; all finished completions are in the journal then
  */
 export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
   const { questions, roles, journal, order = "deep" } = options;
-  // Without a temperature there is nothing to draw several choices from, and vLLM refuses to.
+  // At temperature 0 several choices would all be the same, and vLLM refuses to draw them.
   const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
   checkRoles(roles);
   if (!requestModes.includes(mode))
@@ -122,7 +122,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const progress = begin(total * statesPerTree(roles), roles);
   const queue = new Queue<Job>(roles.length, order);
   const stop = new AbortController();
-  // Every request in flight listens to it; Node takes more than ten listeners for a leak.
+  // Every request in flight listens to it; Node reports more than ten listeners as a leak.
   setMaxListeners(0, stop.signal);
   const breaker = circuitBreaker();
   let writing = 0;
@@ -130,7 +130,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
 
   const report = () => options.onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });
 
-  /** Comes to a state: what of it is in the journal stands, the rest goes on the queue. */
+  /** Opens a state: completions in the journal are kept, the rest goes on the queue. */
   const visit = (tree: OpenTree, parent: string | null, turns: readonly Turn[]) => {
     const at = stateAt(options, tree.question, parent, turns);
     if (!at) return;
@@ -143,7 +143,9 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
   };
 
-  /** Damage may have cost a parent its text. If it came out otherwise when it was sampled anew, its children are void. */
+  /**
+   * A parent's line may have been damaged and sampled again. If its new text differs, its children are no longer valid.
+   */
   const discardStale = (at: State, { kept }: OpenTree) => {
     const isStale = ({ node_id, key }: JournalEntry) => {
       const branch = at.nodes.indexOf(node_id);
@@ -153,7 +155,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     if (stale.length > 0 && journal.discard) track(journal.discard(stale).catch((error) => stop.abort(error)));
   };
 
-  /** Takes note of a completion that is in the journal, and goes on to what follows it. */
+  /** Records a completion that is in the journal, and opens the state that follows it. */
   const grow = (state: Open, branch: number, entry: JournalEntry) => {
     state.entries[branch] = entry;
     progress.completions++;
@@ -170,7 +172,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     options.onCompletions?.(entries, state.question);
   };
 
-  /** Writes down what was said, unless an earlier answer stands. */
+  /** Writes a completion to the journal, unless there is an earlier one. */
   const keep = async (state: Open, branch: number, completion: Completion) => {
     const entry = entryOf(state, branch, completion);
     if (state.entries[branch]) return;
@@ -189,8 +191,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const ask = async ({ state, branch }: Job) => {
     const { request } = state;
     const first = branch ?? 0;
-    // A stream says the length of the prompt with the choice that ends last. Where one of them stands already, that may
-    // be the one, and nobody would have it; so what was cut off is asked again for a whole answer.
+    // A stream says the length of the prompt with the choice that ends last. If one choice is already in the journal,
+    // it may be that one, and the length would be lost. So a request that was cut off is sent again for a whole answer.
     const isNew = state.entries.every((entry) => entry === undefined);
     const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
     const kept: Promise<void>[] = [];
@@ -212,7 +214,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     } finally {
       // The place is free as soon as the server has answered; the disk is not waited for.
       limit.give(outcome);
-      // After what else has arrived by now, so that the children of this answer are among those who may take the place.
+      // Runs after everything else that has arrived, so that this answer's children can compete for the free place.
       setImmediate(pump);
     }
     await Promise.all(kept);
@@ -243,14 +245,17 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       wake = resolve;
     });
 
-  /** Asks as much as there are places for. A disk that cannot follow holds the requests back, so memory stays bounded. */
+  /** Sends as many requests as the limit allows. A slow disk holds requests back, so memory stays bounded. */
   const pump = () => {
     const may = () => !stop.signal.aborted && queue.size > 0 && writing <= 4 * limit.now;
     while (may() && limit.take()) track(ask(queue.next()!));
     wake();
   };
 
-  /** Opens questions so that about as many states wait as may be in flight; all at once where one role speaks at a time. */
+  /**
+   * Opens questions so that about as many states are waiting as may be in flight; all at once where one role speaks at
+   * a time.
+   */
   const openAll = async () => {
     const ahead = () => (order === "wide" ? Number.POSITIVE_INFINITY : limit.now);
     let opened = 0;
@@ -309,7 +314,7 @@ function begin(asked: number, roles: readonly Role[]): Progress {
   return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session: { ...noSession } };
 }
 
-/** A team that cannot speak is found before the first request, not after the first answer. */
+/** An invalid team is reported before the first request, not after the first answer. */
 function checkRoles(roles: readonly Role[]): void {
   if (roles.length === 0) throw new InputError("the list of roles is empty; a tree needs at least one role");
   const names = roles.map(({ name }) => name);

@@ -23,7 +23,8 @@ type Write = (
 
 /**
  * How the kernel sends a bundle of several MIME types; its public calls send one type each. Inside a kernel tslab is
- * already loaded, so it is looked up and never loaded: outside one that would start a TypeScript compiler for nothing.
+ * already loaded, so it is looked up and never loaded: outside one, loading it would start a TypeScript compiler for
+ * nothing.
  */
 function writer(): Write {
   const require = createRequire(import.meta.url);
@@ -42,7 +43,7 @@ const send = (data: Bundle, metadata: Metadata = {}): void => writer()({ data, m
 
 /**
  * Shows a figure as PNG and SVG in one bundle: JupyterLab shows no SVG in a notebook it does not trust, and GitHub often
- * drops it, while a trusted page and nbconvert can use the sharper form.
+ * drops it, while a trusted page and nbconvert can use the sharper SVG.
  * @param options.alt text for readers who cannot see the figure; default title and subtitle
  * @throws MaltError outside a tslab kernel
  */
@@ -145,7 +146,7 @@ export function text(content: string, options: { title?: string } = {}): void {
   send({ "text/html": textHtml(content, options.title), "text/plain": plain });
 }
 
-/** What {@link progressBar} is made of. */
+/** The values that {@link progressBar} shows. */
 export interface ProgressState {
   label: string;
   done: number;
@@ -174,12 +175,12 @@ export function progressBar({ label, done, total, unit, seconds, note }: Progres
 }
 
 /**
- * Text that is updated in place, at most four times a second; what it says last is always shown in the end.
- * @param text makes what is shown
- * @returns call it when there is news, with true if that is the last
+ * Text that is updated in place, at most four times a second; the last text is always shown.
+ * @param text makes the text to show
+ * @returns call it on every change, with true for the last one
  */
 function liveText(text: () => string): (last?: boolean) => void {
-  // The cell that starts the work keeps its text, also when the next cell is already running.
+  // The text stays in the cell that started the work, even when the next cell is already running.
   const write = writer();
   const transient = { display_id: randomUUID() };
   let update = false;
@@ -200,7 +201,7 @@ function liveText(text: () => string): (last?: boolean) => void {
 
 /**
  * A line of progress that is updated in place.
- * @returns call it with how much is done, and with a short note where there is something to say
+ * @returns call it with how much is done, and optionally a short note
  * @throws MaltError outside a tslab kernel
  */
 export function progress(
@@ -220,8 +221,8 @@ export function progress(
 }
 
 /**
- * A training as it goes on, updated in place: what each stage started with and ended at, and the step it is at. Give it
- * to `trainRun` as `onProgress`; after a kernel restart the same cell joins the training that is still at work.
+ * A training while it runs, updated in place: what each stage started with and ended at, and its current step. Give it
+ * to `trainRun` as `onProgress`; after a kernel restart the same cell joins the training that is still running.
  * @throws MaltError outside a tslab kernel
  */
 export function trainingProgress(): (status: TrainingStatus) => void {

@@ -1,6 +1,7 @@
-/** The line a person watches while work is done: done/total, rate, time left. Text only; no colours, no widgets. */
+/** The progress line shown while work is done: done/total, rate, time left. Text only; no colours, no widgets. */
 import { duration } from "../format.js";
 import type { Progress } from "../sample/trees.js";
+import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
 
 /** Where the line goes: a terminal gets it redrawn in place, anything else a new line now and then. */
 export interface ProgressStream {
@@ -12,7 +13,7 @@ export interface ProgressStream {
 export interface ProgressLine {
   /**
    * Shows how far it is. `done` counts from the start of the work; the rate is that of `own`, what this start has done
-   * itself. By default that is all but what was done at the first call.
+   * itself. By default that is everything except what was done at the first call.
    */
   update(done: number, total: number, own?: number): void;
   /** Shows the last state and goes to a new line. */
@@ -25,7 +26,7 @@ const interval = { terminal: 250, log: 10_000 };
 /**
  * Starts a line that is redrawn in place.
  * @param now the clock in milliseconds; replaced in tests
- * @returns `show` takes the making of the text, which costs nothing where it is not drawn
+ * @returns `show` takes a function that makes the text; it is not called when nothing is drawn
  */
 export function liveLine(stream: ProgressStream, now: () => number = Date.now) {
   const every = stream.isTTY ? interval.terminal : interval.log;
@@ -44,9 +45,16 @@ export function liveLine(stream: ProgressStream, now: () => number = Date.now) {
       const time = now();
       if (time - shown >= every) draw(text(), time);
     },
+    /** A line that stays. Text that was waiting to be drawn before it is dropped. */
+    note(text: string): void {
+      stream.write(stream.isTTY && isBegun ? `\r\x1b[K${text}\n` : `${text}\n`);
+      latest = null;
+      isBegun = false;
+    },
     end(): void {
       if (latest) draw(latest(), now());
       if (stream.isTTY && isBegun) stream.write("\n");
+      isBegun = false;
     },
   };
 }
@@ -70,6 +78,34 @@ export function progressLine(what: string, stream: ProgressStream, now: () => nu
   };
 }
 
+/** A training on the terminal. */
+export interface TrainingDisplay {
+  /** Shows the training's status; important events get a line of their own that stays. */
+  update(status: TrainingStatus): void;
+  /** A line that stays. */
+  note(text: string): void;
+  /** Ends the redrawn line. */
+  end(): void;
+}
+
+/** @param now the clock in milliseconds; replaced in tests */
+export function trainingDisplay(stream: ProgressStream, now: () => number = Date.now): TrainingDisplay {
+  const line = liveLine(stream, now);
+  // Where several stages are trained at the same time, one is watched until it is done.
+  let watched: string | null = null;
+  return {
+    note: line.note,
+    end: line.end,
+    update(status) {
+      const kept = trainingNote(status);
+      if (status.event === "load" || status.event === "step") watched ??= status.stage;
+      if (status.event === "done" && status.stage === watched) watched = null;
+      if (kept !== null) line.note(kept);
+      else if ((watched ?? status.stage) === status.stage) line.show(() => trainingLine(status));
+    },
+  };
+}
+
 /** What a million tokens cost, in dollars. */
 export interface Prices {
   prompt: number;
@@ -78,7 +114,7 @@ export interface Prices {
   completion: number;
 }
 
-/** Dollars that the tokens of a call have cost, as far as the server counted them. */
+/** Cost in dollars of a call's tokens, as far as the server counted them. */
 export function cost({ prompt_tokens, cached_tokens, completion_tokens }: Progress["session"], prices: Prices): number {
   const prompt = (prompt_tokens - cached_tokens) * prices.prompt + cached_tokens * prices.cached;
   return (prompt + completion_tokens * prices.completion) / 1e6;
@@ -102,7 +138,7 @@ export function samplingLine(progress: Readonly<Progress>, seconds: number, pric
     cached_tokens > 0 && `${Math.round((100 * cached_tokens) / prompt_tokens)} % cached`,
     failed > 0 && `${failed} failed`,
     retries > 0 && `${retries} ${retries === 1 ? "retry" : "retries"}`,
-    // At the end it will have cost this, if the rest is like what was sampled.
+    // The expected total cost, if the rest is like what was sampled so far.
     spent !== undefined && requests > 0 && `$${spent.toFixed(2)} of $${(spent * (1 + pending / requests)).toFixed(2)}`,
     Object.entries(nodes)
       .map(([role, count]) => `${role} ${count}`)

@@ -23,7 +23,7 @@ export async function readPaper(benchmark: string): Promise<Paper> {
   return { accuracies: [...accuracies, ...dpo], flips: await publishedFlips(), turns: await publishedTurns() };
 }
 
-/** The table of systems, accuracy after each turn, flips, each beside the paper's, and how to read them. */
+/** The tables of systems, of accuracy after each turn and of flips, each beside the paper's, and how to read them. */
 export function results(rows: readonly EvaluationRow[], paper: Paper): string {
   const names = [...new Set(rows.map((row) => row.system))];
   const seeds = new Set(rows.map((row) => row.seed)).size;

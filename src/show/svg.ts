@@ -1,5 +1,5 @@
 /**
- * Draws a Plot specification as one SVG document that stands alone (title, subtitle, legends and caption inside it,
+ * Draws a Plot specification as one self-contained SVG document (title, subtitle, legends and caption inside it,
  * where Plot itself would write HTML around it) and as a PNG with the bundled font.
  */
 import { createRequire } from "node:module";
@@ -196,7 +196,7 @@ export function renderSvg(spec: Plot.PlotOptions, alt = altText(spec)): string {
 
 const round = (n: number): number => Math.round(n * 100) / 100;
 
-/** Title and subtitle of a specification: what a figure says where it cannot be seen. */
+/** Title and subtitle of a specification: the text for readers who cannot see the figure. */
 export function altText(spec: Plot.PlotOptions): string {
   return [spec.title, spec.subtitle].filter((part) => typeof part === "string").join(". ") || "figure";
 }

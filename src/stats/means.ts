@@ -1,5 +1,5 @@
 /**
- * Means and intervals that respect how the data came about: nodes of one tree share a question, so they are not
+ * Means and intervals that respect how the data were sampled: nodes of one tree share a question, so they are not
  * independent, and the question is the unit that was sampled. Pure. Comparing two systems is in paired.ts,
  * planning a comparison in power.ts.
  */
@@ -37,7 +37,7 @@ export function clusterMean(values: readonly (number | boolean)[], clusters: rea
   return { mean, low, high, n, clusters: k };
 }
 
-/** What one cluster adds up to. */
+/** The totals of one cluster. */
 export interface ClusterTotal {
   sum: number;
   n: number;
@@ -89,8 +89,8 @@ export interface MeanStd {
 }
 
 /**
- * Mean and standard deviation over runs, such as the accuracies of four seeds. A bare "±" says neither what it divides
- * by nor that it is no standard error, so both are given; with four runs they differ by the factor 1.15.
+ * Mean and standard deviation over runs, such as the accuracies of four seeds. A bare "±" says neither which divisor it
+ * uses nor that it is not a standard error, so both are given; with four runs they differ by the factor 1.15.
  * @param values one number per run; without any, all results are NaN
  */
 export function meanStd(values: readonly number[]): MeanStd {
@@ -139,7 +139,7 @@ export function meanPassAtK(correct: readonly boolean[], questions: readonly str
 
 /**
  * A share and its standard deviation as the paper prints them, in percent: `57.25 ± 1.48`.
- * @param share in [0, 1]; null or NaN, a number nobody has, gives a dash
+ * @param share in [0, 1]; null or NaN, an unknown number, gives a dash
  * @param std in the same unit; left out if null or NaN
  */
 export function plusMinus(share: number | null, std: number | null = null): string {

@@ -1,7 +1,7 @@
 /**
  * Is one system better than another on the same questions? Tests and intervals for paired differences in which the
  * question, asked under several seeds, is the independent unit. Pure: randomness is seeded. Leaves out unpaired
- * comparisons, which would throw away that both systems met the same questions.
+ * comparisons, which would not use the fact that both systems answered the same questions.
  */
 import prand from "pure-rand";
 import { InputError } from "../errors.js";
@@ -14,7 +14,7 @@ export interface McNemar {
   better: number;
   /** Rows that only the second system got right. */
   worse: number;
-  /** Two-sided exact conditional p: never too small, on few rows too large. */
+  /** Two-sided exact conditional p: never too small, but too large on few rows. */
   exact: number;
   /** Two-sided mid-p: the observed outcome counts half, which brings the test close to its nominal level. */
   midP: number;
@@ -40,19 +40,19 @@ export interface PairedTestOptions {
   draws?: number;
 }
 
-/** Up to so many additions the sign-flip distribution is counted instead of sampled: about a second. */
+/** Up to this many additions the sign-flip distribution is counted exactly instead of sampled: about a second. */
 const exactWork = 1e8;
 
 /**
  * Compares two systems that answered the same questions under the same seeds.
  *
- * The p value flips the sign of all differences of a question at once: if the two systems were alike, each question's
- * total would as likely have come out the other way round. That keeps the seeds of a question together, so it needs no
- * independence between them; with one row per question it equals the exact McNemar test. Where all totals are whole
- * numbers, as with right and wrong answers, every one of the 2^k sign patterns is counted; otherwise `draws` patterns
- * are sampled and p = (b + 1) / (m + 1) (Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39).
+ * The p value flips the sign of all differences of a question at once: if the two systems were equally good, each
+ * question's total would be as likely to have the opposite sign. That keeps the seeds of a question together, so it
+ * needs no independence between them; with one row per question it equals the exact McNemar test. Where all totals are
+ * whole numbers, as with right and wrong answers, every one of the 2^k sign patterns is counted; otherwise `draws`
+ * patterns are sampled and p = (b + 1) / (m + 1) (Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39).
  *
- * McNemar on the pooled rows stands beside it because reviewers ask for it. It takes every row for an independent
+ * McNemar on the pooled rows is reported beside it because reviewers ask for it. It treats every row as an independent
  * observation, but the rows of one question are right or wrong together: four seeds are not four questions, and with
  * positive correlation its p is too small. It is exact with one row per question.
  *
@@ -115,7 +115,7 @@ function countedSignFlip(sums: readonly number[], reach: number, observed: numbe
 
 function sampledSignFlip(sums: readonly number[], observed: number, seed: number, draws: number): number {
   const random = prand.xoroshiro128plus(seed);
-  // Equal sums added in another order differ in their last bits, and must still count as equal.
+  // Sums of the same terms in another order differ in their last bits, and must still count as equal.
   const limit = observed * (1 - 1e-12);
   let extreme = 0;
   for (let draw = 0; draw < draws; draw++) {

@@ -1,7 +1,7 @@
 /**
  * How many questions does it take to see a gain? Sample size and power of a paired comparison of two accuracies, by the
  * normal approximation of McNemar's test (Miettinen 1968, Biometrics 24:339; Connor 1987, Biometrics 43:207). Pure.
- * Leaves out unpaired designs and tests of equivalence.
+ * Leaves out unpaired designs and equivalence tests.
  */
 import { InputError } from "../errors.js";
 

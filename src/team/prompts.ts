@@ -1,5 +1,5 @@
 /**
- * What each role is told, one prompt set per benchmark. Zero-shot chain of thought that ends in `Final Answer: X`
+ * The prompt of each role, one prompt set per benchmark. Zero-shot chain of thought that ends in `Final Answer: X`
  * (paper, Section 5 and Appendix A.4); the wording is this project's own. Pure: text in, messages out.
  *
  * Untrusted text is put in by a single pass over the template, so a question that contains `{answer}` stays text.
@@ -99,7 +99,7 @@ export function promptSet(name: string): PromptSet {
   return set;
 }
 
-/** SHA-256 of every word of a prompt set, recorded in run.json so that a changed prompt is seen as a new run. */
+/** SHA-256 of every word of a prompt set, recorded in run.json so that a changed prompt counts as a new run. */
 export function promptSetHash(set: PromptSet): string {
   return createHash("sha256")
     .update(JSON.stringify(set, Object.keys(set).sort()))

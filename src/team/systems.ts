@@ -21,7 +21,7 @@ export interface System {
   debate?: { rounds: number };
 }
 
-/** Stage names of trained adapters by role: what a team speaks with. */
+/** Stage names of trained adapters by role: the adapters a team speaks with. */
 export type Team = Readonly<Record<string, string>>;
 
 /** The three teams of Table 1: untrained, supervised on the positives (STaR), and MALT. */

@@ -1,6 +1,6 @@
 /**
- * The LoRA adapters that a run has trained: train/<stage>/ with its weights and done.json, as python/train.py leaves it.
- * Scope: which there are, and what makes each the one it is. What it leaves out: training (train.ts), serving (models/).
+ * The LoRA adapters that a run has trained: train/<stage>/ with its weights and done.json, as python/train.py writes
+ * it. Scope: listing and identifying them. What it leaves out: training (train.ts), serving (models/).
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
@@ -11,11 +11,11 @@ import { parseJson } from "../json.js";
 
 /** A trained adapter. */
 export interface TrainedAdapter {
-  /** Name of its stage, such as `verifier-dpo`; requests name it so. */
+  /** Name of its stage, such as `verifier-dpo`; requests use this name. */
   name: string;
   /** SHA-256 of adapter_model.safetensors: part of the journal's key. */
   sha256: string;
-  /** Folder with PEFT's files, what vLLM loads. */
+  /** Folder with PEFT's files, which vLLM loads. */
   folder: string;
   /** The same for llama.cpp; null where it was not written. */
   gguf: string | null;

@@ -12,7 +12,7 @@ import type { Message, Question } from "../types.js";
 /**
  * Reads training files and checks that each prompt holds the text of a question of the run.
  * @returns the number of rows of each file, by its name
- * @throws RunError that names the first line which is damaged or about something else
+ * @throws RunError that names the first line that is damaged or not about a question of the run
  */
 export async function checkTrainingPrompts(
   files: readonly string[],
@@ -22,7 +22,7 @@ export async function checkTrainingPrompts(
   const counts = new Map<string, number>();
   for (const file of files) {
     let rows = 0;
-    // Rows are in the order of the questions, so the one of the row before, or the next, is nearly always the right one.
+    // Rows are in question order, so the previous row's question, or the one after it, is nearly always the right one.
     let at = 0;
     for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY })) {
       if (line.trim() === "") continue;
@@ -49,7 +49,7 @@ export async function checkTrainingPrompts(
   return counts;
 }
 
-/** What the messages of a row's prompt say; null if the line is no such row. */
+/** The text of a row's prompt messages; null if the line is no such row. */
 function promptOf(line: string): string | null {
   try {
     const { prompt } = JSON.parse(line) as { prompt: readonly Message[] };

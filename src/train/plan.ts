@@ -1,6 +1,6 @@
 /**
- * What is trained, in which order, from which start: the paper's Section 4.3 as data. Pure. How a stage is written for
- * the trainer is stage-file.ts's part.
+ * What is trained, in which order, and from which adapter: the paper's Section 4.3 as data. Pure. stage-file.ts writes
+ * a stage for the trainer.
  */
 import { InputError } from "../errors.js";
 import type { TrainingSettings } from "../models/training.js";
@@ -9,9 +9,9 @@ import type { Role } from "../types.js";
 /**
  * - `sft`: supervised fine-tuning of the base model on a role's positives.
  * - `dpo`: preference optimisation on a role's pairs, from the SFT policy, which is also the reference.
- * - `star`: the STaR baseline (Zelikman et al. 2022): SFT goes on over the same positives for as much compute as `dpo`
- *   takes, so that what preferences buy is not mistaken for what further training buys. A single agent's STaR is
- *   `generator-sft`: the generator has no DPO stage that would have to be matched.
+ * - `star`: the STaR baseline (Zelikman et al. 2022): SFT continues on the same positives for as much compute as `dpo`
+ *   takes, so that the gain from preferences is not confused with the gain from more training. A single agent's STaR is
+ *   `generator-sft`: the generator has no DPO stage to match.
  */
 export type TrainingMethod = "sft" | "dpo" | "star";
 export const trainingMethods: readonly TrainingMethod[] = ["sft", "dpo", "star"];
@@ -30,7 +30,7 @@ export interface TrainingStage {
   start: string | null;
   /** Passes over the data; null where `steps` decides. */
   epochs: number | null;
-  /** Optimiser steps, as many as the trainer will take unless it drops rows. */
+  /** Optimiser steps that the trainer takes, unless it drops rows. */
   steps: number;
   /** Peak learning rate. */
   rate: number;

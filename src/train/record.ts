@@ -1,6 +1,6 @@
 /**
- * What a training left: finished adapters, metrics, and the `training` section of run.json. Everything is read from the
- * stages' own folders in train/, so it can be made again at any time.
+ * The results of a training: finished adapters, metrics, and the `training` section of run.json. Everything is read
+ * from the stages' own folders in train/, so it can be derived again at any time.
  */
 import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
@@ -44,7 +44,7 @@ export interface TrainedStage extends TrainedAdapter {
   method: TrainingMethod;
   /** False if its data, or the adapter it started from, has changed since: then it belongs to an earlier training. */
   current: boolean;
-  /** The trainer's own account (done.json), with every key of TRL it was given. */
+  /** The trainer's own record (done.json), with every key of TRL it was given. */
   record: z.infer<typeof doneShape>;
 }
 
@@ -85,7 +85,7 @@ async function isCurrent(folder: string, { data_sha256, start_sha256, config }: 
   return start === undefined || (await sha256(join(start, "adapter_model.safetensors"))) === start_sha256;
 }
 
-/** One row of train/metrics.parquet: a logged step. Columns that a method has not are null. */
+/** One row of train/metrics.parquet: a logged step. Columns that a method does not have are null. */
 export interface MetricsRow {
   stage: string;
   role: string;
@@ -109,7 +109,7 @@ export interface MetricsRow {
   token_accuracy: number | null;
   /** Of all steps so far, prompts included. */
   tokens: number | null;
-  /** Since the stage's start, pauses left out. */
+  /** Since the stage's start, without pauses. */
   seconds: number;
 }
 
@@ -134,7 +134,7 @@ const columns: Record<keyof MetricsRow, "VARCHAR" | "INTEGER" | "DOUBLE" | "BIGI
 };
 
 /**
- * Writes train/metrics.parquet and the `training` section of run.json from what lies in train/. Adapters that are no
+ * Writes train/metrics.parquet and the `training` section of run.json from the files in train/. Adapters that are no
  * longer current are left out of run.json.
  * @returns the trained stages
  * @throws RunError if the folder is no run, is being written, or cannot be written
@@ -166,7 +166,10 @@ export async function recordTraining(dir: string): Promise<TrainedStage[]> {
   }
 }
 
-/** Whoever follows a training records its end, a notebook and a terminal at the same moment: so this waits a little. */
+/**
+ * Every process that follows a training records its end, such as a notebook and a terminal at the same moment, so this
+ * waits a little.
+ */
 async function lockSoon(path: string): Promise<() => Promise<void>> {
   for (let left = 50; ; left--) {
     try {

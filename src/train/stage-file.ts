@@ -62,7 +62,10 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
   return `# Stage ${name}: ${what} for the ${role}, ${steps} steps. By hand, in this folder:\n#   ${run}\n${ours}${yaml11(keys)}`;
 }
 
-/** YAML as Python reads it, version 1.1: there a number with an exponent needs a point, else it is a text. */
+/**
+ * YAML as Python reads it, version 1.1: there a number with an exponent needs a decimal point, otherwise it is read as
+ * a string.
+ */
 function yaml11(keys: object): string {
   return stringify(keys, { version: "1.1", lineWidth: 0 }).replace(/^(\w+: \d+)(e[-+]\d+)$/gm, "$1.0$2");
 }

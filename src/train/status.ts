@@ -1,6 +1,6 @@
 /**
- * How far a training is. The trainer says one JSON line per thing that happens (train/trainer.jsonl); here they become
- * the state a person watches. Pure; reading the file is trainer.ts's part.
+ * The progress of a training. The trainer writes one JSON line per event (train/trainer.jsonl); here the events become
+ * the status that is shown. Pure; trainer.ts reads the file.
  */
 import * as z from "zod";
 import { duration } from "../format.js";
@@ -47,10 +47,10 @@ export type TrainingEvent = z.infer<typeof eventShape>;
 /** log p in nats of a few chosen texts at the start of DPO (paper, Section 4.3: its reference is the SFT policy). */
 export type StartLogProbs = z.infer<typeof logProbs>;
 
-/** Where a training stands, and what has just happened. */
+/** The status of a training, and the latest event. */
 export interface TrainingStatus {
   /**
-   * What this status tells of: a stage is loaded, its rows are counted, DPO's start is measured, its first step is
+   * The latest event: a stage is loaded, its rows are counted, DPO's start is measured, its first step is
    * checked, steps begin, a step, a stage is done or was already (`skip`), the whole training ended.
    */
   event: TrainingEvent["event"];
@@ -64,7 +64,7 @@ export interface TrainingStatus {
   /** Steps of the stage that are done, and all of them; 0 while it is loaded. */
   step: number;
   steps: number;
-  /** Of the last step; null before the first one, and of what a method has not. */
+  /** Of the last step; null before the first one, and where the method has no such value. */
   loss: number | null;
   /** Mean of β (log-ratio of chosen − log-ratio of rejected), DPO's implicit reward margin. */
   margin: number | null;
@@ -83,7 +83,7 @@ export interface TrainingStatus {
   error: string | null;
 }
 
-/** Reads one line; null for what is no event, such as a line that is only half written. */
+/** Reads one line; null if it is not an event, such as a line that is only half written. */
 export function parseEvent(line: string): TrainingEvent | null {
   try {
     return eventShape.parse(JSON.parse(line));
@@ -173,7 +173,10 @@ export function trainingLine(status: TrainingStatus): string {
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** What is worth a line of its own that stays: the rows of a stage, DPO's start, the end of a stage; else null. */
+/**
+ * The text of events that get a permanent line of their own: the rows of a stage, DPO's start, the end of a stage; else
+ * null.
+ */
 export function trainingNote(status: TrainingStatus): string | null {
   const { event, stage, counts, logp, loss, margin, step } = status;
   if (event === "data" && counts) {

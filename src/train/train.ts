@@ -1,7 +1,7 @@
 /**
- * Training the roles (paper, Section 4.3): SFT on the positives, then DPO from the SFT policy, and the STaR baseline. The
- * work itself is TRL's, in a Python process that goes on without this one; here it is planned, started, followed and
- * recorded. What it leaves out: serving and evaluating what was trained.
+ * Training the roles (paper, Section 4.3): SFT on the positives, then DPO from the SFT policy, and the STaR baseline.
+ * TRL does the training, in a Python process that outlives this one; this file plans, starts, follows and records it.
+ * What it leaves out: serving and evaluating what was trained.
  */
 
 import { existsSync } from "node:fs";
@@ -41,21 +41,24 @@ export interface TrainRunOptions {
   model?: Model | undefined;
   /** Folder or hub name of the weights that were sampled; default the model's own, where it has any. */
   baseModel?: string | undefined;
-  /** Of the order of the data and of fresh adapters; default 0. */
+  /** Seed of the data order and of new adapters; default 0. */
   seed?: number | undefined;
-  /** Files of questions that training must not see; default the arithmetic benchmark's test questions for that benchmark. */
+  /**
+   * Files of questions that must not be trained on; by default the arithmetic benchmark's test questions for that
+   * benchmark.
+   */
   heldOut?: readonly string[] | undefined;
-  /** Told of every event of the training. */
+  /** Called with the status after every event of the training. */
   onProgress?: (status: TrainingStatus) => void;
-  /** Told when something takes long, such as a download. */
+  /** Called with a message when something takes long, such as a download. */
   onStatus?: (text: string) => void;
   /** Aborting it stops the trainer with a checkpoint. A process that just ends leaves it running. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Trains a run's roles and waits for the end; joins a training that is already at work. Stages that are done with the
- * same data and settings are skipped, a stage that was broken off goes on from its last checkpoint.
+ * Trains a run's roles and waits for the end; joins a training that is already running. Stages that are done with the
+ * same data and settings are skipped; an interrupted stage continues from its last checkpoint.
  * @returns all trained stages of the run
  * @throws InputError on a wrong option, a test question, nothing to train; RunError if the run is not exported, or the
  * training failed or was stopped
@@ -97,15 +100,15 @@ export async function followToEnd(
   const where = steps > 0 ? `${stage} after step ${step} of ${steps}` : stage;
   const advice = "run the same command again to go on from the last checkpoint";
   if (state === "done") return recordTraining(dir);
-  // What was finished before is recorded too; that this may fail is the lesser thing to tell.
+  // Stages that finished before are recorded too. If that fails, the error above is the one to report.
   await recordTraining(dir).catch(() => {});
   if (state === "stopped") throw new RunError(`training was stopped in ${where}; ${advice}`);
   throw new RunError(`training failed in ${where}: ${error}; once that is mended, ${advice}`);
 }
 
 /**
- * Starts the training of a run and returns as soon as the trainer works; does nothing if one already does.
- * @returns the plan, or null if a training was at work
+ * Starts the training of a run and returns as soon as the trainer works; does nothing if one is already running.
+ * @returns the plan, or null if a training was already running
  * @throws as {@link trainRun}
  */
 export async function startTraining(options: TrainRunOptions): Promise<TrainingStage[] | null> {
@@ -135,7 +138,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
 
   await ensureTrainer(onStatus);
   const base = await trainableWeights(model, options.baseModel, onStatus);
-  // Only one process may start the trainer; the others then find it at work.
+  // Only one process may start the trainer; the others then find it running.
   const unlock = await lock(join(folder, "lock"));
   try {
     if (await isTraining(dir)) return null;
@@ -144,7 +147,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const seen = (path: string) => portable(folder, path);
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
-    // llama.cpp serves the embedded models alone; vLLM takes PEFT's own format.
+    // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
     const launch = { gguf: model.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs };
     await startTrainer(
       dir,
@@ -159,7 +162,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
 
 /**
  * Stops the training of a run; resolves when its checkpoint is written and the process is gone.
- * @returns whether one was at work
+ * @returns whether one was running
  * @throws RunError if it does not end
  */
 export function stopTraining(run: string, outputs?: string): Promise<boolean> {
@@ -175,7 +178,7 @@ async function heldOutQuestions(questions: readonly Question[], files?: readonly
   return held;
 }
 
-/** A path as seen from a folder of the same checkout, so that both can be moved together; else as it is. */
+/** A path as seen from a folder of the same checkout, so that both can be moved together; otherwise unchanged. */
 function portable(folder: string, path: string): string {
   if (!isAbsolute(path) || !isInPackage(folder) || !isInPackage(path)) return path;
   return relative(folder, path).split(sep).join("/");

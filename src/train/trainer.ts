@@ -1,6 +1,7 @@
 /**
- * The trainer as a process that outlives whoever started it. Scope: start it, find it again, follow it, stop it. It says
- * how it is in train/trainer.jsonl and everything else in train/trainer.log; train/trainer.json tells who it is.
+ * The trainer as a process that outlives the one that started it. Scope: start it, find it again, follow it, stop it.
+ * It reports its status in train/trainer.jsonl and everything else in train/trainer.log; train/trainer.json identifies
+ * its process.
  */
 
 import { spawn } from "node:child_process";
@@ -26,7 +27,7 @@ interface Trainer {
   stages: readonly string[];
 }
 
-/** Milliseconds between two looks at the files; the longest wait for a checkpoint after a request to stop. */
+/** Milliseconds between two reads of the files; the longest wait for a checkpoint after a request to stop. */
 const every = 250;
 const patience = 300_000;
 
@@ -59,7 +60,7 @@ export async function startTrainer(
   const [out, err] = await Promise.all([open(file(dir, "trainer.jsonl"), "w"), open(file(dir, "trainer.log"), "w")]);
   try {
     const env = withoutKey(
-      // A base model in a folder needs no hub, and asking one would only delay the start where there is no network.
+      // A base model in a folder needs no hub, and without a network a request to one would only delay the start.
       options.offline ? { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") } : {},
     );
     const files = stages.map((stage) => join(trainDir(dir), `${stage}.yaml`));
@@ -93,7 +94,7 @@ async function lastTrainer(dir: string): Promise<Trainer | null> {
 }
 
 /**
- * Whether a trainer is at work on a run; one that has said its last word and is only being cleared away is not.
+ * Whether a trainer is running on a run. One that has reported its end and is only exiting does not count.
  * @throws RunError if it was started on another machine, whose processes cannot be seen from here, and has not ended
  */
 export async function isTraining(dir: string): Promise<boolean> {
@@ -113,8 +114,8 @@ async function alive(dir: string, { pid, host }: Trainer): Promise<boolean> {
       `${dir} is being trained on ${host} (process ${pid}); wait for it, or remove ${file(dir, "trainer.json")} if it is gone`,
     );
   }
-  // Where there is /proc it also tells our trainer from a later process of the same number, and from one that has ended
-  // and that nobody has asked about yet: that one has no command line.
+  // Where there is /proc it also tells our trainer from a later process of the same number, and from a zombie, which
+  // has no command line.
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
   if (command !== null) return command.includes("train.py") && command.includes(trainDir(dir));
   if (existsSync("/proc/self")) return false;
@@ -169,7 +170,7 @@ export async function* followTraining(
   const news = tail(file(dir, "trainer.jsonl"));
   let status: TrainingStatus | null = null;
   while (!options.signal?.aborted) {
-    // Asked before reading: what it said before it went is then in the file.
+    // Checked before reading: then everything it wrote before it ended is in the file.
     const working = await alive(dir, trainer);
     for (const line of await news()) {
       const event = parseEvent(line);
@@ -196,7 +197,7 @@ async function reason(dir: string, what = "unknown error"): Promise<string> {
   const noise = /\r|^\[transformers\]|^[\s^~]*$/;
   const last = log.split("\n").filter((line) => !noise.test(line));
   const lines = last.slice(-3).map((line) => line.trim());
-  // The trainer's own refusal is its last line already.
+  // If the trainer refused to start, its reason is the last line already.
   const said = lines.some((line) => line.includes(what)) ? lines : [what, ...lines];
   return `${said.join(" | ")}; whole log: ${file(dir, "trainer.log")}`;
 }
@@ -204,7 +205,7 @@ async function reason(dir: string, what = "unknown error"): Promise<string> {
 /**
  * Asks a run's trainer to save a checkpoint and end, and waits until it has.
  * @returns whether there was one
- * @throws RunError if its step takes longer than five minutes; it then ends without being waited for
+ * @throws RunError if its step takes longer than five minutes; it then ends later, without this call waiting for it
  */
 export async function stopTrainer(dir: string): Promise<boolean> {
   const trainer = await lastTrainer(dir);
@@ -225,7 +226,7 @@ export async function stopTrainer(dir: string): Promise<boolean> {
   return true;
 }
 
-/** Forgets a trainer that is gone, so that its last words are not taken for the next one's. */
+/** Removes the record of a trainer that is gone, so that its last events are not taken for the next one's. */
 export async function forgetTrainer(dir: string): Promise<void> {
   await rm(file(dir, "trainer.json"), { force: true });
 }

@@ -7,7 +7,7 @@ import { checkHeldOut } from "../../src/benchmarks/held-out.js";
 import { InputError } from "../../src/errors.js";
 import { modelOfProfile } from "../../src/models/table.js";
 import { trainingSettings } from "../../src/models/training.js";
-import { trainingDisplay } from "../../src/show/training.js";
+import { trainingDisplay } from "../../src/show/progress.js";
 import { maltRoles } from "../../src/team/prompts.js";
 import { type PlanOptions, trainingPlan } from "../../src/train/plan.js";
 import { stageFile } from "../../src/train/stage-file.js";

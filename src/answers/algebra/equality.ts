@@ -77,7 +77,7 @@ function sameExactly(a: Polynomial, b: Polynomial, budget: Budget): boolean | nu
   }
 }
 
-/** Multiplies by what stands in denominators, so that sums there are expanded too. */
+/** Multiplies by the denominators, so that sums there are expanded too. */
 export function cleared(p: Polynomial, budget: Budget): Polynomial {
   let result = p;
   for (let round = 0; round < 8 && !isZero(result); round++) {
@@ -92,7 +92,7 @@ export function cleared(p: Polynomial, budget: Budget): Polynomial {
     if (least.size === 0) return result;
     for (const { atom, exponent } of least.values()) {
       const whole = -floor(exponent);
-      // A large power cannot be expanded; the common factor then stays, which is a miss at worst.
+      // A large power cannot be expanded; the common factor then remains, and at worst an equality is missed.
       if (whole > 64n) return result;
       result = multiply(result, fromAtom(atom, rational(whole)), budget);
     }
@@ -102,8 +102,8 @@ export function cleared(p: Polynomial, budget: Budget): Polynomial {
 
 /**
  * Whether distinct products of these atoms are certainly linearly independent over the rational numbers: variables, π, e,
- * i, roots of primes, logarithms of primes, functions without a meaning, sine and cosine of one angle (sin² is gone from
- * canonical forms). Then a difference with terms left is not zero.
+ * i, roots of primes, logarithms of primes, functions without a meaning, sine and cosine of one angle (canonical forms
+ * contain no sin²). Then a difference with terms left is not zero.
  */
 function independent(p: Polynomial): boolean {
   const composite: bigint[] = [];
@@ -148,12 +148,12 @@ function independent(p: Polynomial): boolean {
 
 const knownFunctions = /^(?:sin|cos|ln|abs|arcsin|arccos|arctan|sinh|cosh|tanh|floor|ceil|factorial|binom)$/;
 
-/** Decimals of at least so many places and digits stand for a fraction, and for any other number. */
+/** The least number of places and digits with which a decimal may represent a fraction, or any other number. */
 const enoughForFraction = 4;
 const enoughForAny = 6;
 
 /**
- * Whether a is a decimal that is b, rounded or cut off at its own last place. A terminating decimal is exact, so b must
+ * Whether a is a decimal equal to b rounded or truncated at a's last place. A terminating decimal is exact, so b must
  * not be one; and short ones are estimates, not answers: 0.33 is not 1/3, nor 703.717 224π.
  */
 function isRounded(a: Scalar, b: Scalar): boolean {
@@ -176,7 +176,7 @@ function isRounded(a: Scalar, b: Scalar): boolean {
   return Math.abs(error) <= toNumber(unit) / 2 + noise;
 }
 
-/** |decimal − exact| ≤ half a unit, or cut off towards zero. */
+/** |decimal − exact| ≤ half a unit, or truncated towards zero. */
 function isNear(decimal: Rational, exact: Rational, unit: Rational): boolean {
   const error = minus(decimal, exact);
   const size = error.numerator < 0n ? negate(error) : error;

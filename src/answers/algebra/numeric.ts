@@ -1,19 +1,19 @@
 /**
- * Values of canonical forms in floating point, at points that are fixed once and for all, each with a bound for its
- * rounding error. Numbers can refute an equality and, where nothing exact decides, confirm it within a stated tolerance.
- * Complex arithmetic; no randomness. Pure.
+ * Values of canonical forms in floating point, at fixed points, each with a bound for its rounding error. Numbers can
+ * refute an equality and, where nothing exact decides, confirm it within a stated tolerance. Complex arithmetic; no
+ * randomness. Pure.
  */
 import type { Atom, Polynomial, Term } from "./polynomial.js";
 import { toNumber } from "./rational.js";
 
-/** Real and imaginary part, and how far off the value may be. */
+/** Real and imaginary part, and a bound for the error. */
 export type Approximation = readonly [re: number, im: number, error: number];
 /** Values of the variables. */
 export type Point = (name: string) => number;
 
 type Complex = readonly [re: number, im: number];
 
-/** Relative error of one operation, with some room. */
+/** Relative error of one operation, with a margin. */
 const epsilon = 4e-16;
 
 const plus = (a: Complex, b: Complex): Complex => [a[0] + b[0], a[1] + b[1]];
@@ -62,17 +62,18 @@ const functions: Readonly<Record<string, Function1>> = {
   ceil: real(Math.ceil),
 };
 
-/** f at a value that is not quite known: the change within the error becomes the error of the result. */
+/** f at an inexact value: the change of f within the error becomes the error of the result. */
 function applied(f: Function1, [re, im, error]: Approximation): Approximation {
   const value = f([re, im]);
   const shifted = error === 0 ? value : f([re + error, im]);
   const spread = modulus([value[0] - shifted[0], value[1] - shifted[1]]);
-  // Where the shifted argument leaves the domain, as at arcsin 1, nothing is known of the change.
+  // Where the shifted argument leaves the domain, as at arcsin 1, nothing is known about the change.
   return [value[0], value[1], (Number.isNaN(spread) ? Math.sqrt(error) : spread) + epsilon * modulus(value)];
 }
 
 /**
- * The value of p, or null where it has none here: variables without a point, functions without a meaning, overflow.
+ * The value of p, or null where it cannot be computed: variables without a point, functions without a meaning,
+ * overflow.
  * @param point null for an expression without variables
  */
 export function evaluate(p: Polynomial, point: Point | null): Approximation | null {
@@ -160,16 +161,18 @@ const points: readonly Point[] = Array.from({ length: 10 }, (_, k) => pointAt(k)
 /** Values that differ by more than this refute an equality, if it is far beyond rounding. Relative to the values. */
 const refutes = 1e-10;
 const beyondRounding = 100;
-/** Values that differ by no more than this confirm it; what lies between is rounding, or a difference too fine to see. */
+/**
+ * Values that differ by no more than this confirm it; in between it may be rounding, or a difference too small to see.
+ */
 const confirms = 1e-13;
 /** A term has to be at least this share of the whole at some point. */
 const visible = 1e-7;
-/** So many points have to agree before an equality counts as confirmed. */
+/** This many points have to agree before an equality counts as confirmed. */
 const enough = 5;
 
 /**
- * Compares two canonical forms at the fixed points. With variables, only points at which both are real count, since that
- * is where an answer about real variables is meant to hold.
+ * Compares two canonical forms at the fixed points. With variables, only points at which both are real count, because
+ * an answer about real variables is meant for real values.
  * @returns how many points agreed, 1 without variables; 0 refuted at some point; null where too few points can tell
  */
 export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): number | null {
@@ -180,7 +183,7 @@ export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): num
     if (x === null || y === null) continue;
     if (hasVariables && isReal(x) !== isReal(y)) continue;
     const [left, right] = [sizes(a, point), sizes(b, point)];
-    // Against 0, the size of what cancels is all there is to compare with.
+    // Against 0, only the size of the cancelling terms gives a scale for the comparison.
     const isZero = left.length === 0 || right.length === 0;
     const terms = left.concat(right).reduce((total, n) => total + n, 0);
     const size = isZero ? terms : Math.max(modulus(x), modulus(y));
@@ -193,7 +196,7 @@ export function sample(a: Polynomial, b: Polynomial, hasVariables: boolean): num
     for (const [k, t] of b.terms.entries()) if (right[k]! > visible * terms) unseen.delete(t);
     agreed++;
   }
-  // A term that is too small everywhere could be left out without anything being noticed.
+  // If a term is too small everywhere, the comparison cannot tell whether it is there.
   return agreed < (hasVariables ? enough : 1) || unseen.size > 0 ? null : agreed;
 }
 

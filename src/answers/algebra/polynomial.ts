@@ -1,8 +1,8 @@
 /**
  * Canonical forms of scalars: sums of products of atoms to rational powers, with rational coefficients. Atoms are
- * variables, π, e, i, prime roots, and whatever cannot be taken apart further: sums to powers that are not expanded,
- * values of functions, powers with a variable exponent. Two polynomials are equal if their keys are. Work is counted
- * and capped, so hostile input ends in {@link Overrun}. Pure.
+ * variables, π, e, i, prime roots, and everything that cannot be decomposed further: sums to powers that are not
+ * expanded, values of functions, powers with a variable exponent. Two polynomials are equal if their keys are. Work is
+ * counted and capped, so hostile input ends in {@link Overrun}. Pure.
  */
 import {
   add as addRational,
@@ -18,13 +18,13 @@ import {
   rational,
 } from "./rational.js";
 
-/** What a polynomial is made of. Atoms with equal keys are equal. */
+/** The factors of a polynomial's terms. Atoms with equal keys are equal. */
 export interface Atom {
   readonly key: string;
   readonly kind: "variable" | "constant" | "imaginary" | "root" | "sum" | "call" | "power";
   /** Name of a variable, constant or function. */
   readonly name?: string;
-  /** Radicand of a root, ≥ 2: a prime, or beyond the search for prime factors no perfect power. */
+  /** Radicand of a root, ≥ 2: a prime, or, if too large for the search for prime factors, not a perfect power. */
   readonly radicand?: bigint;
   /** The sum itself, or the arguments of a function. */
   readonly parts?: readonly Polynomial[];
@@ -58,7 +58,7 @@ export class Budget {
     this.left -= steps;
     if (this.left < 0) throw new Overrun("too much work to expand");
   }
-  /** Whether so much work would leave half of the budget for what comes after it. */
+  /** Whether this much work leaves half of the budget for later steps. */
   affords(steps: number): boolean {
     return 2 * steps < this.left;
   }
@@ -85,7 +85,7 @@ const weight = ({ numerator: n, denominator: d }: Rational): number => {
 export const zeroPolynomial: Polynomial = { terms: [], key: "0" };
 export const isZero = (p: Polynomial): boolean => p.terms.length === 0;
 
-/** Keys are long, and most sums on the way to a result are never compared: so they are written when asked for. */
+/** Keys are long, and most intermediate sums are never compared, so keys are computed on demand. */
 class Sum implements Polynomial {
   private text: string | null = null;
   constructor(readonly terms: readonly Term[]) {}
@@ -253,7 +253,7 @@ function isReducible({ atom, exponent }: Factor): boolean {
   }
 }
 
-/** Applies what atoms satisfy: i² = −1, √2² = 2, |u|² = u², sin² = 1 − cos²; expands sums to whole powers. */
+/** Applies the identities of atoms: i² = −1, √2² = 2, |u|² = u², sin² = 1 − cos²; expands sums to whole powers. */
 export function reduce(
   coefficient: Rational,
   factors: readonly Factor[],

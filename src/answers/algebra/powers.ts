@@ -1,6 +1,6 @@
 /**
  * Canonical forms to rational powers, as school mathematics means them: odd roots of negative numbers are real, √x² = |x|.
- * Radicands are taken apart into primes, so that √12 = 2√3 and √2·√3 = √6. Pure; work is bounded by the budget.
+ * Radicands are factored into primes, so that √12 = 2√3 and √2·√3 = √6. Pure; work is bounded by the budget.
  */
 import {
   type Atom,
@@ -79,7 +79,7 @@ export function raise(p: Polynomial, exponent: Rational, budget: Budget): Polyno
 }
 
 const fromReduced = (atom: Atom, exponent: Rational, budget: Budget): Polynomial =>
-  // A negative power of a sum stays whole; of a positive one the whole part is expanded.
+  // A negative power of a sum stays whole; for a positive one the integer part is expanded.
   exponent.numerator > 0n ? reduce(one, [{ atom, exponent }], budget) : fromAtom(atom, exponent);
 
 /** p = ± content · primitive: whole coefficients without a common divisor, the first of them positive. */

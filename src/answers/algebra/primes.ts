@@ -1,4 +1,4 @@
-/** Prime factors of whole numbers, as far as they are small. Scope: radicands and logarithms; cost is bounded. Pure. */
+/** Small prime factors of whole numbers. Scope: radicands and logarithms; cost is bounded. Pure. */
 import { exactRoot } from "./rational.js";
 
 /** Primes up to here are found in radicands. */
@@ -12,7 +12,10 @@ const primes: readonly number[] = Array.from({ length: maxPrime - 1 }, (_, i) =>
   return true;
 });
 
-/** Prime factors up to {@link maxPrime} with their multiplicities, and what is left as the smallest root of itself. */
+/**
+ * Prime factors up to {@link maxPrime} with their multiplicities, and the remaining factor, written as a power of its
+ * smallest root.
+ */
 export function primeFactors(n: bigint): [bigint, bigint][] {
   const found: [bigint, bigint][] = [];
   let rest = n;
@@ -41,7 +44,7 @@ function smallFactors(n: number, from: number): [bigint, bigint][] {
   return rest === 1 ? found : [...found, ...largeFactors(BigInt(rest))];
 }
 
-/** What is left without small prime factors: a prime, or a power of something, or not known. */
+/** A factor without small prime factors: a prime, a perfect power, or unknown. */
 function largeFactors(rest: bigint): [bigint, bigint][] {
   if (rest === 1n) return [];
   if (rest >= maxPrime * maxPrime) {

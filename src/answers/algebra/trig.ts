@@ -73,7 +73,7 @@ function sineOfTurns(r: Rational): Polynomial {
 function sineOrCosine(name: "sin" | "cos", angle: Polynomial): Polynomial {
   const r = turns(angle);
   if (r) return sineOfTurns(name === "sin" ? r : subtract(half, r));
-  // Odd and even: one of ±angle stands for both.
+  // Sine is odd and cosine even: one of ±angle represents both.
   const flipped = sign(angle.terms[0]!.coefficient) < 0;
   const value = fromAtom(call(name, [flipped ? negate(angle) : angle]));
   return flipped && name === "sin" ? negate(value) : value;

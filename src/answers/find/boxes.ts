@@ -1,7 +1,7 @@
 /** Finds `\boxed{…}` in a completion, and which boxes together are one answer. Linear in the length. Pure. */
 import { closingBrace } from "../latex/tokens.js";
 
-/** Where an answer stands. */
+/** The position of an answer. */
 export interface Box {
   start: number;
   end: number;
@@ -24,7 +24,7 @@ export function lastBox(text: string, from: number): Box | null {
   opening.lastIndex = from;
   for (let match = opening.exec(text); match; match = opening.exec(text)) {
     const [, bare] = match;
-    // `\boxed 9`: without braces it holds what stands next.
+    // `\boxed 9`: without braces its content is the next token.
     const end = bare === undefined ? closingBrace(text, opening.lastIndex) : opening.lastIndex - 1;
     if (end < 0) return { start: match.index, end: text.length, contents: [""] };
     boxes.push({ start: match.index, end: end + 1, content: bare ?? text.slice(opening.lastIndex, end) });
@@ -38,7 +38,7 @@ export function lastBox(text: string, from: number): Box | null {
   return { start: boxes[first]!.start, end: boxes[last]!.end, contents };
 }
 
-/** Whether what stands between two boxes joins them: nothing but signs, or a few words with "and" or "or". */
+/** Whether the text between two boxes joins them: only signs, or a few words with "and" or "or". */
 function joins(text: string, from: number, to: number): boolean {
   if (to - from > maxBetween) return false;
   const between = text.slice(from, to);

@@ -1,8 +1,8 @@
 /**
  * Finds the answer that a completion states. Rules in order, the first that applies decides: the last
- * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X", a
- * completion that is nothing but an answer, a last sentence that concludes, and a single line with one number or formula.
- * Within a rule the last one counts, because a model may correct itself, and there is no way back: where the last one
+ * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X",
+ * a completion that is only an answer, a last sentence that concludes, and a single line with one number or formula.
+ * Within a rule the last one counts, because a model may correct itself, and there is no fallback: if the last one
  * cannot be read, there is no answer. Linear in the length. Pure.
  */
 
@@ -21,7 +21,7 @@ export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | 
 export interface Extraction {
   /** Canonical form: equal strings are equal answers. */
   answer: string;
-  /** The answer as it is written, for `grade`. */
+  /** The answer as written, for `grade`. */
   text: string;
   /** Offsets [start, end) of the phrase it was read from. */
   span: [start: number, end: number];
@@ -44,7 +44,7 @@ export function extract(text: string, kind: AnswerKind, choices: readonly string
   return found && answer !== null ? { answer, ...found } : null;
 }
 
-/** The same without the canonical form, for callers that compare the answer as it is written. */
+/** The same without the canonical form, for callers that compare the answer as written. */
 export function findAnswer(
   text: string,
   kind: AnswerKind,
@@ -72,7 +72,7 @@ interface Located {
 function bareAnswer(phrase: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
   if (kind === "choice") return phrase;
   if (kind === "math") return stated(phrase, kind);
-  // "100 (50 + 50)" is 100 with an aside, so a sentence is looked for before anything is multiplied out.
+  // "100 (50 + 50)" is 100 with an aside, so it is read as a sentence before any product is computed.
   if (parseQuantity(phrase) !== null) return phrase;
   return stated(phrase, kind) ?? (canonical(phrase, kind, choices) === null ? null : phrase);
 }
@@ -89,7 +89,7 @@ function ownLength(text: string): number {
   return Math.min(limit, next.exec(text)?.index ?? limit);
 }
 
-/** Boxes that hold the same in other words, as "12x − 34, or −34 + 12x", are one. */
+/** Boxes with the same value in different notation, as "12x − 34, or −34 + 12x", are one answer. */
 function boxed({ start, end, contents }: Box, kind: AnswerKind): Located {
   const forms = new Set(
     contents.length > 1 ? contents.map((content) => canonical(content, kind) ?? content) : contents,
@@ -101,7 +101,7 @@ function boxed({ start, end, contents }: Box, kind: AnswerKind): Located {
 const answerIs = /\banswer(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
 const optionIs = /\b(?:answer|option|choice)(?: is\b|[*_]{0,3}:| (?=\$|\\[([]))/gi;
 
-/** What a marker points to. */
+/** The text that a marker points to. */
 function marked(text: string, kind: AnswerKind): Located | null {
   const marker = lastMatch(text, /final answer(?:[*_]{0,3}:| is\b| ?[*_#]{0,3}[ \t]*(?=\n|$))/gi);
   if (marker) {
@@ -123,7 +123,7 @@ const lastMatch = (text: string, pattern: RegExp): RegExpExecArray | null => {
   return last;
 };
 
-/** The rest of the marker's line, or the next line that is not blank; decoration is no content. */
+/** The rest of the marker's line, or the next line that is not blank; decoration does not count as content. */
 function payload(text: string, from: number, rule: Rule): Located {
   let start = from;
   while (start < text.length && " \t\r\n*_#:>`".includes(text[start]!)) start++;

@@ -9,7 +9,7 @@ import { formatNumber, parseQuantity, readNumber } from "../plain/number.js";
 import { undress } from "../plain/undress.js";
 import { isUnitWord } from "../plain/units.js";
 
-/** A phrase is read up to here; a statement that begins later is none. */
+/** A phrase is read up to here; a statement that begins later does not count. */
 const maxPhrase = 2_000;
 
 /** A formula in a sentence; the span includes its delimiters. */
@@ -57,7 +57,7 @@ export function firstSentence(phrase: string): string {
   return phrase;
 }
 
-/** The bare answer a phrase states, as it is written; null if it states none, or several. */
+/** The bare answer a phrase states, as written; null if it states none, or several. */
 export function stated(phrase: string, kind: "number" | "math"): string | null {
   const sentence = firstSentence(phrase.slice(0, maxPhrase))
     .replace(/\\?["“”]/g, " ")
@@ -89,8 +89,8 @@ const unitBehind =
   /^\s*(?:%|\\%|°|(?:percent|pct|degrees?|dollars?|cents?|units?|cm|mm|km|m|kg|g|miles?|meters?|feet|inches|hours?|minutes?|seconds?|days?|years?)\b(?:\s?\^\s?[23])?)/;
 
 /**
- * The formula that answers: one at the beginning, else the first behind "is" or a colon, else the last; with formulas
- * joined to it by commas or "and", and a unit behind it.
+ * The formula that is the answer: one at the beginning, else the first behind "is" or a colon, else the last; with
+ * formulas joined to it by commas or "and", and a unit behind it.
  */
 function formulaIn(sentence: string, spans: readonly Formula[]): string | null {
   const groups: Formula[] = [];
@@ -110,7 +110,7 @@ function formulaIn(sentence: string, spans: readonly Formula[]): string | null {
   return sentence.slice(chosen.start, chosen.end) + unit;
 }
 
-/** Words that may stand between the answer and a further number that is not part of it. */
+/** Words that may separate the answer from a further number that is not part of it. */
 const aside = /(?:[,;:] |\(|\b(?:in|per|every|each|for|out of|because|since|from|after|with)\b)/i;
 
 /** A number named in a sentence: the only one, or the first if the others are an aside. */
@@ -165,10 +165,10 @@ export function numbersIn(text: string): Named[] {
   return found;
 }
 
-/** A word that stands alone makes prose of a text; names of functions and units touch something else. */
+/** A word that stands alone marks a text as prose; names of functions and units touch something else. */
 const standingWord = /(?:^|\s)(?!and\b|or\b)[A-Za-z]{3,}[.,:;!?]?(?=\s|$)/;
 
-/** Whether a whole text is nothing but an answer of this kind. */
+/** Whether the whole text is an answer of this kind and nothing else. */
 export function isBare(text: string, kind: "number" | "math"): boolean {
   if (text.length > maxPhrase) return false;
   // "12 + 7 = 19" is a line of working, as a completion that was cut off may end with; "x = 19" is an answer.

@@ -23,7 +23,7 @@ const bases: Readonly<Record<string, number>> = {
   sixteen: 16,
 };
 
-/** The value a numeral of the tokenizer stands for. */
+/** The value of a numeral from the tokenizer. */
 export function numeral(text: string): Tree {
   const [digits = "", exponent = "0"] = text.split("e");
   const [whole = "", decimals = ""] = digits.split(".");
@@ -125,7 +125,7 @@ export abstract class AtomReader extends TokenReader {
     );
   }
 
-  /** The signs of an index as they stand: F_{n-1} and F_{n - 1} are one name. */
+  /** The signs of an index as written, without spaces: F_{n-1} and F_{n - 1} are one name. */
   protected subscript(): string {
     this.next();
     if (!this.isSymbol("{")) return this.next().text;

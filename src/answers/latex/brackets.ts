@@ -1,4 +1,4 @@
-/** What stands in brackets: groups, tuples, intervals, sets, absolute values; and currency signs in front of a value. */
+/** Everything in brackets: groups, tuples, intervals, sets, absolute values; and currency signs in front of a value. */
 
 import { Unreadable } from "../algebra/rational.js";
 import { AtomReader } from "./atoms.js";
@@ -63,7 +63,7 @@ export abstract class BracketReader extends AtomReader {
     return inner;
   }
 
-  /** `\{x \mid x > 2\}` and `\{x : x > 2\}`: what the condition is about goes without saying. */
+  /** `\{x \mid x > 2\}` and `\{x : x > 2\}`: the part before the condition adds nothing, so it is skipped. */
   protected skipBuilder(): void {
     if (this.token.kind !== "letter") return;
     const sign = this.peek().text === "in" ? 3 : 1;

@@ -1,4 +1,4 @@
-/** Commands of LaTeX with what belongs to them: fractions, roots, functions, sums and integrals, matrices. */
+/** Commands of LaTeX with their arguments: fractions, roots, functions, sums and integrals, matrices. */
 
 import { Unreadable } from "../algebra/rational.js";
 import { numeral } from "./atoms.js";
@@ -73,7 +73,7 @@ export abstract class CommandReader extends BracketReader {
     return this.nested(() => {
       if (this.token.kind !== "number" || this.token.text.length === 1) return this.primary();
       const token = this.token;
-      // The rest of the digits is the next argument or factor; a full stop behind them is none.
+      // The rest of the digits is the next argument or factor; a full stop behind them is not part of the number.
       const rest = token.text.slice(1);
       if (rest === ".") this.next();
       else this.tokens[this.index] = { ...token, text: rest };
@@ -130,7 +130,7 @@ export abstract class CommandReader extends BracketReader {
     return exponent && !inverse ? { type: "power", base: call, exponent } : call;
   }
 
-  /** `\sum_{k=0}^{n}` and its kin with what follows up to the next + or −. */
+  /** `\sum_{k=0}^{n}` and similar commands, with what follows up to the next + or −. */
   protected bigOperator(name: string): Tree {
     const args: Tree[] = [];
     while (this.isSymbol("_") || this.isSymbol("^")) {

@@ -62,7 +62,7 @@ export abstract class ExpressionParser extends CommandReader {
   protected product(): Tree {
     const factors: Tree[] = [];
     let unit: string | null = null;
-    // Whether the last factor stands directly behind the one before it, as the fraction of a mixed number does.
+    // Whether the last factor directly follows the one before it, as the fraction of a mixed number does.
     let adjacent = false;
     const push = (factor: Tree) => {
       const last = factors.at(-1);
@@ -191,7 +191,7 @@ export abstract class ExpressionParser extends CommandReader {
     return this.peek().kind === "end" || this.peek().kind === "relation" || this.peek().text === ",";
   }
 
-  /** `^\circ` or `^{\circ}`; the sign ^ is read already. */
+  /** `^\circ` or `^{\circ}`; the sign ^ has been read already. */
   private isDegree(): boolean {
     if (this.isCommand("degree")) {
       this.next();
@@ -204,7 +204,7 @@ export abstract class ExpressionParser extends CommandReader {
     return false;
   }
 
-  /** Towers associate to the right; a sign may stand without braces. */
+  /** Towers associate to the right; an exponent may be a sign without braces. */
   protected exponent(): Tree {
     return this.nested(() => {
       if (this.isSymbol("-")) {
@@ -276,7 +276,7 @@ export abstract class ExpressionParser extends CommandReader {
 
 const isWordy = ({ kind }: Token): boolean => kind === "word" || kind === "text" || kind === "letter";
 
-/** Whether a fraction is one that a whole number may stand in front of: both parts whole, below 1. */
+/** Whether a fraction may follow a whole number in a mixed number: both parts whole, below 1. */
 function isMixed(whole: Tree & { type: "number" }, { above, below }: Tree & { type: "quotient" }): boolean {
   if (above.type !== "number" || below.type !== "number" || whole.places !== null || whole.value.denominator !== 1n)
     return false;

@@ -1,6 +1,7 @@
 /**
  * Reads tokens into a tree: lists, relations, unions and ratios here, sums and what they consist of in expression.ts. A
- * recursive descent with one token of look-ahead (two in a few places), so linear in the tokens; nesting is capped.
+ * recursive descent with one token of look-ahead (two in a few places), so it is linear in the tokens; nesting is
+ * capped.
  */
 
 import { Overrun, Unreadable } from "../algebra/rational.js";
@@ -44,7 +45,7 @@ class AnswerParser extends ExpressionParser {
       if (!separated || this.atCloser()) break;
       if (semicolon) groups.push([]);
     }
-    // Semicolons part lists of commas; without commas they are commas.
+    // Semicolons separate comma lists; without commas they count as commas.
     if (groups.length > 1 && groups.some((g) => g.length > 1)) {
       return bare(
         groups.map((g) => (g.length === 1 ? g[0]! : bare(g, ","))),
@@ -70,7 +71,7 @@ class AnswerParser extends ExpressionParser {
   }
 
   relation(): Tree {
-    // "≈ 8.24": that it is rounded goes without saying.
+    // "≈ 8.24": the sign only says that the value is rounded, so it is skipped.
     if (this.token.kind === "relation" && (this.token.text === "~" || this.token.text === "=")) this.next();
     const sides = [this.union()];
     const signs: string[] = [];
@@ -103,7 +104,7 @@ class AnswerParser extends ExpressionParser {
     return { type: "difference", from, without: this.ratio() };
   }
 
-  /** `3:2`. Two digits behind a colon may be minutes; a time is compared as it stands. */
+  /** `3:2`. Two digits behind a colon may be minutes; a time is compared as written. */
   private ratio(): Tree {
     const start = this.index;
     const parts = [this.sum()];
@@ -120,7 +121,7 @@ class AnswerParser extends ExpressionParser {
   }
 }
 
-/** 8:34 pm as 20:34; with other words behind it, a time as it stands. */
+/** 8:34 pm as 20:34; with other words behind it, a time as written. */
 export function onTheDay(time: string, unit: string): string {
   if (unit !== "am" && unit !== "pm") return `${time} ${unit}`;
   const [hours = "", ...rest] = time.split(":");

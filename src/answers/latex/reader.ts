@@ -1,5 +1,5 @@
 /**
- * The parser's hand on the tokens: looking, stepping on, and keeping nesting within bounds. The parts of the grammar build
+ * The parser's access to the tokens: peeking, advancing, and limiting the nesting depth. The parts of the grammar build
  * on each other as classes: atoms.ts, brackets.ts, commands.ts, expression.ts, parse.ts.
  */
 import { Overrun, Unreadable } from "../algebra/rational.js";
@@ -31,9 +31,9 @@ export abstract class TokenReader {
   protected abstract product(): Tree;
   /** A factor with a sign of its own. */
   protected abstract signedPower(): Tree;
-  /** A factor with what stands behind it: exponents, !, %, °. */
+  /** A factor with its postfix signs: exponents, !, %, °. */
   protected abstract power(): Tree;
-  /** A factor without what stands behind it. */
+  /** A factor without postfix signs. */
   protected abstract primary(): Tree;
   protected abstract exponent(): Tree;
   /** Whether the next token begins another factor of an implicit product. */
@@ -56,7 +56,7 @@ export abstract class TokenReader {
   protected isCommand(name: string): boolean {
     return this.token.kind === "command" && this.token.text === name;
   }
-  /** Signs that end a list whatever it is part of. */
+  /** Signs that end a list in any context. */
   protected atCloser(): boolean {
     const { kind, text } = this.token;
     if (kind === "end") return true;

@@ -10,7 +10,7 @@ export interface Token {
   kind: "number" | "letter" | "word" | "command" | "relation" | "connective" | "text" | "symbol" | "end";
   /** Numbers without separators; commands without backslash; text without its command. */
   text: string;
-  /** Whether white space stands in front. */
+  /** Whether there is white space in front. */
   spaced: boolean;
 }
 
@@ -90,7 +90,7 @@ const names = table(`
   langle langle ⟨
   rangle rangle ⟩
 `);
-/** What plain words may stand for without a backslash; the others are Greek letters or layout in LaTeX only. */
+/** The commands that plain words may mean without a backslash; the others are Greek letters or layout in LaTeX only. */
 const wordCommands = new Set(
   "sqrt pi infty infinity inf oo union theta alpha beta sin cos tan sec csc cot arcsin arccos arctan asin acos atan ln log exp".split(
     " ",
@@ -202,7 +202,7 @@ export function tokenize(text: string, nesting = 0): Token[] {
       const next =
         /\\(?:frac|dfrac|tfrac|left|right|sqrt|text|boxed|cup|infty|pi|le|leq|ge|geq|in|cdot|times|pm|mathrm|mathbb|quad|circ|sin|cos)(?![a-zA-Z])/y;
       if (escaped === "\\") {
-        // `\\frac`: a backslash that was escaped once too often. Elsewhere it ends a row.
+        // `\\frac`: a backslash that was escaped once too often. Otherwise it ends a row.
         if (!sticky(next, text, at - 1)) push("symbol", "\\\\");
         else at--;
       } else if ("{}%$|".includes(escaped)) {

@@ -1,4 +1,4 @@
-/** What an answer's notation says, before any mathematics is done with it. Types and their smallest helpers. Pure. */
+/** The notation of an answer, before any mathematics is done with it. Types and their smallest helpers. Pure. */
 import { integer, type Rational } from "../algebra/rational.js";
 
 /** How items of a list are joined: `1, 2`; `x < 1 or x > 2`. */
@@ -9,13 +9,13 @@ export type Bracket = "" | "(" | "[" | "{" | "<" | ")" | "]";
 export type Tree =
   /** `places`: decimals as written, 0 for `8.`; null without a decimal point. */
   | { type: "number"; value: Rational; places: number | null }
-  /** An integer or decimal with more digits than are computed with, in canonical spelling. */
+  /** An integer or decimal with too many digits to compute with, in canonical spelling. */
   | { type: "digits"; text: string }
   | { type: "symbol"; name: string }
   | { type: "infinity" }
   | { type: "sum"; terms: Tree[] }
   | { type: "product"; factors: Tree[] }
-  /** `mixed`: an integer that stands directly in front is added, as in 1½. */
+  /** `mixed`: an integer directly in front is added, as in 1½. */
   | { type: "quotient"; above: Tree; below: Tree; mixed: boolean }
   | { type: "power"; base: Tree; exponent: Tree }
   | { type: "root"; radicand: Tree; index: number }
@@ -49,7 +49,7 @@ export function negated(tree: Tree): Tree {
   return { type: "product", factors: [numberTree(-1), tree] };
 }
 
-/** Whether a tree names something that may stand in front of "=" without being part of the answer: x, AB, f(x), (p, q). */
+/** Whether a tree is a name that may come before "=" without being part of the answer: x, AB, f(x), (p, q). */
 export function isName(tree: Tree): boolean {
   switch (tree.type) {
     case "symbol":

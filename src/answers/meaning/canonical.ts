@@ -14,7 +14,7 @@ import { tryRead } from "./value.js";
 
 /** Longer texts have no canonical form. */
 const maxText = 1_000_000;
-/** One form may uncover another, as "{{x}}" does; real answers need one round. */
+/** One form may contain another, as "{{x}}" does; real answers need one round. */
 const maxRounds = 4;
 
 /**

@@ -121,7 +121,7 @@ function scalars(a: Value & { type: "scalar" }, b: Value & { type: "scalar" }, b
   if (a.unit !== "" && b.unit !== "" && a.unit !== b.unit) return no("unit", `units ${a.unit} and ${b.unit}`);
   const first = of(sameScalar(a.scalar, b.scalar, budget));
   if (first.equal) return first;
-  // 28 % is 28 where per cent were asked for, and 0.28 anywhere; 60° is 60, and π/3.
+  // 28 % equals 28, in case per cent were asked for, and always 0.28; 60° equals 60 and π/3.
   for (const [unit, size] of relative) {
     if ((a.unit === unit) === (b.unit === unit)) continue;
     const [x, y] = [a, b].map(({ scalar: s, unit: own }) =>
@@ -229,7 +229,7 @@ function lists(a: Value & { type: "list" }, b: Value & { type: "list" }, budget:
   return left.length === 0 ? yes("canonical form") : matched(left, right, budget);
 }
 
-/** What remains when items with the same canonical form are paired off. */
+/** The items that remain when those with the same canonical form are paired off. */
 function unmatched(a: readonly Value[], b: readonly Value[]): [Value[], Value[]] {
   const partners = new Map<string, Value[]>();
   const open: Value[] = [];
@@ -244,7 +244,10 @@ function unmatched(a: readonly Value[], b: readonly Value[]): [Value[], Value[]]
   return [rest, [...open, ...[...partners.values()].flat()]];
 }
 
-/** Whether every item finds a partner of its own: augmenting paths, so that the order of the items does not matter. */
+/**
+ * Whether every item can be paired with a different partner: augmenting paths, so that the order of the items does not
+ * matter.
+ */
 function matched(a: readonly Value[], b: readonly Value[], budget: Budget): Comparison {
   const results = a.map((x) => b.map((y) => compareValues(x, y, budget)));
   const partner = new Map<number, number>();
@@ -262,7 +265,7 @@ function matched(a: readonly Value[], b: readonly Value[], budget: Budget): Comp
   return decisive ?? yes("canonical form");
 }
 
-/** A text that only equal items share; "" for kinds that are compared one by one. */
+/** A text that only equal items share; "" for kinds whose items are compared one by one. */
 function keyOf(value: Value): string {
   if (value.type === "scalar") return value.also ? "" : `${value.scalar.value.key} ${value.unit}`;
   if (value.type === "text") return `"${value.words}"`;
@@ -321,7 +324,7 @@ function inequalities(
 
 /**
  * The sign of the constant c with a = c·b, as 1 or −1; null if there is none. The coefficients of one product of
- * variables in both give c; then a times the one has to equal b times the other.
+ * variables in both give c; then a times the one must equal b times the other.
  */
 function proportion(p: Polynomial, q: Polynomial, budget: Budget): number | null {
   const [a, b] = [p, q].map((r) => wholePowers(r, budget)) as [Polynomial, Polynomial];
@@ -335,7 +338,7 @@ function proportion(p: Polynomial, q: Polynomial, budget: Budget): number | null
   return u && v && u[0] * v[0] < 0 ? -1 : 1;
 }
 
-/** Times the variables that stand in denominators: y = 1/x and xy = 1 are one equation. */
+/** Multiplied by the variables in denominators: y = 1/x and xy = 1 are one equation. */
 function wholePowers(p: Polynomial, budget: Budget): Polynomial {
   let result = p;
   const least = new Map<string, Term["factors"][number]>();
@@ -366,7 +369,7 @@ const variablePart = (t: Term): string =>
     .map(({ atom, exponent }) => `${atom.key}^${exponent.numerator}/${exponent.denominator}`)
     .join("*");
 
-/** What stands before a product of variables. */
+/** The coefficient of a product of variables. */
 const coefficient = (p: Polynomial, part: string): Polynomial =>
   p.terms
     .filter((t) => variablePart(t) === part)

@@ -19,7 +19,7 @@ export type Value =
   | { type: "tuple"; open: string; close: string; items: Value[] }
   /** `braces`: written as a set, so never a tuple. */
   | { type: "list"; items: Value[]; braces: boolean }
-  /** `subject`: what lies in it, where that was said. */
+  /** `subject`: the variable that lies in it, where one was named. */
   | { type: "region"; parts: Interval[]; subject: string | null }
   | { type: "matrix"; rows: Scalar[][] }
   | { type: "ratio"; items: Scalar[] }

@@ -232,7 +232,7 @@ function magnitude(x: Polynomial): Polynomial {
   const number = asRational(x);
   if (number) return sign(number) < 0 ? negate(x) : x;
   const value = evaluate(x, null);
-  // Without variables the sign is a fact; near 0 rounding could turn it round.
+  // Without variables the sign is fixed, but near 0 rounding could flip it.
   if (value && Math.abs(value[1]) < 1e-12 && Math.abs(value[0]) > 1e-9) return value[0] < 0 ? negate(x) : x;
   const { content, primitive } = primitivePart(x);
   return scale(fromAtom(call("abs", [primitive])), content);

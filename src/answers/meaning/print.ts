@@ -9,10 +9,10 @@ import { formatNumber } from "../plain/number.js";
 import { isUnitWord } from "../plain/units.js";
 import type { Value } from "./kinds.js";
 
-/** Longer texts would help nobody; the answer then keeps its own. */
+/** Longer texts are not useful; the answer then keeps its own. */
 const maxLength = 300;
 
-/** The text of a value, or null where it has none here. */
+/** The text of a value, or null where it has no notation here. */
 export function print(value: Value): string | null {
   const text = printed(value);
   return text !== null && text.length <= maxLength ? text : null;
@@ -51,7 +51,7 @@ function printed(value: Value): string | null {
   }
 }
 
-/** Behind a number a unit that is known stands as it is; others, and any behind a formula, have to be text. */
+/** After a number, a known unit is written unchanged; other units, and any after a formula, have to be \text. */
 function unit(name: string, plain: boolean): string {
   if (plain && name === "°") return " degrees";
   const isKnown = name === "%" || name.replace(/\^\d$/, "").split(" ").every(isUnitWord);

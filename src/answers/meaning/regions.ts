@@ -1,6 +1,6 @@
 /**
- * Parts of the number line: intervals, their unions, and inequalities that say where one thing lies. What says more than
- * that, as x + y > 1 does, stays an inequality: a difference that is positive. Pure.
+ * Parts of the number line: intervals, their unions, and inequalities that say where one quantity lies. Other
+ * inequalities, such as x + y > 1, stay inequalities: a difference that is positive. Pure.
  */
 import { hasVariables, type Scalar, scalarOf } from "../algebra/equality.js";
 import { evaluate } from "../algebra/numeric.js";
@@ -65,7 +65,7 @@ function between(points: Scalar[]): Interval[] {
   return ends.slice(1).map((high, i) => ({ low: ends[i]!, high, lowOpen: true, highOpen: true }));
 }
 
-/** `x > 2`, `1 ≤ |z| < 3`, `x ≠ 3` as regions; other inequalities as what is positive in them. */
+/** `x > 2`, `1 ≤ |z| < 3`, `x ≠ 3` as regions; other inequalities as the differences that are positive. */
 export function inequality(sides: readonly Scalar[], signs: readonly string[], budget: Budget): Value {
   if (signs.length === 1 && signs[0] === "!=") return unequal(sides[0]!, sides[1]!);
   const down = signs.every((s) => s === ">" || s === ">=");

@@ -16,7 +16,7 @@ import { asParts, inequality, partsOf, wholeLine, without } from "./regions.js";
 
 /**
  * Reads what an answer states.
- * @throws Unreadable where it states nothing that is known here; Overrun beyond the caps
+ * @throws Unreadable where it states nothing that can be read; Overrun beyond the caps
  */
 export function readValue(text: string, budget: Budget): Value {
   return spelled(text) ?? build(parse(decimalPoint(uncut(text))), budget);
@@ -35,7 +35,7 @@ export function attempt<T>(action: () => T): T | null {
 /** What a text states, or null. */
 export const tryRead = (text: string): Value | null => attempt(() => readValue(text, new Budget()));
 
-/** Whether a text states something that is known, be it words of which each could be a name. */
+/** Whether a text states something known, even if it is words that could each be a name. */
 export const isReadable = (text: string): boolean => tryRead(text) !== null;
 
 /** Without a box that was never closed, as in a reference that was cut off behind it. */
@@ -122,7 +122,7 @@ function scalar(tree: Tree, budget: Budget): Scalar {
   return { value: normal(tree, budget), places: tree.type === "number" ? tree.places : null };
 }
 
-/** The cells of a matrix, a sum of matrices or a multiple of one; null for what is none. */
+/** The cells of a matrix, a sum of matrices or a multiple of one; null for anything else. */
 function matrix(tree: Tree, budget: Budget): Scalar[][] | null {
   if (tree.type === "matrix") return tree.rows.map((row) => row.map((cell) => scalar(cell, budget)));
   if (tree.type === "sum") {

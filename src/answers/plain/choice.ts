@@ -35,7 +35,7 @@ export function parseChoice(phrase: string, choices: readonly string[] | null = 
   return choices ? byText(plain, choices) : null;
 }
 
-/** Letters that stand in a clause as options: "(B)", "B)", "B.", "B: text", "option c", "so A", or alone. */
+/** Letters used as options in a clause: "(B)", "B)", "B.", "B: text", "option c", "so A", or alone. */
 function lettersIn(clause: string, known: string, alone: boolean): string[] {
   const found: string[] = [];
   for (const match of clause.matchAll(/(?<![\p{L}\d’-]|\p{L}')[a-zA-Z](?![\p{L}\d’]|'\p{L})/gu)) {
@@ -46,7 +46,7 @@ function lettersIn(clause: string, known: string, alone: boolean): string[] {
     const enclosed = /\(\s*$/.test(before) && /^\s*\)/.test(after);
     const bare = clause.replace(/[^\p{L}\d]/gu, "").length === 1;
     const introduced = introduces.test(before) && !/^\s+\p{Ll}{2}/u.test(after);
-    // Lower case counts only where nothing but a choice can be meant: "(c)", "option c", or the whole answer.
+    // Lower case counts only where it can only mean a choice: "(c)", "option c", or the whole answer.
     if (enclosed || introduced || (bare && (alone || match[0] === letter))) found.push(letter);
     else if (match[0] === letter && standsAsLabel(before, after, letter)) found.push(letter);
   }

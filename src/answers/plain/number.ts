@@ -3,8 +3,8 @@
  * floating point, no evaluation of expressions. Pure.
  *
  * Read: signs, currency, thousands separators (`1,234`, `1{,}234`, `1\,234`), decimals, fractions (`3/4`, `\frac34`,
- * `6 \div 5`), mixed numbers, scientific notation, `million` and its kin, words, a trailing unit or per cent sign.
- * Not read, on purpose: sums, roots, lists, ranges, other bases, a decimal comma (`1,2` may be a list).
+ * `6 \div 5`), mixed numbers, scientific notation, `million` and similar words, numbers in words, a trailing unit or
+ * per cent sign. Not read, on purpose: sums, roots, lists, ranges, other bases, a decimal comma (`1,2` may be a list).
  */
 import { multiply, divide as quotient, type Rational, rational } from "../algebra/rational.js";
 import { undress } from "./undress.js";
@@ -28,7 +28,7 @@ const scales: Readonly<Record<string, bigint>> = {
   trillion: 1_000_000_000_000n,
 };
 
-/** Words of fewer than three letters are variables unless they are one of these. */
+/** Words of fewer than three letters are variables, except for these. */
 const shortUnits = new Set(
   "m g s h l cm mm km kg mg ml kl oz lb lbs ft in yd mi hr hrs min sec ms mph kph cl dl gb mb tb kb kw am pm sq cu".split(
     " ",
@@ -145,7 +145,7 @@ export function readNumber(text: string, at = 0): NumberAt | null {
   return { value: multiply(base.value, scale.value), end: scale.end };
 }
 
-/** What follows a number: "" for nothing, a unit, or null where it is not a unit, so that the whole is no number. */
+/** What follows a number: "" for nothing, a unit, or null where it is not a unit, so that the whole is not a number. */
 function unitOf(tail: string): string | null {
   const attached = !/^[\s{(]/.test(tail);
   const text = tail

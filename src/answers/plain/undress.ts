@@ -1,5 +1,5 @@
 /**
- * Takes off what a number or a letter is dressed in and that does not change it: math delimiters, currency signs,
+ * Removes formatting that does not change a number or a letter: math delimiters, currency signs,
  * LaTeX fonts and spacing, markdown emphasis. Linear: each step is one pass with no nested repetition. Pure.
  */
 
@@ -7,8 +7,8 @@ const fonts = "text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|hbox|o
 const fontCommand = new RegExp(String.raw`\\(?:${fonts})(?![a-zA-Z])`, "g");
 
 /**
- * Decimal commas as points, and points between thousands away, where nothing else can be meant: `0,125`, `1.234,56`,
- * `1.234.567`, `1 234,5`, `2,74 €`. `1,5` may be a list and stays.
+ * Turns decimal commas into points and removes points between thousands, where the text has no other meaning: `0,125`,
+ * `1.234,56`, `1.234.567`, `1 234,5`, `2,74 €`. `1,5` may be a list and stays.
  */
 export function decimalPoint(text: string): string {
   if (!/\d[., ]\d/.test(text)) return text;
@@ -44,7 +44,7 @@ export const vulgar: Readonly<Record<string, string>> = {
 
 /** The same answer in plain letters, digits and braces. Whitespace is kept where it separates. */
 export function undress(text: string): string {
-  // Most answers wear nothing.
+  // Most answers have no such formatting.
   if (/^-?[a-zA-Z0-9]+$/.test(text)) return text;
   return (
     decimalPoint(text)
@@ -67,11 +67,11 @@ export function undress(text: string): string {
 
 /**
  * Normal form of an answer that is not a number, for comparison as text: undressed, without needless spaces, `x =` in
- * front, outer braces and a final full stop. It knows no algebra: `a+b` and `b+a` stay different.
+ * front, outer braces and a final full stop. It does no algebra: `a+b` and `b+a` stay different.
  */
 export function normalizeText(text: string): string {
   let plain = text;
-  // One layer may uncover another, as in "{x = {5}}"; real answers need one or two rounds.
+  // One layer may contain another, as in "{x = {5}}"; real answers need one or two rounds.
   for (let round = 0; round < 8; round++) {
     const next = normalizeOnce(plain);
     if (next === plain) break;
@@ -92,7 +92,7 @@ function normalizeOnce(text: string): string {
   return stripBraces(plain.slice(0, end));
 }
 
-/** Takes off every pair of braces that wraps the whole, in one pass. */
+/** Removes every pair of braces around the whole text, in one pass. */
 function stripBraces(text: string): string {
   const open: number[] = [];
   const closes = new Map<number, number>();

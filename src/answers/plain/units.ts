@@ -1,6 +1,6 @@
 /**
- * What numbers count: spellings of units brought to one. Scope: spelling only, no conversion, since an answer of 100 cm
- * where 1 m was asked may or may not be meant as the same. Pure.
+ * Units of numbers: the spellings of a unit are mapped to one. Scope: spelling only, no conversion, since an answer of
+ * 100 cm where 1 m was asked may or may not be meant as the same. Pure.
  */
 
 const synonyms: Readonly<Record<string, string>> = Object.fromEntries(
