@@ -25,7 +25,7 @@ export function textTree({ question, answer }: Question, nodes: readonly Node[])
 const mark = ({ correct }: Node): string => (correct === null ? "–" : correct ? "✓" : "✗");
 
 function described(node: Node): string {
-  const answer = node.answer === null ? "no answer" : `answers ${node.answer.slice(0, 24)}`;
+  const answer = node.answer === null ? "no answer" : `answers ${shown(node.answer).slice(0, 24)}`;
   const value = node.value === null ? "" : `, value ${node.value.toFixed(2)}`;
   return `${node.role} ${node.node_id} ${answer} ${mark(node)}${value}`;
 }
