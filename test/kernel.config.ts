@@ -9,5 +9,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     fileParallelism: false,
+    // Notebooks side by side, where a file asks for it: half of the time a kernel only starts.
+    maxConcurrency: 2,
   },
 });

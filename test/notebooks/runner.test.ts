@@ -36,7 +36,7 @@ describe("a passing notebook", () => {
   });
 });
 
-describe("a failing cell makes the notebook red and is named", () => {
+describe.concurrent("a failing cell makes the notebook red and is named", () => {
   it.each([
     ["throws", 'throw new Error("boom");', "Error: boom"],
     ["fails-an-assertion", 'import assert from "node:assert";\nassert.equal(answer, 41);', "AssertionError"],
@@ -86,7 +86,7 @@ it("a file that is no notebook is red", async () => {
 });
 
 /** The project's own notebooks, each with one assertion that fails put before its first code cell. */
-describe("the failing twin of each notebook is red", () => {
+describe.concurrent("the failing twin of each notebook is red", () => {
   const notebooks = readdirSync(join(root, "notebooks")).filter((name) => name.endsWith(".ipynb"));
   it.each(notebooks)("%s", async (name) => {
     const twin = readNotebook(join(root, "notebooks", name));

@@ -23,7 +23,7 @@ function solutionsOf(notebook: Notebook): Map<string, string> {
 
 const names = readdirSync(join(root, "notebooks")).filter((name) => name.endsWith(".ipynb"));
 
-describe.each(names)("%s", (name) => {
+describe.concurrent.each(names)("%s", (name) => {
   const notebook = readNotebook(join(root, "notebooks", name));
   const exercises = notebook.cells.filter((cell) => cell.cell_type === "code" && title.test(textOf(cell)));
   const solutions = solutionsOf(notebook);
