@@ -1,12 +1,10 @@
 /** `malt grade`: compares predicted answers with reference answers, one JSON verdict per line. */
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { GradeCase } from "../answers/case.js";
 import type { Verdict } from "../answers/index.js";
-import { InputError } from "../errors.js";
 import { parseLine } from "../json.js";
+import { linesOf } from "../lines.js";
 import { guarded } from "./guard.js";
 
 const caseSchema = z.object({
@@ -34,22 +32,14 @@ const givenUp: Verdict = {
  * @throws InputError if the file cannot be read or a line is not a case; then it names the line and the field
  */
 export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & Verdict> {
-  const stream = createReadStream(path, "utf8");
   const guard = guarded<GradeCase, Verdict>(new URL("./grade-worker.js", import.meta.url), limit);
-  let number = 0;
   try {
-    for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
-      number++;
-      if (line.trim() === "") continue;
-      const row = parseLine(line, `${path} line ${number}`, caseSchema, help);
+    for await (const { number, text } of linesOf(path)) {
+      if (text.trim() === "") continue;
+      const row = parseLine(text, `${path} line ${number}`, caseSchema, help);
       yield { id: row.id, ...((await guard.run(row)) ?? givenUp) };
     }
-  } catch (error) {
-    const { code, syscall } = error as NodeJS.ErrnoException;
-    if (syscall === undefined) throw error;
-    throw new InputError(`cannot read the cases "${path}" (${code}); give --file the path of a JSONL file`);
   } finally {
-    stream.destroy();
     await guard.close();
   }
 }

@@ -4,7 +4,6 @@
  * conclusions.
  */
 
-import { readFile } from "node:fs/promises";
 import { execa } from "execa";
 import * as z from "zod";
 import { toNumber } from "../answers/algebra/rational.js";
@@ -17,6 +16,7 @@ import { type Grade, scoreTrees } from "../credit/score.js";
 import type { ValueOptions } from "../credit/values.js";
 import { InputError } from "../errors.js";
 import { parseLine } from "../json.js";
+import { linesOf } from "../lines.js";
 import { hasModules } from "../models/packages.js";
 import { dataPath, python, pythonScript } from "../paths.js";
 import type { Node, Question, Role } from "../types.js";
@@ -47,13 +47,10 @@ export const ownCases = dataPath("graders", "cases.jsonl");
 
 /** Reads a file of cases. @throws InputError naming the line and the field */
 export async function loadCases(path: string = ownCases): Promise<GraderCase[]> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new InputError(`cannot read the cases "${path}" (${error.code}); give the path of a JSONL file`);
-  });
   const cases: GraderCase[] = [];
-  for (const [i, line] of text.split("\n").entries()) {
-    if (line.trim() === "") continue;
-    const row = parseLine(line, `${path} line ${i + 1}`, caseSchema, "see data/graders/README.md");
+  for await (const { number, text } of linesOf(path)) {
+    if (text.trim() === "") continue;
+    const row = parseLine(text, `${path} line ${number}`, caseSchema, "see data/graders/README.md");
     const { mv, math_verify, disputed, ...rest } = row;
     if (!disputed) cases.push({ ...rest, mathVerify: math_verify ?? mv ?? null });
   }

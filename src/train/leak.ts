@@ -2,11 +2,10 @@
  * Training never sees a test question: besides the run's questions (benchmarks/held-out.ts), every prompt of the training
  * files is checked to be about a question of the run.
  */
-import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { createInterface } from "node:readline";
 import { normalised } from "../benchmarks/held-out.js";
 import { RunError } from "../errors.js";
+import { linesOf } from "../lines.js";
 import type { Message, Question } from "../types.js";
 
 /**
@@ -24,13 +23,13 @@ export async function checkTrainingPrompts(
     let rows = 0;
     // Rows are in question order, so the previous row's question, or the one after it, is nearly always the right one.
     let at = 0;
-    for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const { number, text: line } of linesOf(file)) {
       if (line.trim() === "") continue;
       rows++;
       const said = promptOf(line);
       if (said === null)
         throw new RunError(
-          `${basename(file)} line ${rows} holds no prompt of chat messages; run \`malt export\` again`,
+          `${basename(file)} line ${number} holds no prompt of chat messages; run \`malt export\` again`,
         );
       const prompt = normalised(said);
       let left = texts.length;
@@ -40,7 +39,7 @@ export async function checkTrainingPrompts(
       }
       if (left === 0)
         throw new RunError(
-          `the prompt in ${basename(file)} line ${rows} holds no question of the run ("${said.slice(0, 60)}…"); ` +
+          `the prompt in ${basename(file)} line ${number} holds no question of the run ("${said.slice(0, 60)}…"); ` +
             "run `malt export` again",
         );
     }

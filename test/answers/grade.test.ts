@@ -162,7 +162,7 @@ async function verdictsOf(path: string) {
 }
 
 describe("malt grade", () => {
-  async function lines(content: string) {
+  async function lines(content: string | Buffer) {
     const folder = await mkdtemp(join(tmpdir(), "malt-grade-"));
     try {
       const path = join(folder, "cases.jsonl");
@@ -172,6 +172,19 @@ describe("malt grade", () => {
       await rm(folder, { recursive: true });
     }
   }
+
+  it("reads files of other systems: a byte order mark, Windows line ends, line separators within a text", async () => {
+    const row = (id: string, pred: string) => JSON.stringify({ id, gold: "5", pred, input: "text" });
+    const content = `\ufeff${row("a", "x\u2028Final Answer: 5")}\r\n\r\n${row("b", "Final Answer: 6")}\r\n`;
+    for (const bytes of [content, Buffer.from(content, "utf16le")])
+      expect((await lines(bytes)).map(({ id, equal }) => [id, equal])).toEqual([
+        ["a", true],
+        ["b", false],
+      ]);
+    await expect(lines(`${content}\n{"id":"c","gold":"1","pred":NaN}\n`)).rejects.toThrow(
+      /cases\.jsonl line 5: field "pred": .*received null/,
+    );
+  });
 
   it("answers every line in order", async () => {
     const rows = [

@@ -52,7 +52,9 @@ describe("cases", () => {
     try {
       await writeFile(path, `${JSON.stringify(good)}\n\n${JSON.stringify({ ...good, disputed: "sources differ" })}\n`);
       expect(await loadCases(path)).toEqual([{ ...good, mathVerify: null }]);
-      await writeFile(path, `${JSON.stringify(good)}\n${JSON.stringify({ ...good, expected: "yes" })}\n`);
+      await writeFile(path, `\ufeff${JSON.stringify({ ...good, note: "#" }).replace('"#"', "NaN")}\r\n`);
+      expect(await loadCases(path)).toEqual([{ ...good, mathVerify: null }]);
+      await writeFile(path, `\ufeff\r\n${JSON.stringify({ ...good, expected: "yes" })}\r\n`);
       await expect(loadCases(path)).rejects.toThrow(/line 2: field "expected"/);
       await expect(loadCases(join(folder, "none.jsonl"))).rejects.toThrow(/cannot read .*ENOENT/);
     } finally {
