@@ -6,12 +6,20 @@
 /** Which part of a benchmark a question belongs to. Splits are by question, never by row. */
 export type Split = "train" | "validation" | "test";
 
+/**
+ * Which published split of MATH a question comes from: its authors' (7,500 train, 5,000 test), which is the paper's, or
+ * PRM800K's (12,000 and 500), whose training set holds 4,500 of the original test questions.
+ */
+export type Partition = "original" | "PRM800K";
+
 /** One benchmark question. `choices` are the texts of the options A, B, C, …; then `answer` is a letter. */
 export interface Question {
   /** Unique within a benchmark. */
   id: string;
   benchmark: string;
   split: Split;
+  /** Known of MATH when it is loaded; a run keeps it in run.json. */
+  partition?: Partition | undefined;
   question: string;
   choices: readonly string[] | null;
   /** Reference answer in the benchmark's own notation: a number, a letter or LaTeX. */

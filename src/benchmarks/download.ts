@@ -5,12 +5,13 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, join, relative, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { InputError } from "../errors.js";
 import { cachePath } from "../paths.js";
+import { filesOf } from "./rows.js";
 
 /** Where downloads are kept: inside the project, ignored by git. */
 export const defaultCache = cachePath("benchmarks");
@@ -18,12 +19,22 @@ export const defaultCache = cachePath("benchmarks");
 /** A server that sends nothing for this long has failed; milliseconds. */
 const TIMEOUT_MS = 120_000;
 
-/** SHA-256 of a file's bytes, as 64 hexadecimal digits. @throws InputError if it cannot be read */
+/**
+ * SHA-256 of a file's bytes, as 64 hexadecimal digits; of a folder that of its question files' SHA-256s and names, in the
+ * order they are read in.
+ * @throws InputError if it cannot be read
+ */
 export async function fileSha256(path: string): Promise<string> {
   const hash = createHash("sha256");
   try {
+    if ((await stat(path)).isDirectory()) {
+      for (const file of await filesOf(path))
+        hash.update(`${await fileSha256(file)}  ${relative(path, file).split(sep).join("/")}\n`);
+      return hash.digest("hex");
+    }
     await pipeline(createReadStream(path), hash);
   } catch (error) {
+    if (error instanceof InputError) throw error;
     throw new InputError(`cannot read "${path}" (${(error as NodeJS.ErrnoException).code}); check the path`);
   }
   return hash.digest("hex");

@@ -15,6 +15,8 @@ export interface QuestionList extends AsyncIterable<Question> {
   readonly sha256: string;
   /** Their benchmarks, with "+" between them. */
   readonly benchmark: string;
+  /** Which published split they come from, where there are several: that of MATH. */
+  readonly partition?: string;
   /** The prompts they are asked with by default. */
   readonly promptSet: PromptSet;
 }
@@ -27,25 +29,28 @@ export interface QuestionList extends AsyncIterable<Question> {
 export async function questionList(questions: Iterable<Question> | AsyncIterable<Question>): Promise<QuestionList> {
   const digest = createHash("sha256");
   const benchmarks = new Set<string>();
+  const partitions = new Set<string>();
   let [length, withChoices] = [0, 0];
   for await (const question of questions) {
     digest.update(questionsJsonl([question]));
     benchmarks.add(question.benchmark);
+    if (question.partition) partitions.add(question.partition);
     length++;
     if (question.choices) withChoices++;
   }
   const benchmark = benchmarkName(benchmarks);
   return {
     ...{ length, benchmark, sha256: digest.digest("hex"), promptSet: setOf(benchmark, withChoices === length) },
+    ...(partitions.size > 0 && { partition: [...partitions].join("+") }),
     async *[Symbol.asyncIterator]() {
       yield* questions;
     },
   };
 }
 
-/** One question per line, keys sorted: the same questions always give the same bytes. */
+/** One question per line, keys sorted: the same questions always give the same bytes, wherever they come from. */
 export function questionsJsonl(questions: readonly Question[]): string {
-  return questions.map((question) => `${JSON.stringify(question, sorted)}\n`).join("");
+  return questions.map(({ partition: _, ...question }) => `${JSON.stringify(question, sorted)}\n`).join("");
 }
 
 /** The prompts of questions: their benchmark's, else by their form: options → csqa, none → gsm8k's number prompts. */

@@ -1,23 +1,36 @@
 /**
- * Loads questions: GSM8K, MATH, CommonsenseQA and GSM-Symbolic as they are published, and the project's own JSONL, from a
- * path or URL, all into one `Question` type with the paper's splits (Section 5): GSM8K train and test, MATH 12,000 and 500
- * (the split of PRM800K), CommonsenseQA train and, as test, its development set, whose answers are public.
- *
- * DuckDB reads the files: JSONL and JSON as objects (so that it guesses no types), Parquet and CSV row by row.
+ * Loads questions: GSM8K, MATH, CommonsenseQA and GSM-Symbolic as they are published, and the project's own form, from a
+ * path, folder or URL, all into one `Question` type. Splits are the paper's (Section 5) for GSM8K (train and test) and
+ * CommonsenseQA (train and, as test, its development set, whose answers are public). MATH comes in its authors' split of
+ * 7,500 and 5,000, which is the paper's, and in PRM800K's of 12,000 and 500; a question says which (`partition`).
  */
-import { readFile, stat } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { basename, dirname, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openDuckDB, pathPattern } from "../duckdb.js";
 import { InputError } from "../errors.js";
-import { notJson } from "../json.js";
 import type { Question, Split } from "../types.js";
+import { doubtsAbout } from "./doubts.js";
 import { download } from "./download.js";
-import { type Draft, detectForm, EmptyAnswer, FieldError, forms, type RawRow } from "./forms.js";
+import {
+  benchmarkOf,
+  checkAnswer,
+  type Draft,
+  detectForm,
+  EmptyAnswer,
+  FieldError,
+  forms,
+  isKnown,
+  type RawRow,
+  shown,
+} from "./forms.js";
+import { filesOf, type Place, type PlacedRow, placeText, readRows } from "./rows.js";
 
 /** Options of {@link loadQuestions}. */
 export interface LoadOptions {
-  /** Name given to the benchmark. If it is one of the known forms, files that are not in the own form are read as it. */
+  /**
+   * Name given to the benchmark. If it is a known one, rows are read as it, and those in the own form must have answers
+   * of its kind.
+   */
   benchmark?: string;
   /**
    * Keeps the questions of this split. It is also the split of rows where neither the row nor the file name gives one.
@@ -29,15 +42,22 @@ export interface LoadOptions {
   cache?: string;
   /** Called with a message about rows left out because they have no usable answer; by default a process warning. */
   onSkip?: (message: string) => void;
+  /**
+   * Called with a message about questions that were loaded and may be wrong: answers that the grader cannot read, repeated
+   * questions or options, test questions among those for training; by default a process warning.
+   */
+  onDoubt?: (message: string) => void;
 }
 
 /**
- * Reads the questions of a file, in file order.
+ * Reads the questions of a file, in file order, or of all files of a folder.
  *
- * The split is that of the row, else of the file's name, else `options.split`, else train. Ids are the file's where it
- * has any, else `<benchmark>-<split>-<row>`, counted from 0 over all rows.
+ * The form is told by the content of every row, and all rows must have the same. The split is that of the row, else of
+ * the name of the file, else of its folder, else `options.split`, else train. Ids are the file's where it has any; where a
+ * folder holds one JSON file per question, their path from `train` or `test` on; else `<benchmark>-<split>-<row>`, counted
+ * from 0 over all rows.
  * MATH rows whose published answer is empty are skipped and reported; any other row that is not a question is an error.
- * @param source path, or http(s) or file URL; .jsonl, .ndjson, .json, .parquet or .csv
+ * @param source path of a file or folder, or http(s) or file URL; .jsonl, .ndjson, .json, .csv (also .gz) or .parquet
  * @throws InputError naming file, line and field: unreadable file, malformed row, duplicate ids, no question left
  */
 export async function loadQuestions(source: string | URL, options: LoadOptions = {}): Promise<Question[]> {
@@ -52,95 +72,150 @@ export async function loadQuestions(source: string | URL, options: LoadOptions =
  * @throws InputError as {@link loadQuestions}
  */
 export function questionsIn(source: string | URL, options: LoadOptions = {}): AsyncIterable<Question> {
-  let isTold = false;
-  const onSkip = (message: string) => {
-    if (isTold) return;
-    isTold = true;
-    (options.onSkip ?? ((text) => process.emitWarning(text, "MaltWarning")))(message);
+  const told = new Set<string>();
+  const once = (tell?: (message: string) => void) => (message: string) => {
+    if (!told.has(message)) (tell ?? ((text) => process.emitWarning(text, "MaltWarning")))(message);
+    told.add(message);
   };
-  return { [Symbol.asyncIterator]: () => read(source, { ...options, onSkip }) };
+  const { onSkip, onDoubt } = options;
+  return {
+    [Symbol.asyncIterator]: () => read(source, { ...options, onSkip: once(onSkip), onDoubt: once(onDoubt) }),
+  };
 }
 
 async function* read(source: string | URL, options: LoadOptions): AsyncGenerator<Question> {
-  const { limit = Number.POSITIVE_INFINITY, split, benchmark } = options;
+  const { limit = Number.POSITIVE_INFINITY, split } = options;
   if (limit !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(limit) && limit >= 1)) {
     throw new InputError(`limit must be an integer of at least 1, received ${limit}; leave it out for all questions`);
   }
+  const named = options.benchmark === undefined ? null : benchmarkOf(options.benchmark);
   const path = await localPath(source, options.cache);
-  const lines = new Map<string, number>();
-  const skipped: number[] = [];
-  let form: string | null = null;
-  let fileSplit: Split | null = null;
+  const places = new Map<string, Place>();
+  const doubts = doubtsAbout();
+  const skipped: Place[] = [];
+  let first: { form: string; seen: string; at: Place } | null = null;
   let [index, kept] = [-1, 0];
-  for await (const row of readRows(path)) {
+  for await (const { row, at, nth } of rowsIn(path)) {
     index++;
-    if (form === null) {
-      form = formOf(row, benchmark);
-      fileSplit = splitOf(path, form);
-    }
-    let draft: Draft;
+    const seen = detectForm(row);
+    first ??= { form: named !== null && isKnown(named) && seen !== "own" ? named : seen, seen, at };
+    const { form } = first;
+    let question: Question;
     try {
-      draft = forms[form]!(row);
+      question = questionOf(row, { form, named, path, at, nth, index, split });
+      checkAnswer(question);
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
-      if (error instanceof EmptyAnswer) skipped.push(index);
-      else throw new InputError(`${await where(path, index)}: ${error.message} (read as ${form})`);
+      if (error instanceof EmptyAnswer) skipped.push(at);
+      else throw new InputError(`${placeText(at)}: ${error.message} (read as ${form})`);
       continue;
     }
-    const name = benchmark ?? draft.benchmark ?? form;
-    const part = draft.split ?? fileSplit ?? split ?? "train";
-    const id = idOf(draft, form, `${name}-${part}-${index}`, path);
-    const earlier = lines.get(id);
-    if (earlier !== undefined) {
-      const [a, b] = [await where(path, earlier), await where(path, index)];
-      throw new InputError(`${b}: id ${JSON.stringify(id)} was already used at ${a}; make ids unique`);
-    }
-    lines.set(id, index);
-    if ((split !== undefined && part !== split) || ++kept > limit) continue;
-    const { question, choices, answer } = draft;
-    yield { id, benchmark: name, split: part, question, choices, answer };
+    if (seen !== first.seen)
+      throw new InputError(
+        `${placeText(at)}: the row has the form of ${seen}, but ${placeText(first.at)} that of ${first.seen}; write all ` +
+          "rows in one form",
+      );
+    const earlier = places.get(question.id);
+    if (earlier)
+      throw new InputError(
+        `${placeText(at)}: id ${shown(question.id)} was already used at ${placeText(earlier)}; make ids unique`,
+      );
+    places.set(question.id, at);
+    if ((split !== undefined && question.split !== split) || ++kept > limit) continue;
+    doubts.add(question, at);
+    yield question;
   }
-  if (form === null) throw new InputError(`"${path}" holds no rows; expected one question per line`);
-  if (skipped.length > 0) {
-    const at = await where(path, skipped[0]!);
+  if (first === null) throw new InputError(`"${path}" holds no rows; expected one question per line`);
+  if (skipped.length > 0)
     options.onSkip?.(
-      `skipped ${skipped.length} of ${index + 1} questions without a published answer, the first at ${at}`,
+      `skipped ${skipped.length} of ${index + 1} questions without a published answer, the first at ${placeText(skipped[0]!)}`,
     );
-  }
+  for (const doubt of doubts.messages()) options.onDoubt?.(doubt);
   if (kept === 0) {
     const why =
-      form === "gsm_symbolic" ? "GSM-Symbolic is for evaluation only, so all of it is test" : "ask for another split";
+      first.form === "gsm_symbolic"
+        ? "GSM-Symbolic is for evaluation only, so all of it is test"
+        : "ask for another split";
     throw new InputError(`"${path}" holds no question of split ${JSON.stringify(split ?? "any")}; ${why}`);
   }
 }
 
-/**
- * The form of a file by its first row. A known benchmark that was named takes precedence, except for files in the
- * project's own form.
- */
-function formOf(first: RawRow, benchmark: string | undefined): string {
-  const detected = detectForm(first);
-  return benchmark !== undefined && Object.hasOwn(forms, benchmark) && detected !== "own" ? benchmark : detected;
+/** The rows of a file, or of the files of a folder. */
+async function* rowsIn(path: string): AsyncGenerator<PlacedRow & { nth: number }> {
+  for (const file of await filesOf(path)) {
+    let nth = 0;
+    for await (const row of readRows(file)) yield { ...row, nth: nth++ };
+  }
+}
+
+/** What is known about a row apart from its fields. */
+interface Around extends Pick<LoadOptions, "split"> {
+  form: string;
+  /** The benchmark that was named. */
+  named: string | null;
+  /** The file or folder that was given. */
+  path: string;
+  at: Place;
+  /** Among the rows of its file, and among all, from 0. */
+  nth: number;
+  index: number;
+}
+
+/** A row as a question. @throws FieldError if it is none */
+function questionOf(row: RawRow, { form, named, path, at, nth, index, split }: Around): Question {
+  const draft = forms[form]!(row);
+  const benchmark = named ?? benchmarkOf(draft.benchmark ?? form);
+  const folder = at.path === path ? null : path;
+  const part = partOf(draft, benchmark, splitOf(at.path, form, folder) ?? split ?? "train");
+  const isOnePerFile = folder !== null && /\.json(?:\.gz)?$/i.test(at.path);
+  const fallback = isOnePerFile
+    ? placeIn(folder, at.path) + (nth > 0 ? `-${nth}` : "")
+    : `${benchmark}-${part}-${index}`;
+  const id = form === "gsm_symbolic" && draft.id !== null ? variantId(draft.id, at.path) : draft.id;
+  const { partition, question, choices, answer } = draft;
+  return {
+    ...{ id: id ?? fallback, benchmark, split: part },
+    ...(partition && { partition }),
+    ...{ question, choices, answer },
+  };
+}
+
+/** The split of a row. @throws FieldError where a row of GSM-Symbolic, published for evaluation only, is for training */
+function partOf({ split }: Draft, benchmark: string, otherwise: Split): Split {
+  if (benchmark !== "gsm_symbolic") return split ?? otherwise;
+  if (split !== null && split !== "test")
+    throw new FieldError("split", `must be "test", received "${split}": GSM-Symbolic is for evaluation only`);
+  return "test";
 }
 
 /** GSM-Symbolic numbers the instances of each variant alike, so the variant (main, P1, P2) is part of the id. */
-function idOf(draft: Draft, form: string, fallback: string, path: string): string {
-  if (draft.id === null || form !== "gsm_symbolic") return draft.id ?? fallback;
+function variantId(id: string, path: string): string {
   const variant = /(?<![a-z0-9])p[12](?![a-z0-9])/i.exec(`${basename(dirname(path))}/${basename(path)}`)?.[0];
-  return `gsm_symbolic-${variant?.toLowerCase() ?? "main"}-${draft.id}`;
+  return `gsm_symbolic-${variant?.toLowerCase() ?? "main"}-${id}`;
 }
 
-/** The split a file's name tells: `train.jsonl`, `dev_rand_split.jsonl`, `math500_test.jsonl`, `test-00000-of-00001.parquet`. */
-function splitOf(path: string, form: string): Split | null {
-  const words = new Set(
-    basename(path)
-      .toLowerCase()
-      .match(/[a-z]+/g),
-  );
-  const found = (["train", "test"] as Split[]).filter((split) => words.has(split));
-  if (["dev", "valid", "validation"].some((word) => words.has(word)))
-    found.push(form === "csqa" ? "test" : "validation");
-  return found.length === 1 ? found[0]! : null;
+/** Where a file lies: from the folder of its split on, as PRM800K names the questions of MATH, else from a given folder. */
+const placeIn = (folder: string, path: string): string => {
+  const full = path.split(sep).join("/");
+  return /^.*\/((?:train|test)\/.*)$/.exec(full)?.[1] ?? relative(folder, path).split(sep).join("/");
+};
+
+/**
+ * The split a name tells: `train.jsonl`, `dev_rand_split.jsonl`, `math500_test.jsonl`, `test-00000-of-00001.parquet`. In
+ * a folder also the names of the folders, from the file's own up to the given one and a `train` or `test` that holds it.
+ */
+function splitOf(path: string, form: string, folder: string | null): Split | null {
+  const names = folder === null ? [basename(path)] : relative(dirname(folder), path).split(sep).reverse();
+  const outer = folder === null ? "" : basename(dirname(folder));
+  if (/^(?:train|test)$/i.test(outer)) names.push(outer);
+  for (const name of names) {
+    const words = new Set(name.toLowerCase().match(/[a-z]+/g));
+    const found = (["train", "test"] as Split[]).filter((split) => words.has(split));
+    if (["dev", "valid", "validation"].some((word) => words.has(word)))
+      found.push(form === "csqa" ? "test" : "validation");
+    if (found.length === 1) return found[0]!;
+  }
+  return null;
 }
 
 async function localPath(source: string | URL, cache?: string): Promise<string> {
@@ -151,91 +226,7 @@ async function localPath(source: string | URL, cache?: string): Promise<string> 
   const path = url ? fileURLToPath(url) : resolve(source as string);
   const found = await stat(path).catch(() => null);
   if (!found) throw new InputError(`question file "${path}" does not exist; check the path`);
-  if (!found.isFile()) throw new InputError(`"${path}" is not a file; give the path of a question file`);
+  if (!found.isFile() && !found.isDirectory())
+    throw new InputError(`"${path}" is not a file; give the path of a question file or folder`);
   return path;
-}
-
-/** One query per file format; the path is a bound parameter. Each row comes out as the JSON text of one object. */
-const queries: Readonly<Record<string, string>> = {
-  jsonl: "SELECT json::VARCHAR FROM read_ndjson_objects($1)",
-  ndjson: "SELECT json::VARCHAR FROM read_ndjson_objects($1)",
-  json: "SELECT json::VARCHAR FROM read_json_objects($1)",
-  parquet: "SELECT to_json(t)::VARCHAR FROM read_parquet($1) t",
-  csv: "SELECT to_json(t)::VARCHAR FROM read_csv($1, header = true, all_varchar = true) t",
-};
-
-async function* readRows(path: string): AsyncGenerator<RawRow> {
-  const ending = /\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? "";
-  const query = Object.hasOwn(queries, ending) ? queries[ending] : undefined;
-  if (!query)
-    throw new InputError(`"${path}" ends in none of .${Object.keys(queries).join(", .")}; rename or convert it`);
-  let index = -1;
-  for await (const json of texts(path, query)) {
-    index++;
-    const row = parsed(json);
-    if (typeof row !== "object" || row === null || Array.isArray(row))
-      throw new InputError(`${await where(path, index)}: expected an object, received ${json.slice(0, 60)}`);
-    yield row as RawRow;
-  }
-}
-
-async function* texts(path: string, query: string): AsyncGenerator<string> {
-  const { connection, close } = await openDuckDB(2);
-  try {
-    const result = await connection.stream(query, [pathPattern(path)]).catch(async (error) => {
-      throw await malformed(path, error.message);
-    });
-    const pieces = result.yieldRows();
-    for (;;) {
-      const piece = await pieces.next().catch(async (error) => {
-        throw await malformed(path, error.message);
-      });
-      if (piece.done) return;
-      for (const [json] of piece.value) yield json as string;
-    }
-  } finally {
-    close();
-  }
-}
-
-/** The value of a JSON text; undefined for what DuckDB writes but JSON does not allow, such as NaN. */
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The lines of a JSONL file that hold a row; null for other formats. DuckDB does not count lines, so errors do. */
-async function dataLines(path: string): Promise<{ line: number; bytes: Buffer }[] | null> {
-  if (!/\.(?:jsonl|ndjson)$/i.test(path)) return null;
-  const content = await readFile(path);
-  const lines: { line: number; bytes: Buffer }[] = [];
-  for (let start = 0, line = 1; start < content.length; line++) {
-    const newline = content.indexOf(10, start);
-    const end = newline < 0 ? content.length : newline;
-    const bytes = content.subarray(start, end);
-    if (bytes.some((byte) => byte !== 32 && byte !== 9 && byte !== 13)) lines.push({ line, bytes });
-    start = end + 1;
-  }
-  return lines;
-}
-
-/** "file line 3", or "file row 3" where a format has no lines. Rows are counted from 1. */
-async function where(path: string, index: number): Promise<string> {
-  const line = (await dataLines(path))?.[index]?.line;
-  return line === undefined ? `${path} row ${index + 1}` : `${path} line ${line}`;
-}
-
-/** Finds the first line that is not JSON. If there is none, DuckDB's message is given as the reason. */
-async function malformed(path: string, said: string): Promise<InputError> {
-  for (const { line, bytes } of (await dataLines(path)) ?? []) {
-    try {
-      JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
-    } catch (error) {
-      return notJson(`${path} line ${line}`, error as Error);
-    }
-  }
-  return new InputError(`cannot read "${path}": ${said.replace(/\s+/g, " ").slice(0, 300)}`);
 }

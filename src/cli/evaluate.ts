@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
+import { unseen } from "../benchmarks/held-out.js";
 import { benchmarkName } from "../benchmarks/list.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
@@ -14,13 +15,14 @@ import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
-import { type Manifest, readManifest, runDir } from "../run/manifest.js";
+import { type Manifest, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { readPaper, results } from "../show/results.js";
 import { promptSet } from "../team/prompts.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
-import { number, oneOf } from "./options.js";
+import type { Split } from "../types.js";
+import { number, oneOf, splits } from "./options.js";
 import {
   damageNote,
   localPath,
@@ -35,6 +37,8 @@ import {
 interface Flags extends ServerFlags {
   run: string;
   questions?: string;
+  benchmark?: string;
+  split?: Split;
   systems?: string[];
   size: number;
   seeds: number;
@@ -58,7 +62,9 @@ export function register(program: Command): void {
     .description("compare the team with its baselines on held-out questions; run it again to go on")
     .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run whose adapters are evaluated")
-    .option("--questions <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
+    .option("--questions <path>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
+    .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
+    .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
     .option(
       "--systems <names>",
       "comma-separated: main (Table 1), debate (Table 2), mixes (Table 4), ablations (Table 5), extra, all, or names of " +
@@ -91,7 +97,17 @@ async function evaluate(flags: Flags): Promise<void> {
   const manifest = await readManifest(dir);
   const runModel = manifest.config.policy.model;
   const path = flags.questions ?? ownTest(manifest);
-  const questions = await loadQuestions(path, {});
+  const loaded = await loadQuestions(path, { benchmark: flags.benchmark, split: flags.split });
+  const questions = unseen(await readQuestions(dir), loaded);
+  if (questions.length < loaded.length)
+    process.emitWarning(
+      `${loaded.length - questions.length} of ${loaded.length} held-out questions are left out: their benchmark has ` +
+        "their texts among its training questions too",
+      "MaltWarning",
+    );
+  const found = [...new Set(questions.map(({ split }) => split))];
+  if (found.length > 1)
+    throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
   const systems = findSystems(flags.systems ?? ["main"]);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
   const elsewhere = flags.baseUrl ?? env.baseURL;

@@ -1,6 +1,9 @@
 /** How the values of flags are read, for all commands alike. */
 import { InputError } from "../errors.js";
 
+/** The values of --split. */
+export const splits = ["train", "validation", "test"] as const;
+
 /** Reads one of some words. @throws InputError that lists them */
 export function oneOf<T extends string>(flag: string, allowed: readonly T[]) {
   return (text: string): T => {

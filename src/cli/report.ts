@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
+import { partitionText } from "../benchmarks/doubts.js";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { openDataset } from "../dataset/export.js";
 import { runFolder } from "../dataset/open.js";
@@ -17,6 +18,7 @@ import type { EvaluationRow, Node } from "../types.js";
 /** What run.json says of the evaluation. */
 const about = z.object({
   benchmark: z.string(),
+  partition: z.string().optional(),
   model: z.string(),
   judge: z.object({ kind: z.string(), model: z.string().optional() }),
 });
@@ -40,6 +42,8 @@ export function register(program: Command): void {
           const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
           const { policy, sampling, seed } = manifest.config;
           parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
+          const { name, partition } = manifest.benchmark;
+          if (partition !== undefined) parts.push(`questions of ${name}: ${partitionText(partition)}`);
           parts.push(report(await data.nodes(), sft, pairs));
         }
         if (has("evaluation")) {
@@ -47,9 +51,10 @@ export function register(program: Command): void {
           const evaluation = about.safeParse(manifest.evaluation).data;
           if (!evaluation)
             throw new RunError(`run.json in ${dir} does not describe evaluation.parquet; run \`malt evaluate\` again`);
-          const { benchmark, model, judge } = evaluation;
+          const { benchmark, partition, model, judge } = evaluation;
           const reader = judge.model ?? "the answer they state";
           parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
+          if (partition !== undefined) parts.push(`held-out questions of ${benchmark}: ${partitionText(partition)}`);
           parts.push(results(rows, await readPaper(benchmark)));
         }
         process.stdout.write(`${parts.join("\n\n")}\n`);

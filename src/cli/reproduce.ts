@@ -54,13 +54,13 @@ export function register(program: Command): void {
     .summary("the whole loop: sample, export, train, evaluate, report")
     .description("all of it: sample, export, train, evaluate, report; run it again to go on where it stopped")
     .optionsGroup("What:")
-    .option("--questions <file>", "training questions (default: those of the arithmetic benchmark)")
+    .option("--questions <path>", "training questions (default: those of the arithmetic benchmark)")
     .option(
       "--limit <n>",
       "how many of them, from the first on (default: by profile; tiny 200)",
       number("--limit", positive),
     )
-    .option("--test <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
+    .option("--test <path>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option("--run <name>", "name of the run (default: made of profile, file, limit and seed)")
     .option("--fresh", "start a new run in place of going on with the one of that name")
     .option(

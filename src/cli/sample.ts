@@ -15,7 +15,7 @@ import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { maltRoles, promptSet } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
-import { number, oneOf } from "./options.js";
+import { number, oneOf, splits } from "./options.js";
 import {
   damageNote,
   localPath,
@@ -57,7 +57,10 @@ export function register(program: Command): void {
     .summary("sample a tree of completions for every question")
     .description("sample a tree of completions for every question; run it again to go on where it stopped")
     .optionsGroup("What:")
-    .requiredOption("--questions <file>", 'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark file or URL')
+    .requiredOption(
+      "--questions <path>",
+      'JSONL of {"id","question","answer"[,"choices"]}, or a benchmark as published: file, folder or URL',
+    )
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
     .option("--limit <n>", "keep the first n questions", whole("--limit", 1))
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
@@ -182,8 +185,6 @@ function prices(text: string): Prices {
     throw new InputError(`--prices must be two or three numbers such as 0.15,0.60, not "${text}"`);
   return { prompt, completion, cached: cached! };
 }
-
-const splits = ["train", "validation", "test"] as const;
 
 function json(text: string): Record<string, unknown> {
   try {

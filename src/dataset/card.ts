@@ -1,5 +1,6 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
+import { partitionText } from "../benchmarks/doubts.js";
 import type { Manifest } from "../run/manifest.js";
 import type { Split } from "../types.js";
 import type { ExportSummary } from "./rules.js";
@@ -52,7 +53,7 @@ criticised and refined several times, final answers are graded, and a node's val
 | | |
 |---|---|
 | model | ${code(config.policy.model)}${adapter} |
-| questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"}) |
+| questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"})${benchmark.partition === undefined ? "" : `, of ${partitionText(benchmark.partition)}`} |
 | roles and branching | ${team} |
 | prompts | ${code(config.prompt_set)}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |

@@ -147,6 +147,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     source: source.path,
     sha256: source.sha256,
     benchmark: list.benchmark,
+    ...(list.partition && { partition: list.partition }),
     questions: list.length,
     questions_sha256: list.sha256,
     size,

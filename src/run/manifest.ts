@@ -54,6 +54,8 @@ const manifestShape = z.looseObject({
   }),
   benchmark: z.object({
     name: z.string(),
+    /** Which published split of it; only of MATH, which has two: `original` (the paper's) or `PRM800K`. */
+    partition: z.string().optional(),
     /** Path or URL as given. */
     source: z.string(),
     /** Of the source file; null where the source is not a file, such as rows made in a notebook. */

@@ -96,6 +96,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     config: { base_url: policy.baseURL, policy: speaker, sampling, roles, prompt_set: set.name, seed, concurrency },
     benchmark: {
       name: list.benchmark,
+      ...(list.partition && { partition: list.partition }),
       source: source.path,
       sha256: source.sha256,
       questions: list.length,
