@@ -209,7 +209,9 @@ export function detectForm(row: RawRow): string {
   if ("problem" in row && !has(row, "question")) return "math";
   if (has(row, "choices")) return "own";
   if (worked.includes("####")) return has(row, "instance") && has(row, "id") ? "gsm_symbolic" : "gsm8k";
-  const inBox = worked.trim() === "" && typeof solution === "string" ? solution : worked;
+  // With an id and a plain answer it is the own form, whatever else stands beside them.
+  const isOwn = worked.trim() !== "" && (has(row, "id") || has(row, "question_id"));
+  const inBox = isOwn || typeof solution !== "string" ? worked : solution;
   return lastBox(inBox, 0) ? "math" : "own";
 }
 

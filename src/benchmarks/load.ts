@@ -132,6 +132,7 @@ async function* read(source: string | URL, options: LoadOptions): AsyncGenerator
     );
   for (const doubt of doubts.messages()) options.onDoubt?.(doubt);
   if (kept === 0) {
+    if (skipped.length > index) throw new InputError(`"${path}" holds no question with an answer; give it answers`);
     const why =
       first.form === "gsm_symbolic"
         ? "GSM-Symbolic is for evaluation only, so all of it is test"

@@ -162,10 +162,17 @@ describe("the form is told by the content of every row", () => {
       [{ id: 60, problem: "?", answer: "204", year: 2024 }, "60", "204"],
       [{ id: "b", question: "?", answer: solution }, "b", "7"],
       [{ id: "c", question: "?", solution }, "c", "7"],
+      [{ question: "?", solution, answer: "7.0" }, "math-train-0", "7.0"],
       [{ id: "d", problem: "?", solution, unique_id: "test/algebra/1.json" }, "test/algebra/1.json", "7"],
     ] as const;
     for (const [row, id, answer] of rows)
       expect(await loadQuestions(await jsonl("boxed.jsonl", [row]))).toMatchObject([{ id, answer, benchmark: "math" }]);
+    const own = [{ id: "a", question: "?", solution, answer: "7.0" }];
+    expect(await loadQuestions(await jsonl("boxed.jsonl", own))).toMatchObject([{ benchmark: "own", answer: "7.0" }]);
+    const empty = [{ id: "a", question: "?", answer: "\\boxed{}" }];
+    expect(await failure(await jsonl("boxed.jsonl", empty), { onSkip: () => {} })).toMatch(
+      /no question with an answer/,
+    );
     const none = [{ problem: "?", solution: "It is 7." }];
     expect(await failure(await jsonl("boxed.jsonl", none))).toMatch(/line 1: field "solution" holds no \\boxed/);
   });

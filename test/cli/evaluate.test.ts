@@ -149,6 +149,27 @@ describe("malt evaluate", () => {
     expect(existsSync(join(outputs, "runs", name, "evaluation.parquet"))).toBe(false);
   });
 
+  it("asks which split of a file that holds several, and keeps that one", async () => {
+    const server = await fakeServer();
+    const rows = heldOut.map(({ id, question, answer }, i) => ({
+      id,
+      question,
+      answer,
+      split: i === 0 ? "train" : "test",
+    }));
+    const both = join(outputs, "both.jsonl");
+    await writeFile(both, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const name = await run();
+    const args = ["--run", name, "--base-url", server.baseURL, "--questions", both, "--seeds", "1", "--systems", "SA"];
+    vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    await expect(malt("evaluate", ...args)).rejects.toThrow(/splits train and test; give --split test/);
+    await malt("evaluate", ...args, "--split", "test", "--benchmark", "GSM8K");
+    expect((await readManifest(join(outputs, "runs", name))).evaluation).toMatchObject({
+      benchmark: "gsm8k",
+      questions: rows.length - 1,
+    });
+  });
+
   it("needs a file of questions for a benchmark that is not the project's own", async () => {
     const server = await fakeServer();
     const given = ["--run", await run(), "--base-url", server.baseURL, "--systems", "SA"];
