@@ -3,6 +3,7 @@
 import { findAnswer } from "./find/extract.js";
 import { grade, type Verdict } from "./grade.js";
 import { canonical } from "./meaning/canonical.js";
+import { labelled } from "./plain/choice.js";
 import { type AnswerKind, inferKind } from "./plain/kind.js";
 
 /** One row of a file of cases. */
@@ -27,14 +28,23 @@ export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
   const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
   const reference = findAnswer(gold, given ?? "math")?.text ?? gold;
   const asked = given !== null && canonical(reference, given) !== null ? given : inferKind(reference);
-  // A number may be stated as a formula.
-  const found = findAnswer(pred, asked) ?? (asked === "number" ? findAnswer(pred, "math") : null);
-  if (found) return asked === "choice" ? grade(reference, found.text, asked) : compare(reference, found.text);
+  // A number may be stated as a formula, and an option by its text alone.
+  const isOption = labelled(reference) !== null;
+  const found = findAnswer(pred, asked) ?? (asked === "number" || isOption ? findAnswer(pred, "math") : null);
+  if (found)
+    return asked === "choice" && !isOption ? grade(reference, found.text, asked) : compare(reference, found.text);
   const reason = "unreadable: no answer is stated in the prediction";
   return { equal: false, verdict: "unparsable", reason, step: "unreadable" };
 }
 
-const compare = (a: string, b: string): Verdict => grade(a, b, isChoice(a, b) || isChoice(b, a) ? "choice" : "math");
+/** Two answers of unknown kind. An option that is written out, `A. Peter`, equals its letter and its text. */
+function compare(a: string, b: string): Verdict {
+  const [x, y] = [labelled(a), labelled(b)];
+  if (x && y && x.letter === y.letter) return grade(x.text, y.text, "math");
+  if (x && !y && grade(x.text, b, "math").equal) return grade(x.text, b, "math");
+  if (y && !x && grade(a, y.text, "math").equal) return grade(a, y.text, "math");
+  return grade(a, b, isChoice(a, b) || isChoice(b, a) ? "choice" : "math");
+}
 
 /**
  * Whether an answer is a choice and the other one could be; checked in both directions, so that the verdict is
