@@ -37,6 +37,17 @@ export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
   return { equal: false, verdict: "unparsable", reason, step: "unreadable" };
 }
 
+/**
+ * Whether two answers to one question are the same, by the grader's own equality; symmetric, for votes.
+ * @param kind inferred where it is not known
+ */
+export function sameAnswer(a: string, b: string, kind: AnswerKind | null = null): boolean {
+  if (a === b) return true;
+  const isMath = kind === null ? [a, b].some((text) => inferKind(text) === "math") : kind === "math";
+  // The canonical texts of numbers and options are equal where they are.
+  return isMath && grade(a, b, "math").equal;
+}
+
 /** Two answers of unknown kind. An option that is written out, `A. Peter`, equals its letter and its text. */
 function compare(a: string, b: string): Verdict {
   const [x, y] = [labelled(a), labelled(b)];

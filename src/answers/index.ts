@@ -24,7 +24,7 @@ import { grade } from "./grade.js";
 import { answerKind } from "./plain/kind.js";
 
 export type { Rational } from "./algebra/rational.js";
-export { type GradeCase, gradeCase } from "./case.js";
+export { type GradeCase, gradeCase, sameAnswer } from "./case.js";
 export { lastBox } from "./find/boxes.js";
 export {
   type Extraction,

@@ -2,7 +2,7 @@
  * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
  * sampling.
  */
-import { gradeText } from "../answers/index.js";
+import { answerKind, gradeText, sameAnswer } from "../answers/index.js";
 import type { System } from "../team/systems.js";
 import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
@@ -32,7 +32,11 @@ export async function rowsOf(
         return isLast ? gradeText(question, text) : judge.read(question, role, text);
       }),
     );
-    const voted = majorityVote(read.map(({ answer }) => answer));
+    const kind = answerKind(question);
+    const voted = majorityVote(
+      read.map(({ answer }) => answer),
+      (a, b) => sameAnswer(a, b, kind),
+    );
     const winner = read.find(({ answer }) => answer !== null && answer === voted);
     if (!isLast) unclear += read.filter(({ correct }) => correct === null).length;
     return read.map(({ answer, correct }, pass) => {

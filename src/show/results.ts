@@ -37,6 +37,7 @@ export function results(rows: readonly EvaluationRow[], paper: Paper): string {
     `${questions} held-out questions over ${seeds} ${seeds === 1 ? "seed" : "seeds"}. ± is the standard deviation over seeds with divisor n − 1, and with ` +
       "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes.\n" +
       `p: sign-flip test against ${reference} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
+    ...withoutMajority(table),
     ...(teams.length > 0 ? [turnTable(rows, teams, paper)] : []),
     ...(teams.length > 0 && names.includes("SA+MV") ? [flipTable(rows, teams, paper)] : []),
     ...publishedTable1(table, paper),
@@ -73,6 +74,18 @@ function systemTable(table: readonly SystemResult[], reference: string): string 
       against ? pValue(against.pHolm) : "",
     ]),
   );
+}
+
+/** How often a vote had no majority, and what then decided. */
+function withoutMajority(table: readonly SystemResult[]): string[] {
+  const shares = table.flatMap(({ system, undecided }) =>
+    undecided === null ? [] : [`${percent(undecided)} of ${system}`],
+  );
+  if (shares.length === 0) return [];
+  return [
+    `Votes without a majority: ${shares.join(", ")}. No answer was then given by more than half of the passes that\n` +
+      "gave one: the answer given most often decides, of several the one given first.",
+  ];
 }
 
 /** Figure 3. */
