@@ -1,6 +1,6 @@
 /** Grades two answers of which only the texts are known, as `malt grade` does with a line of a file. Pure. */
 
-import { findAnswer } from "./find/extract.js";
+import { type ExtractionMode, findAnswer } from "./find/extract.js";
 import { grade, type Verdict } from "./grade.js";
 import { canonical } from "./meaning/canonical.js";
 import { labelled } from "./plain/choice.js";
@@ -22,15 +22,18 @@ const kinds: readonly string[] = ["number", "choice", "math"] satisfies AnswerKi
  * Grades one case. `input` "raw": both sides are bare answers. "text": both are texts, from which the answer is extracted
  * first; a reference without any marker is used unchanged. A `kind` says how answers are looked for in texts, where the
  * reference is of that kind; numbers are compared as mathematics, since √961 and 31 are the same answer.
+ * @param mode which answers of a text count, see `extract`; a bare answer is one in either mode
  */
-export function gradeCase({ gold, pred, input, kind }: GradeCase): Verdict {
+export function gradeCase({ gold, pred, input, kind }: GradeCase, mode: ExtractionMode = "strict"): Verdict {
   if (input === "raw") return compare(gold, pred);
   const given = kinds.includes(kind ?? "") ? (kind as AnswerKind) : null;
   const reference = findAnswer(gold, given ?? "math")?.text ?? gold;
   const asked = given !== null && canonical(reference, given) !== null ? given : inferKind(reference);
   // A number may be stated as a formula, and an option by its text alone.
   const isOption = labelled(reference) !== null;
-  const found = findAnswer(pred, asked) ?? (asked === "number" || isOption ? findAnswer(pred, "math") : null);
+  const find = (how: ExtractionMode) =>
+    findAnswer(pred, asked, null, how) ?? (asked === "number" || isOption ? findAnswer(pred, "math", null, how) : null);
+  const found = find("strict") ?? (mode === "strict" ? null : find(mode));
   if (found)
     return asked === "choice" && !isOption ? grade(reference, found.text, asked) : compare(reference, found.text);
   const reason = "unreadable: no answer is stated in the prediction";

@@ -4,10 +4,11 @@ import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { z } from "zod";
 import type { GradeCase } from "../answers/case.js";
-import type { Verdict } from "../answers/index.js";
+import type { ExtractionMode, Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
 import { parseLine } from "../json.js";
 import { guarded } from "./guard.js";
+import { extractionOption } from "./options.js";
 
 const caseSchema = z.object({
   id: z.string(),
@@ -31,18 +32,25 @@ const givenUp: Verdict = {
 
 /**
  * Grades a file of cases, in order.
+ * @param mode which answers of a text count, see `extract`
  * @throws InputError if the file cannot be read or a line is not a case; then it names the line and the field
  */
-export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & Verdict> {
+export async function* gradeFile(
+  path: string,
+  mode: ExtractionMode = "strict",
+): AsyncGenerator<{ id: string } & Verdict> {
   const stream = createReadStream(path, "utf8");
-  const guard = guarded<GradeCase, Verdict>(new URL("./grade-worker.js", import.meta.url), limit);
+  const guard = guarded<GradeCase & { extraction: ExtractionMode }, Verdict>(
+    new URL("./grade-worker.js", import.meta.url),
+    limit,
+  );
   let number = 0;
   try {
     for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
       number++;
       if (line.trim() === "") continue;
       const row = parseLine(line, `${path} line ${number}`, caseSchema, help);
-      yield { id: row.id, ...((await guard.run(row)) ?? givenUp) };
+      yield { id: row.id, ...((await guard.run({ ...row, extraction: mode })) ?? givenUp) };
     }
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;
@@ -63,12 +71,14 @@ export function register(program: Command): void {
       'compare answers: reads {"id","gold","pred","input":"raw"|"text"[,"kind"]} lines, prints a verdict per line',
     )
     .requiredOption("--file <path>", "JSONL file of cases")
+    .option(...extractionOption)
     .addHelpText(
       "after",
       '\nkind is "number", "choice" or "math". Without it, it is inferred: a single letter A-E is a choice, anything' +
         "\nelse is compared as mathematics.",
     )
-    .action(async ({ file }: { file: string }) => {
-      for await (const { step: _, ...verdict } of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
+    .action(async ({ file, extraction }: { file: string; extraction: ExtractionMode }) => {
+      for await (const { step: _, ...verdict } of gradeFile(file, extraction))
+        process.stdout.write(`${JSON.stringify(verdict)}\n`);
     });
 }

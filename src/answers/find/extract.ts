@@ -158,7 +158,7 @@ function payload(text: string, from: number, rule: Rule): Located {
   while (start < text.length && " \t\r\n*_#:>`".includes(text[start]!)) start++;
   // Displayed mathematics may run over several lines.
   const closer = text.startsWith("\\[", start) ? "\\]" : text.startsWith("$$", start) ? "$$" : "\n";
-  const stop = text.indexOf(closer, start + 2);
+  const stop = text.indexOf(closer, closer === "\n" ? start : start + 2);
   const [first, end] = trimmed(text, start, stop < 0 ? text.length : closer === "\n" ? stop : stop + 2);
   return { start: first, end, rule };
 }

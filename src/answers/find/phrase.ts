@@ -76,7 +76,7 @@ export function stated(phrase: string, kind: "number" | "math"): string | null {
 /** The last number, expression or letter of a line; null where there is none. */
 export function lastIn(line: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
   if (kind === "choice") {
-    const clauses = line.split(/[.!?;]\s+/).reverse();
+    const clauses = line.split(/[.!?;,]\s+|\bbut\b/).reverse();
     return clauses.find((clause) => parseChoice(clause, choices) !== null) ?? null;
   }
   const number = numbersIn(undress(line)).at(-1)?.text ?? null;
