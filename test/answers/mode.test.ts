@@ -21,7 +21,10 @@ describe("the modes of extraction", () => {
     ["<think>5 or 6", "number", null],
     ["<think>12</think>\nwell, hm, hm", "number", null],
     ["I get 5 or 6\nUser: and 3 + 4?\nAssistant: 7", "number", "6"],
-    ["Final Answer: 5 or 6\nUser: and 3 + 4?\nAssistant: Final Answer: 7", "number", "6"],
+    ["Final Answer: 5 or 6\nUser: and 3 + 4?\nAssistant: Final Answer: 7", "number", null],
+    ["First 3, so \\boxed{\\frac{1}{2", "math", null],
+    ["Final Answer: A or B", "choice", null],
+    ["The answer is not obvious.\nIn the end 12 of them remain, or so", "number", "12"],
   ])("%j as %s: nothing in the strict one, %j in the flexible one", (text, kind, expected, choices) => {
     const last = extract(text, kind, choices, "flexible");
     const stated = extract(text, kind, choices);

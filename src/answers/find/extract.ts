@@ -44,7 +44,8 @@ export type ExtractionMode = (typeof extractionModes)[number];
  * Finds the answer a completion states. Thoughts (`<think>…</think>`) and what a next speaker says do not count.
  * @param choices option texts of a multiple-choice question, so that an option may be named by its own words
  * @param mode "strict": an answer has to be stated, as with lm-evaluation-harness's `strict-match`. "flexible": where none
- *   is, the last number, mathematical expression or letter is taken, as with its `flexible-extract`
+ *   is, the last number, mathematical expression or letter is taken, as with its `flexible-extract`; it replaces no
+ *   answer that is stated, not even one that cannot be read
  * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
  */
 export function extract(
@@ -74,19 +75,21 @@ export function findAnswer(
   const part = next ? own.slice(0, next.index) : own;
   const found = located(part, kind, true, true);
   const stated = found && read(part, found, kind, choices);
-  if (stated || mode === "strict") return stated;
+  if (stated || mode === "strict" || (found && isAttempt(part, found, kind))) return stated;
   const last = (to: number) => lastAnswer(own.slice(0, to), kind, choices);
   if (next) return last(next.index);
   const reply = changes.find(({ index, to }) => to === "role" && last(index) !== null);
   return last(reply?.index ?? own.length);
 }
 
-/** Whether a text states an answer, or fails to; an instruction that is repeated, "Final Answer: X", does neither. */
+/** Whether a phrase holds an answer, if only one that cannot be read, as "5 or 6"; "Final Answer: X" holds none. */
+const isAttempt = (text: string, { start, end }: Located, kind: AnswerKind): boolean =>
+  (kind === "choice" ? /\b[A-E]\b/ : /[\d$\\]/).test(text.slice(start, end));
+
+/** Whether a text states an answer, or fails to. */
 function decides(text: string, kind: AnswerKind, choices: readonly string[] | null, concludes: boolean): boolean {
   const found = located(text, kind, concludes);
-  if (!found) return false;
-  const phrase = text.slice(found.start, found.end);
-  return (kind === "choice" ? /\b[A-E]\b/ : /\d/).test(phrase) || read(text, found, kind, choices) !== null;
+  return found !== null && (isAttempt(text, found, kind) || read(text, found, kind, choices) !== null);
 }
 
 /** The phrase that states the answer. */
