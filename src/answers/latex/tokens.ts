@@ -127,7 +127,7 @@ const superscripts: Readonly<Record<string, string>> = { "²": "2", "³": "3" };
 const piece =
   /\s+|\\([a-zA-Z]+)|\\([\s\S])|(\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE]([+-]?\d{1,6})(?![\w.^{]))?|([a-zA-Z]+)|([<>!=]=|\*\*|[\s\S])/y;
 /** Groups of three digits behind a number: how TeX, plain text and Switzerland write them. */
-const grouped = /(?: ?\{ ?, ?\} ?\d{3}(?!\d))+|(?:,\\! ?\d{3}(?!\d))+|(?:\\,\d{3}(?!\d))+|(?:['’]\d{3}(?!\d))+/y;
+const grouped = /(?: ?\{ ?, ?\} ?\d{3}(?!\d))+|(?:, ?\\! ?\d{3}(?!\d))+|(?:\\,\d{3}(?!\d))+|(?:['’]\d{3}(?!\d))+/y;
 const commaGrouped = /(?:,\d{3}(?!\d))+/y;
 
 const sticky = (pattern: RegExp, text: string, at: number): RegExpExecArray | null => {
