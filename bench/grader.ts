@@ -2,7 +2,7 @@
  * The grader against Math-Verify on the same cases in the same run: agreement with the expected verdicts, total time,
  * median and worst case. Each case is timed by itself. Our time is the median of several rounds after a warm-up round;
  * Math-Verify, for which several rounds take minutes, has one round only. Plain comparison of texts is measured beside
- * both.
+ * both, and the flexible mode of extraction beside the strict one.
  *
  * The cases are the project's own, and with MALT_BENCHMARKS (or ../shared/data) those of other graders' test suites.
  */
@@ -66,6 +66,7 @@ export async function run(): Promise<Result[]> {
 
 async function compared(name: string, cases: readonly GraderCase[]): Promise<Result[]> {
   const ours = measure(cases, caseGraders.malt!);
+  const flexible = measure(cases, caseGraders.flexible!);
   const plain = measure(cases, caseGraders["same text"]!);
   const about = (grader: string, { equal, ms }: { equal: boolean[]; ms: number[] }) =>
     `${grader} (${summary(cases, equal, ms)})`;
@@ -77,7 +78,13 @@ async function compared(name: string, cases: readonly GraderCase[]): Promise<Res
   ): Result => ({
     ...{ name: `${cases.length} ${name}, ${what}`, ms: pick(ours.ms), peer, peerMs: pick(peerMs) },
   });
-  const results = [against(about("this grader", ours), about("comparing texts", plain), plain.ms, total)];
+  const results = [
+    against(about("this grader, strict extraction", ours), about("comparing texts", plain), plain.ms, total),
+    {
+      ...{ name: `${cases.length} ${name}, ${about("flexible extraction", flexible)}`, ms: total(flexible.ms) },
+      ...{ peer: "strict extraction", peerMs: total(ours.ms) },
+    },
+  ];
   const verdicts = await mathVerify(cases);
   if (!verdicts) {
     process.stderr.write("grader: Math-Verify is not installed: npm run setup -- --extra grader\n");

@@ -19,14 +19,21 @@
  * reads units, intervals, sets or assignments.
  */
 import type { Question } from "../types.js";
-import { extract } from "./find/extract.js";
+import { type ExtractionMode, extract } from "./find/extract.js";
 import { grade } from "./grade.js";
 import { answerKind } from "./plain/kind.js";
 
 export type { Rational } from "./algebra/rational.js";
-export { type GradeCase, gradeCase } from "./case.js";
+export { type GradeCase, gradeCase, sameAnswer } from "./case.js";
 export { lastBox } from "./find/boxes.js";
-export { type Extraction, extract, findAnswer, type Rule } from "./find/extract.js";
+export {
+  type Extraction,
+  type ExtractionMode,
+  extract,
+  extractionModes,
+  findAnswer,
+  type Rule,
+} from "./find/extract.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
 export { canonical } from "./meaning/canonical.js";
 export { type AnswerKind, answerKind, inferKind } from "./plain/kind.js";
@@ -34,11 +41,16 @@ export { formatNumber, limits, parseQuantity, type Quantity } from "./plain/numb
 
 /**
  * Reads the answer out of a completion and grades it against the question's.
+ * @param mode which answers count, see `extract`
  * @returns the canonical answer and whether it is right; both null where the completion states no answer
  */
-export function gradeText(question: Question, text: string): { answer: string | null; correct: boolean | null } {
+export function gradeText(
+  question: Question,
+  text: string,
+  mode: ExtractionMode = "strict",
+): { answer: string | null; correct: boolean | null } {
   const kind = answerKind(question);
-  const found = extract(text, kind, question.choices);
+  const found = extract(text, kind, question.choices, mode);
   if (!found) return { answer: null, correct: null };
   return {
     answer: found.answer,

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
+import type { ExtractionMode } from "../answers/index.js";
 import { fileSha256 } from "../benchmarks/download.js";
 import { unseen } from "../benchmarks/held-out.js";
 import { benchmarkName } from "../benchmarks/list.js";
@@ -10,19 +11,20 @@ import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
 import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
-import { llmJudge, ownAnswer } from "../evaluate/judge.js";
+import { systemsByMode } from "../evaluate/extraction.js";
+import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
 import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { type Manifest, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
-import { readPaper, results } from "../show/results.js";
+import { modes, readPaper, results } from "../show/results.js";
 import { promptSet } from "../team/prompts.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
-import { number, oneOf, splits } from "./options.js";
+import { extractionOption, number, oneOf, splits } from "./options.js";
 import {
   damageNote,
   localPath,
@@ -51,6 +53,7 @@ interface Flags extends ServerFlags {
   judge: "own" | "llm";
   judgeBaseUrl?: string;
   judgeModel?: string;
+  extraction: ExtractionMode;
 }
 
 /** Adds the command to the command line. */
@@ -80,6 +83,7 @@ export function register(program: Command): void {
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
     .option("--max-tokens <n>", "longest completion (default: the run's)", whole("--max-tokens", 1))
     .optionsGroup("Judge:")
+    .option(...extractionOption)
     .option(
       "--judge <who>",
       "who reads the turns before a system's last (Figure 3): own, by the answer a turn states itself, or llm, a model",
@@ -145,12 +149,14 @@ async function evaluate(flags: Flags): Promise<void> {
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
       judge,
+      extraction: flags.extraction,
       onProgress: ({ done, total, asked }) => line.update(done, total, asked),
       signal,
     });
     line.end();
     const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
-    process.stdout.write(`${results(evaluated.rows, paper)}\n\n${summary(evaluated)}\n`);
+    const byMode = modes(systemsByMode(questions, evaluated.rows), "system");
+    process.stdout.write(`${[results(evaluated.rows, paper), ...byMode, summary(evaluated)].join("\n\n")}\n`);
   } catch (error) {
     line.end();
     throw error;
@@ -174,7 +180,7 @@ async function judgeOf(flags: Flags, env: Environment, own: { dir: string; polic
   if (judge === "own") {
     if (judgeBaseUrl !== undefined || judgeModel !== undefined)
       throw new InputError("--judge-base-url and --judge-model need --judge llm");
-    return { ...ownAnswer, close: async () => {} };
+    return { ...ownAnswerIn(flags.extraction), close: async () => {} };
   }
   const policy = judgeBaseUrl === undefined ? own.policy : policyAt(judgeBaseUrl, flags, { apiKey: env.apiKey });
   const model = judgeModel ?? (await onlyModel(policy));

@@ -7,7 +7,7 @@ import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { alignedTable } from "../show/text-table.js";
-import { number } from "./options.js";
+import { extractionOption, number } from "./options.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -24,6 +24,7 @@ export function register(program: Command): void {
       number("--threshold", { min: 0, max: 1 }),
       0.5,
     )
+    .option(...extractionOption)
     .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
     .optionsGroup("Pairs and examples:")
     .option("--pairing <rule>", `which siblings are paired: ${pairings.join(", ")}`, "all")

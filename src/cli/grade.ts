@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import type { GradeCase } from "../answers/case.js";
-import type { Verdict } from "../answers/index.js";
+import type { ExtractionMode, Verdict } from "../answers/index.js";
 import { parseLine } from "../json.js";
 import { linesOf } from "../lines.js";
 import { guarded } from "./guard.js";
+import { extractionOption } from "./options.js";
 
 const caseSchema = z.object({
   id: z.string(),
@@ -29,15 +30,22 @@ const givenUp: Verdict = {
 
 /**
  * Grades a file of cases, in order.
+ * @param mode which answers of a text count, see `extract`
  * @throws InputError if the file cannot be read or a line is not a case; then it names the line and the field
  */
-export async function* gradeFile(path: string): AsyncGenerator<{ id: string } & Verdict> {
-  const guard = guarded<GradeCase, Verdict>(new URL("./grade-worker.js", import.meta.url), limit);
+export async function* gradeFile(
+  path: string,
+  mode: ExtractionMode = "strict",
+): AsyncGenerator<{ id: string } & Verdict> {
+  const guard = guarded<GradeCase & { extraction: ExtractionMode }, Verdict>(
+    new URL("./grade-worker.js", import.meta.url),
+    limit,
+  );
   try {
     for await (const { number, text } of linesOf(path)) {
       if (text.trim() === "") continue;
       const row = parseLine(text, `${path} line ${number}`, caseSchema, help);
-      yield { id: row.id, ...((await guard.run(row)) ?? givenUp) };
+      yield { id: row.id, ...((await guard.run({ ...row, extraction: mode })) ?? givenUp) };
     }
   } finally {
     await guard.close();
@@ -53,12 +61,14 @@ export function register(program: Command): void {
       'compare answers: reads {"id","gold","pred","input":"raw"|"text"[,"kind"]} lines, prints a verdict per line',
     )
     .requiredOption("--file <path>", "JSONL file of cases")
+    .option(...extractionOption)
     .addHelpText(
       "after",
       '\nkind is "number", "choice" or "math". Without it, it is inferred: a single letter A-E is a choice, anything' +
         "\nelse is compared as mathematics.",
     )
-    .action(async ({ file }: { file: string }) => {
-      for await (const { step: _, ...verdict } of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
+    .action(async ({ file, extraction }: { file: string; extraction: ExtractionMode }) => {
+      for await (const { step: _, ...verdict } of gradeFile(file, extraction))
+        process.stdout.write(`${JSON.stringify(verdict)}\n`);
     });
 }

@@ -1,4 +1,5 @@
 /** How the values of flags are read, for all commands alike. */
+import { extractionModes } from "../answers/index.js";
 import { InputError } from "../errors.js";
 
 /** The values of --split. */
@@ -12,6 +13,14 @@ export function oneOf<T extends string>(flag: string, allowed: readonly T[]) {
     return found;
   };
 }
+
+/** `--extraction`, named like lm-evaluation-harness's filters strict-match and flexible-extract. */
+export const extractionOption = [
+  "--extraction <mode>",
+  "which answers of a text count: strict, those it states, or flexible, else its last number, formula or letter",
+  oneOf("--extraction", extractionModes),
+  "strict",
+] as const;
 
 /** Reads a number within bounds. @throws InputError that names flag, rule and what was given */
 export function number(flag: string, rule: { min?: number; max?: number; integer?: boolean } = {}) {

@@ -4,16 +4,20 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { partitionText } from "../benchmarks/doubts.js";
+import { fileSha256 } from "../benchmarks/download.js";
+import { loadQuestions } from "../benchmarks/load.js";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { openDataset } from "../dataset/export.js";
 import { runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
+import { rolesByMode, systemsByMode } from "../evaluate/extraction.js";
 import { percent } from "../format.js";
+import { inPackage } from "../paths.js";
 import { readManifest } from "../run/manifest.js";
-import { readPaper, results } from "../show/results.js";
+import { modes, readPaper, results } from "../show/results.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
-import type { EvaluationRow, Node } from "../types.js";
+import type { EvaluationRow, Node, Question } from "../types.js";
 
 /** What run.json says of the evaluation. */
 const about = z.object({
@@ -21,7 +25,16 @@ const about = z.object({
   partition: z.string().optional(),
   model: z.string(),
   judge: z.object({ kind: z.string(), model: z.string().optional() }),
+  source: z.string(),
+  sha256: z.string().nullable(),
 });
+
+/** The questions of an evaluation, where their file is still there and the same; else null. */
+async function heldOut({ source, sha256 }: z.infer<typeof about>): Promise<Question[] | null> {
+  const path = [inPackage(source), source].find((file) => existsSync(file));
+  if (path === undefined || (await fileSha256(path)) !== sha256) return null;
+  return loadQuestions(path, {});
+}
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -44,7 +57,8 @@ export function register(program: Command): void {
           parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
           const { name, partition } = manifest.benchmark;
           if (partition !== undefined) parts.push(`questions of ${name}: ${partitionText(partition)}`);
-          parts.push(report(await data.nodes(), sft, pairs));
+          const nodes = await data.nodes();
+          parts.push(report(nodes, sft, pairs), ...modes(rolesByMode(await data.questions(), nodes), "role"));
         }
         if (has("evaluation")) {
           const rows = await data.query<EvaluationRow>("SELECT * FROM evaluation");
@@ -56,6 +70,8 @@ export function register(program: Command): void {
           parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
           if (partition !== undefined) parts.push(`held-out questions of ${benchmark}: ${partitionText(partition)}`);
           parts.push(results(rows, await readPaper(benchmark)));
+          const questions = await heldOut(evaluation);
+          if (questions) parts.push(...modes(systemsByMode(questions, rows), "system"));
         }
         process.stdout.write(`${parts.join("\n\n")}\n`);
       } finally {

@@ -58,6 +58,7 @@ criticised and refined several times, final answers are graded, and a node's val
 | prompts | ${code(config.prompt_set)}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
 | values | pooling ${code(options.pooling)}, label = value > ${options.threshold} |
+| answers | those stated in a text${options.extraction === "flexible" ? ", else its last number, formula or letter" : ""} (${options.extraction}) |
 | SFT examples | ${code(options.examples)} |
 | pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe} |
 | held out | a share of ${options.evalFraction} of the questions, in \`train/*-eval*.jsonl\`, split seed ${options.splitSeed} |

@@ -5,7 +5,8 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { noQuestion, treeScorer } from "../credit/score.js";
+import { gradeText } from "../answers/index.js";
+import { type Grade, noQuestion, treeScorer } from "../credit/score.js";
 import { openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { openJournalReader, readJournal } from "../run/journal.js";
@@ -67,7 +68,8 @@ async function writeTrees(
   { grade, onProgress }: ExportOptions,
 ) {
   const { roles, prompt_set } = config;
-  const score = treeScorer(roles, { ...rules, ...(grade && { grade }) });
+  const own: Grade = (question, text) => gradeText(question, text, rules.extraction);
+  const score = treeScorer(roles, { ...rules, grade: grade ?? own });
   // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
   const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);

@@ -1,4 +1,5 @@
 /** The rules an export follows, and the report of its result. Pure. */
+import { type ExtractionMode, extractionModes } from "../answers/index.js";
 import {
   checkPairOptions,
   type PairOptions,
@@ -14,6 +15,9 @@ import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } 
 export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, SplitOptions {
   /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
   openai?: boolean;
+  /** Which answers of a text count, see `extract`; "strict" by default. */
+  extraction?: ExtractionMode;
+  /** Grades instead of this project's grader. */
   grade?: Grade;
   /** Called as questions are exported. */
   onProgress?: (done: number, total: number) => void;
@@ -55,8 +59,10 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
     evalFraction: options.evalFraction ?? 0,
     splitSeed: options.splitSeed ?? 0,
     openai: options.openai ?? false,
+    extraction: options.extraction ?? "strict",
   };
   checkThreshold(rules.threshold);
+  checkOneOf("extraction", rules.extraction, extractionModes);
   checkOneOf("pooling", rules.pooling, poolings);
   checkOneOf("incomplete", rules.incomplete, incompletes);
   checkPairOptions(rules);

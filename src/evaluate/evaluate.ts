@@ -15,6 +15,7 @@ import { createHash } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
+import type { ExtractionMode } from "../answers/index.js";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { questionList } from "../benchmarks/list.js";
 import { refreshViews } from "../dataset/export.js";
@@ -31,7 +32,7 @@ import { type PromptSet, promptSet, promptSetHash } from "../team/prompts.js";
 import { neededAdapters, type System } from "../team/systems.js";
 import { trainedAdapters } from "../train/adapters.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
-import { type Judge, ownAnswer } from "./judge.js";
+import { type Judge, ownAnswerIn } from "./judge.js";
 import { type EvaluationProgress, progressOf, samplePasses, type Transcripts } from "./passes.js";
 import { rowsOf } from "./rows.js";
 
@@ -58,8 +59,10 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
   sampling?: Partial<Sampling>;
   /** Default: the run's, which the adapters were trained on. */
   promptSet?: PromptSet;
-  /** Reads the turns before a system's last; by default {@link ownAnswer}. */
+  /** Reads the turns before a system's last; by default {@link ownAnswerIn}. */
   judge?: Judge;
+  /** Which answers of a text count, see `extract`; "strict" by default. */
+  extraction?: ExtractionMode;
   onProgress?: (progress: EvaluationProgress) => void;
   onFailure?: (error: ServerError, system: string, questionId: string) => void;
 }
@@ -87,7 +90,14 @@ export interface Evaluated {
  *   another process writes the run or its evaluation, or a file cannot be written
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
-  const { systems, seeds, policy, judge = ownAnswer, source = { path: "memory", sha256: null } } = options;
+  const {
+    systems,
+    seeds,
+    policy,
+    extraction = "strict",
+    judge = ownAnswerIn(extraction),
+    source = { path: "memory", sha256: null },
+  } = options;
   checkPlan(systems, seeds);
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
@@ -133,7 +143,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   let unclear = 0;
   for (const system of systems) {
     for (const [s, seed] of seeds.entries()) {
-      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, judge);
+      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, judge, extraction);
       rows.push(...read.rows);
       unclear += read.unclear;
     }
@@ -165,6 +175,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     prompt_set: set.name,
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
+    extraction,
     server: { owner, build },
     /** Over all calls. */
     wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,

@@ -7,10 +7,7 @@
 import { execa } from "execa";
 import * as z from "zod";
 import { toNumber } from "../answers/algebra/rational.js";
-import { numbersIn } from "../answers/find/phrase.js";
-import { type GradeCase, grade, gradeCase, gradeText, parseQuantity } from "../answers/index.js";
-import { answerKind } from "../answers/plain/kind.js";
-import { undress } from "../answers/plain/undress.js";
+import { type ExtractionMode, type GradeCase, gradeCase, gradeText, parseQuantity } from "../answers/index.js";
 import { pairSiblings, siblingsOf } from "../credit/pairs.js";
 import { type Grade, scoreTrees } from "../credit/score.js";
 import type { ValueOptions } from "../credit/values.js";
@@ -60,9 +57,15 @@ export async function loadCases(path: string = ownCases): Promise<GraderCase[]> 
 /** Says whether two answers are the same. */
 export type CaseGrader = (row: GradeCase) => boolean;
 
-/** This project's grader, and plain comparison of texts. */
+const inMode =
+  (mode: ExtractionMode): CaseGrader =>
+  (row) =>
+    gradeCase(row, mode).equal;
+
+/** This project's grader, also in the flexible mode of extraction, and plain comparison of texts. */
 export const caseGraders: Readonly<Record<string, CaseGrader>> = {
-  malt: (row) => gradeCase(row).equal,
+  malt: inMode("strict"),
+  flexible: inMode("flexible"),
   "same text": ({ gold, pred }) => gold.trim() === pred.trim(),
 };
 
@@ -123,12 +126,8 @@ export function confusion(cases: readonly GraderCase[], equal: readonly boolean[
   });
 }
 
-/** Takes the last number of a text for its answer, as lenient graders do. */
-const lastNumber: Grade = (question, text) => {
-  if (answerKind(question) !== "number") return gradeText(question, text);
-  const answer = numbersIn(undress(text)).at(-1)?.value ?? null;
-  return { answer, correct: answer === null ? null : grade(question.answer, answer, "number").equal };
-};
+/** Takes the last number of a text for its answer where none is stated, as lenient graders do. */
+const flexible: Grade = (question, text) => gradeText(question, text, "flexible");
 
 /** Takes the text after the last marker and compares it letter by letter, as strict graders do. */
 const sameText: Grade = (question, text) => {
@@ -157,7 +156,7 @@ const closeEnough: Grade = (question, text) => {
 /** Graders for a run's completions: this project's, and a lenient, a strict and a generous one to compare it with. */
 export const runGraders: Readonly<Record<string, Grade>> = {
   malt: gradeText,
-  "last number": lastNumber,
+  flexible,
   "same text": sameText,
   "close enough": closeEnough,
 };

@@ -5,7 +5,7 @@
  * The last turn's answer is the system's, and always extracted by rule (Section 4.1: "a fixed deterministic function T").
  */
 import PQueue from "p-queue";
-import { answerKind, canonical, gradeText } from "../answers/index.js";
+import { answerKind, canonical, type ExtractionMode, gradeText } from "../answers/index.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { openJournal } from "../run/journal.js";
 import { nodeKey, requestSeed } from "../sample/state.js";
@@ -26,11 +26,12 @@ export interface Judge {
   read(question: Question, role: Role, text: string): Promise<Reading>;
 }
 
-/** Every turn by the answer it states itself, a critique too. */
-export const ownAnswer: Judge = {
+/** Every turn by the answer it states itself, a critique too. @param mode which answers count, see `extract` */
+export const ownAnswerIn = (mode: ExtractionMode): Judge => ({
   about: { kind: "own" },
-  read: async (question, _role, text) => gradeText(question, text),
-};
+  read: async (question, _role, text) => gradeText(question, text, mode),
+});
+export const ownAnswer: Judge = ownAnswerIn("strict");
 
 export interface LlmJudgeOptions {
   /** Folder for its verdicts, `<run>/evaluation/judge`: a turn is judged only once. */

@@ -3,9 +3,11 @@
  * accuracy after each turn and flips against a baseline (paper, Tables 1, 4 and 5, Figures 2 and 3). Pure: rows in,
  * numbers out.
  */
+import { sameAnswer } from "../answers/index.js";
 import { InputError } from "../errors.js";
 import { clusterMean, type Estimate, type MeanStd, meanStd } from "../stats/means.js";
 import { holm, type PairedTest, pairedTest } from "../stats/paired.js";
+import { vote } from "../team/vote.js";
 import type { EvaluationRow } from "../types.js";
 import type { PublishedRow } from "./published.js";
 
@@ -20,6 +22,8 @@ export interface SystemResult {
   accuracy: Estimate;
   /** Completion tokens that all turns of all passes take for one question, on average; null where not counted. */
   tokens: number | null;
+  /** Share of the votes at the last turn in which no answer had a majority; null with a single pass. */
+  undecided: number | null;
   /** Comparison with the reference system on the same questions and seeds; null for the reference itself. */
   against: (PairedTest & { pHolm: number }) | null;
 }
@@ -58,6 +62,7 @@ export function summariseSystems(rows: readonly EvaluationRow[], reference?: str
         final.map(({ question }) => question),
       ),
       tokens: counted ? own.reduce((sum, row) => sum + row.completion_tokens!, 0) / final.length : null,
+      undecided: undecided(own),
       against: system === chosen ? null : { ...compare(best, final), pHolm: Number.NaN },
     };
   });
@@ -84,6 +89,22 @@ function outcomes(rows: readonly EvaluationRow[]): Outcome[] {
   return rows
     .filter((row) => row.pass === 0 && row.turn === last)
     .map(({ seed, question_id, voted_correct }) => ({ seed, question: question_id, correct: voted_correct }));
+}
+
+/** The share of votes at the last turn without a majority. */
+function undecided(rows: readonly EvaluationRow[]): number | null {
+  if (!rows.some(({ pass }) => pass > 0)) return null;
+  const last = rows.at(-1)!.turn;
+  const own = rows.filter(({ turn }) => turn === last);
+  const votes = [...groupBy(own, ({ seed, question_id }) => `${seed}\n${question_id}`).values()];
+  const decided = votes.filter(
+    (passes) =>
+      vote(
+        passes.map(({ answer }) => answer),
+        sameAnswer,
+      ).majority,
+  );
+  return 1 - decided.length / votes.length;
 }
 
 /** Accuracy after one turn of a system. */

@@ -2,7 +2,7 @@
  * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
  * sampling.
  */
-import { gradeText } from "../answers/index.js";
+import { answerKind, type ExtractionMode, gradeText, sameAnswer } from "../answers/index.js";
 import type { System } from "../team/systems.js";
 import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
@@ -12,6 +12,7 @@ import type { Transcripts } from "./passes.js";
 /**
  * Rows of one system and seed, by question, turn and pass. The last turn is read by rule, those before by the judge. A
  * debate gives one row per agent: the answer of its last round as the generator's turn, with the tokens of all rounds.
+ * @param extraction which answers of the last turn count, see `extract`
  * @returns the rows, and on how many of the turns the judge read it gave no verdict
  * @throws what the judge throws
  */
@@ -21,6 +22,7 @@ export async function rowsOf(
   questions: readonly Question[],
   said: Transcripts,
   judge: Judge,
+  extraction: ExtractionMode = "strict",
 ): Promise<{ rows: EvaluationRow[]; unclear: number }> {
   let unclear = 0;
   const ofTurn = async (question: Question, role: Role, depth: number): Promise<EvaluationRow[]> => {
@@ -29,10 +31,14 @@ export async function rowsOf(
     const read = await Promise.all(
       passes.map((turns) => {
         const text = (isLast ? turns.at(-1)! : turns[depth]!).text;
-        return isLast ? gradeText(question, text) : judge.read(question, role, text);
+        return isLast ? gradeText(question, text, extraction) : judge.read(question, role, text);
       }),
     );
-    const voted = majorityVote(read.map(({ answer }) => answer));
+    const kind = answerKind(question);
+    const voted = majorityVote(
+      read.map(({ answer }) => answer),
+      (a, b) => sameAnswer(a, b, kind),
+    );
     const winner = read.find(({ answer }) => answer !== null && answer === voted);
     if (!isLast) unclear += read.filter(({ correct }) => correct === null).length;
     return read.map(({ answer, correct }, pass) => {

@@ -1,5 +1,6 @@
 /** evaluation.parquet as text tables, for `malt evaluate` and `malt report`. */
 
+import type { ByMode } from "../evaluate/extraction.js";
 import type { PublishedFlips, PublishedRow, PublishedTurn } from "../evaluate/published.js";
 import { publishedFlips, publishedGeneratorDpo, publishedTable, publishedTurns } from "../evaluate/published.js";
 import { besidePublished, flips, perTurn, type SystemResult, summariseSystems } from "../evaluate/results.js";
@@ -37,6 +38,7 @@ export function results(rows: readonly EvaluationRow[], paper: Paper): string {
     `${questions} held-out questions over ${seeds} ${seeds === 1 ? "seed" : "seeds"}. ± is the standard deviation over seeds with divisor n − 1, and with ` +
       "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes.\n" +
       `p: sign-flip test against ${reference} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
+    ...withoutMajority(table),
     ...(teams.length > 0 ? [turnTable(rows, teams, paper)] : []),
     ...(teams.length > 0 && names.includes("SA+MV") ? [flipTable(rows, teams, paper)] : []),
     ...publishedTable1(table, paper),
@@ -74,6 +76,41 @@ function systemTable(table: readonly SystemResult[], reference: string): string 
     ]),
   );
 }
+
+/** Differences up to this are not worth a table; a bit more than a point, for rounding. */
+const onePoint = 0.01 + 1e-9;
+
+/**
+ * Accuracy under both modes of extraction, where they differ by more than a point: then more is right than is stated
+ * as asked, or the flexible mode is lucky.
+ * @param of what the rows are, "role" or "system"
+ */
+export function modes(rows: readonly ByMode[], of: string): string[] {
+  if (!rows.some(({ strict, flexible }) => Math.abs(strict - flexible) > onePoint)) return [];
+  return [
+    alignedTable(
+      [`accuracy by ${of}`, "strict", "flexible"],
+      rows.map(({ name, strict, flexible }) => [name, percent(strict), percent(flexible)]),
+    ),
+    "strict: answers that are stated. flexible: else the last number, formula or letter of the text (--extraction).",
+  ];
+}
+
+/** How often a vote had no majority, and what then decided. */
+function withoutMajority(table: readonly SystemResult[]): string[] {
+  const shares = table.flatMap(({ system, undecided }) =>
+    undecided === null ? [] : [`${percent(undecided)} of ${system}`],
+  );
+  if (shares.length === 0) return [];
+  return [
+    wrapped(
+      `Votes without a majority: ${shares.join(", ")}. No answer was then given by more than half of the passes that gave ` +
+        "one: the answer given most often decides, of several the one given first.",
+    ),
+  ];
+}
+
+const wrapped = (text: string): string => text.replace(/(.{1,119})(?: |$)/g, "$1\n").trimEnd();
 
 /** Figure 3. */
 function turnTable(rows: readonly EvaluationRow[], systems: readonly string[], paper: Paper): string {

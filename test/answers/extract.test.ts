@@ -157,10 +157,18 @@ describe("hostile text", () => {
     "*",
     "(A) ",
     "\\[",
+    "<think>",
+    "</think>",
+    "user\n",
+    "User: 1\n",
+    "<|im_end|>",
+    "[INST]",
+    "Final Answer: 1\nuser\n",
+    "<|channel|>analysis",
   ])("a long run of %j takes time in proportion to its length", (unit) => {
     const started = performance.now();
     for (const text of [unit.repeat(200_000 / unit.length), `Final Answer: ${unit.repeat(200_000 / unit.length)}`]) {
-      for (const kind of ["number", "choice", "math"] as const) extract(text, kind, ["x", "y"]);
+      for (const kind of ["number", "choice", "math"] as const) extract(text, kind, ["x", "y"], "flexible");
     }
     expect(performance.now() - started).toBeLessThan(2_000);
   });

@@ -9,6 +9,7 @@ import {
   type AnswerKind,
   answerKind,
   canonical,
+  type ExtractionMode,
   extract,
   grade,
   gradeText,
@@ -155,19 +156,19 @@ describe("gradeText", () => {
   });
 });
 
-async function verdictsOf(path: string) {
+async function verdictsOf(path: string, mode?: ExtractionMode) {
   const verdicts: ({ id: string } & Verdict)[] = [];
-  for await (const verdict of gradeFile(path)) verdicts.push(verdict);
+  for await (const verdict of gradeFile(path, mode)) verdicts.push(verdict);
   return verdicts;
 }
 
 describe("malt grade", () => {
-  async function lines(content: string | Buffer) {
+  async function lines(content: string | Buffer, mode?: ExtractionMode) {
     const folder = await mkdtemp(join(tmpdir(), "malt-grade-"));
     try {
       const path = join(folder, "cases.jsonl");
       await writeFile(path, content);
-      return await verdictsOf(path);
+      return await verdictsOf(path, mode);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -200,6 +201,12 @@ describe("malt grade", () => {
       ["3", false, "unparsable"],
       ["4", true, "equal"],
     ]);
+  });
+
+  it("takes what a text ends with in the flexible mode", async () => {
+    const row = `${JSON.stringify({ id: "1", gold: "72", pred: "first 8, then 9 times it\nmakes 72", input: "text" })}\n`;
+    expect((await lines(row)).map(({ equal }) => equal)).toEqual([false]);
+    expect((await lines(row, "flexible")).map(({ equal }) => equal)).toEqual([true]);
   });
 
   it("names the line and field of a bad case, and an unreadable file", async () => {

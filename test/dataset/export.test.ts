@@ -103,6 +103,23 @@ async function scored(dir: string) {
   return scoreTrees(await readQuestions(dir), (await readManifest(dir)).config.roles, entries);
 }
 
+describe("the mode of extraction", () => {
+  it("is the strict one by default, is recorded, and decides which leaves are rewarded", async () => {
+    const roles = maltRoles(1);
+    const unstated = entries("q1", roles, () => "first 2, then 3 more\nwhich makes 5 and nothing else");
+    const dir = runFolder([question("q1")], roles, unstated);
+    for (const [extraction, correct] of [["strict", null] as const, ["flexible", true] as const]) {
+      await exportRun(dir, extraction === "strict" ? {} : { extraction });
+      const data = await openDataset(dir);
+      expect((await data.nodes()).map((node) => node.correct)).toEqual([correct, correct, correct]);
+      data.close();
+      expect((await readManifest(dir)).export!.options).toMatchObject({ extraction });
+      expect(readFileSync(join(dir, "README.md"), "utf8")).toMatch(new RegExp(`answers .*\\(${extraction}\\)`));
+    }
+    await expect(exportRun(dir, { extraction: "loose" as never })).rejects.toThrow(/extraction.*strict, flexible/);
+  });
+});
+
 describe("exportRun on a 3x3x3 tree computed by hand", async () => {
   const dir = runFolder([question("q1")], maltRoles(3), entries("q1", maltRoles(3), worked));
   const { files, ...summary } = await exportRun(dir, { openai: true });

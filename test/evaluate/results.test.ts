@@ -49,6 +49,21 @@ describe("the table of systems", () => {
     expect(summariseSystems(uncounted).map(({ tokens }) => tokens)).toEqual([null, 180]);
   });
 
+  it("says how often a vote had no majority, and what then decided", async () => {
+    const votes = (system: string, answers: readonly string[], question_id: string): EvaluationRow[] =>
+      rows(system, ["+"], { passes: answers.length }).map((row, i) => ({ ...row, question_id, answer: answers[i]! }));
+    const own = [
+      ...votes("SA+MV", ["28", "28\\%", "3"], "q0"),
+      ...votes("SA+MV", ["1", "2", "3"], "q1"),
+      ...votes("SA+MV", ["x \\ge 5", "7", "5 \\le x"], "q2"),
+      ...votes("SA+MV", ["4", "4", "4"], "q3"),
+      ...votes("SA", ["4"], "q0"),
+    ];
+    expect(summariseSystems(own).map(({ undecided }) => undecided)).toEqual([0.25, null]);
+    const text = results(own, await readPaper("math"));
+    expect(text).toMatch(/without a majority: 25\.0 % of SA\+MV\. .*the one given first/s);
+  });
+
   it("compares with MALT on the same questions and seeds; questions keep their seeds together", () => {
     const [sa, malt] = summariseSystems(table);
     expect(malt!.against).toBeNull();

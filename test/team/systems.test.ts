@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { sameAnswer } from "../../src/answers/index.js";
 import { InputError } from "../../src/errors.js";
 import { publishedGeneratorDpo, publishedTable } from "../../src/evaluate/published.js";
 import { messages, promptSet } from "../../src/team/prompts.js";
@@ -12,7 +13,7 @@ import {
   neededAdapters,
   passes,
 } from "../../src/team/systems.js";
-import { majorityVote } from "../../src/team/vote.js";
+import { majorityVote, vote } from "../../src/team/vote.js";
 import { heldOut } from "../team.js";
 
 describe("the systems", () => {
@@ -91,6 +92,37 @@ describe("the vote", () => {
     ["of nobody is no answer", [null, null], null],
     ["of one pass is its answer", ["7"], "7"],
   ])("%s", (_, answers, winner) => expect(majorityVote(answers)).toBe(winner));
+
+  it.each<[string, string[], string, boolean]>([
+    ["a degree sign", ["45", "90", "90^\\circ"], "90", true],
+    ["per cent", ["30", "28\\%", "28"], "28\\%", true],
+    ["an inequality from the other side", ["x \\ge 6", "x \\ge 5", "5 \\le x"], "x \\ge 5", true],
+    [
+      "another kind of matrix",
+      ["0", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{bmatrix}1\\\\2\\end{bmatrix}"],
+      "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+      true,
+    ],
+    ["a rounded number", ["2", "0.3333", "\\frac13"], "0.3333", true],
+    ["no more than half of the passes", ["7", "12", "1", "12"], "12", false],
+    ["units that differ, though both equal the bare number", ["5 cm", "5", "5 m"], "5 cm", true],
+    ["units that differ without it", ["5 cm", "5 m", "7"], "5 cm", false],
+    ["more notations than are compared", Array.from({ length: 500 }, (_, i) => `${i + 1}^\\circ`), "1^\\circ", false],
+  ])("counts equal answers together: %s", (_, answers, winner, majority) => {
+    expect(vote(answers, sameAnswer)).toEqual({ answer: winner, majority });
+    expect(majorityVote(answers, sameAnswer)).toBe(winner);
+  });
+
+  it("falls on the same answer in any order of the passes, unless several have as many votes", () => {
+    const notations = ["90", "90^\\circ", "\\frac{180}{2}", "45", "45^\\circ", "30"];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...notations), { minLength: 1, maxLength: 7 }), (answers) => {
+        const [one, other] = [vote(answers, sameAnswer), vote([...answers].reverse(), sameAnswer)];
+        expect(one.majority).toBe(other.majority);
+        if (one.majority) expect(sameAnswer(one.answer!, other.answer!)).toBe(true);
+      }),
+    );
+  });
 
   it("falls on an answer that no other has more votes than, and the first of those", () => {
     const answer = fc.constantFrom("1", "2", "3", "constructor", null);

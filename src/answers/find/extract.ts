@@ -3,7 +3,7 @@
  * `Final Answer: X` (paper, Appendix A.4), the last `\boxed{X}`, the last `#### X` (GSM8K), the last "the answer is X",
  * a completion that is only an answer, a last sentence that concludes, and a single line with one number or formula.
  * Within a rule the last one counts, because a model may correct itself, and there is no fallback: if the last one
- * cannot be read, there is no answer. Linear in the length. Pure.
+ * cannot be read, there is no answer. In the flexible mode, what the completion ends with then counts. Linear in the length. Pure.
  */
 
 import { canonical } from "../meaning/canonical.js";
@@ -12,10 +12,11 @@ import type { AnswerKind } from "../plain/kind.js";
 import { parseQuantity } from "../plain/number.js";
 import { undress } from "../plain/undress.js";
 import { type Box, lastBox } from "./boxes.js";
-import { firstSentence, formulas, isBare, numbersIn, stated } from "./phrase.js";
+import { ownText, speakerChanges } from "./own.js";
+import { firstSentence, formulas, isBare, lastIn, numbersIn, stated } from "./phrase.js";
 
 /** Which rule found an answer. */
-export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | "conclusion" | "only one";
+export type Rule = "final answer" | "boxed" | "hashes" | "answer is" | "bare" | "conclusion" | "only one" | "last";
 
 /** An answer found in a text. */
 export interface Extraction {
@@ -30,30 +31,73 @@ export interface Extraction {
 
 /** Text beyond this many characters is not searched. */
 const maxText = 1_000_000;
+/** Of a long line, this many last characters are looked at. */
+const maxTail = 2_000;
 /** A single line up to this length may state an answer without any marker. */
 const maxLine = 160;
 
+/** What counts as an answer; see `extract`. */
+export const extractionModes = ["strict", "flexible"] as const;
+export type ExtractionMode = (typeof extractionModes)[number];
+
 /**
- * Finds the answer a completion states.
+ * Finds the answer a completion states. Thoughts (`<think>…</think>`) and what a next speaker says do not count.
  * @param choices option texts of a multiple-choice question, so that an option may be named by its own words
+ * @param mode "strict": an answer has to be stated, as with lm-evaluation-harness's `strict-match`. "flexible": where none
+ *   is, the last number, mathematical expression or letter is taken, as with its `flexible-extract`; it replaces no
+ *   answer that is stated, not even one that cannot be read
  * @returns null if no rule applies, or if the phrase the deciding rule found is not an answer of this kind
  */
-export function extract(text: string, kind: AnswerKind, choices: readonly string[] | null = null): Extraction | null {
-  const found = findAnswer(text, kind, choices);
+export function extract(
+  text: string,
+  kind: AnswerKind,
+  choices: readonly string[] | null = null,
+  mode: ExtractionMode = "strict",
+): Extraction | null {
+  const found = findAnswer(text, kind, choices, mode);
   const answer = found && canonical(found.text, kind, choices);
   return found && answer !== null ? { answer, ...found } : null;
 }
+
+type Found = Omit<Extraction, "answer">;
 
 /** The same without the canonical form, for callers that compare the answer as written. */
 export function findAnswer(
   text: string,
   kind: AnswerKind,
   choices: readonly string[] | null = null,
-): Omit<Extraction, "answer"> | null {
-  if (text.length > maxText) return null;
-  const own = text.slice(0, ownLength(text));
-  const found = marked(own, kind) ?? unmarked(own, kind);
-  if (!found) return null;
+  mode: ExtractionMode = "strict",
+): Found | null {
+  const own = text.length > maxText ? null : ownText(text);
+  if (own === null) return null;
+  const changes = speakerChanges(own);
+  const next = changes.find(({ index, to }) => decides(own.slice(0, index), kind, choices, to === "role"));
+  const part = next ? own.slice(0, next.index) : own;
+  const found = located(part, kind, true, true);
+  const stated = found && read(part, found, kind, choices);
+  if (stated || mode === "strict" || (found && isAttempt(part, found, kind))) return stated;
+  const last = (to: number) => lastAnswer(own.slice(0, to), kind, choices);
+  if (next) return last(next.index);
+  const reply = changes.find(({ index, to }) => to === "role" && last(index) !== null);
+  return last(reply?.index ?? own.length);
+}
+
+/** Whether a phrase holds an answer, if only one that cannot be read, as "5 or 6"; "Final Answer: X" holds none. */
+const isAttempt = (text: string, { start, end }: Located, kind: AnswerKind): boolean =>
+  (kind === "choice" ? /\b[A-E]\b/ : /[\d$\\]/).test(text.slice(start, end));
+
+/** Whether a text states an answer, or fails to. */
+function decides(text: string, kind: AnswerKind, choices: readonly string[] | null, concludes: boolean): boolean {
+  const found = located(text, kind, concludes);
+  return found !== null && (isAttempt(text, found, kind) || read(text, found, kind, choices) !== null);
+}
+
+/** The phrase that states the answer. */
+const located = (text: string, kind: AnswerKind, concludes: boolean, alone = false): Located | null =>
+  marked(text, kind) ?? unmarked(text, kind, concludes, alone);
+
+/** The answer in what was located. */
+function read(own: string, found: Located, kind: AnswerKind, choices: readonly string[] | null): Found | null {
   const answer = found.content ?? bareAnswer(own.slice(found.start, found.end), kind, choices);
   if (answer === null || undress(answer) === "") return null;
   if (kind !== "math" && canonical(answer, kind, choices) === null) return null;
@@ -75,18 +119,6 @@ function bareAnswer(phrase: string, kind: AnswerKind, choices: readonly string[]
   // "100 (50 + 50)" is 100 with an aside, so it is read as a sentence before any product is computed.
   if (parseQuantity(phrase) !== null) return phrase;
   return stated(phrase, kind) ?? (canonical(phrase, kind, choices) === null ? null : phrase);
-}
-
-/** Ends the completion where another speaker or the next few-shot question begins. */
-function ownLength(text: string): number {
-  // A whole token: "0<|y+2|<5" is mathematics.
-  const special = text.search(/<\|[a-z_][a-z0-9_]{1,40}\|>|<\/s>|<eos>|<end_of_turn>/i);
-  const limit = special < 0 ? text.length : special;
-  const first = /^[\s*_#>]*final answer/im.exec(text);
-  if (!first) return limit;
-  const next = /^(?:question|problem)(?: \d{1,4})?:/gim;
-  next.lastIndex = first.index + first[0].length;
-  return Math.min(limit, next.exec(text)?.index ?? limit);
 }
 
 /** Boxes with the same value in different notation, as "12x − 34, or −34 + 12x", are one answer. */
@@ -129,7 +161,7 @@ function payload(text: string, from: number, rule: Rule): Located {
   while (start < text.length && " \t\r\n*_#:>`".includes(text[start]!)) start++;
   // Displayed mathematics may run over several lines.
   const closer = text.startsWith("\\[", start) ? "\\]" : text.startsWith("$$", start) ? "$$" : "\n";
-  const stop = text.indexOf(closer, start + 2);
+  const stop = text.indexOf(closer, closer === "\n" ? start : start + 2);
   const [first, end] = trimmed(text, start, stop < 0 ? text.length : closer === "\n" ? stop : stop + 2);
   return { start: first, end, rule };
 }
@@ -141,14 +173,18 @@ function trimmed(text: string, from: number, to: number): [number, number] {
   return [start, end];
 }
 
-/** An answer without a marker. */
-function unmarked(text: string, kind: AnswerKind): Located | null {
+/**
+ * An answer without a marker: one that is the whole text.
+ * @param concludes whether a last sentence that concludes counts too
+ * @param alone whether a single line counts that names one number
+ */
+function unmarked(text: string, kind: AnswerKind, concludes: boolean, alone: boolean): Located | null {
   const [start, end] = trimmed(text, 0, text.length);
   const all = text.slice(start, end);
-  if (kind === "choice") return isBareChoice(all) ? { start, end, rule: "bare" } : concluding(text, end, kind);
-  if (isBare(all, kind)) return { start, end, rule: "bare", content: all };
-  const conclusion = concluding(text, end, kind);
-  if (conclusion) return conclusion;
+  if (kind === "choice" ? isBareChoice(all) : isBare(all, kind))
+    return { start, end, rule: "bare", ...(kind === "choice" ? {} : { content: all }) };
+  const conclusion = concludes ? concluding(text, end, kind) : null;
+  if (conclusion || kind === "choice" || !alone) return conclusion;
   return end - start <= maxLine && !all.includes("\n") && namesOne(all) ? { start, end, rule: "only one" } : null;
 }
 
@@ -193,4 +229,20 @@ function namesOne(sentence: string): boolean {
   if (spans.length > 0) return spans.length === 1;
   const plain = undress(sentence);
   return new Set(numbersIn(plain).map(({ value }) => value)).size === 1 && !/\d\s*[-+*/×÷^=]\s*$/.test(plain);
+}
+
+/** Lines, from the end, in which an answer that is not stated is looked for. */
+const maxLines = 100;
+
+/** The last number, expression or letter: what a completion ends with, without saying that it is the answer. */
+function lastAnswer(own: string, kind: AnswerKind, choices: readonly string[] | null): Found | null {
+  let stop = own.length;
+  for (let count = 0; stop > 0 && count < maxLines; count++) {
+    const from = own.lastIndexOf("\n", stop - 1) + 1;
+    const [start, end] = trimmed(own, from, stop);
+    const text = start < end ? lastIn(own.slice(Math.max(start, end - maxTail), end), kind, choices) : null;
+    if (text !== null) return { text, span: [start, end], rule: "last" };
+    stop = from - 1;
+  }
+  return null;
 }

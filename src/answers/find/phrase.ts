@@ -5,6 +5,8 @@
 
 import { canonical } from "../meaning/canonical.js";
 import { isReadable } from "../meaning/value.js";
+import { parseChoice } from "../plain/choice.js";
+import type { AnswerKind } from "../plain/kind.js";
 import { formatNumber, parseQuantity, readNumber } from "../plain/number.js";
 import { undress } from "../plain/undress.js";
 import { isUnitWord } from "../plain/units.js";
@@ -69,6 +71,23 @@ export function stated(phrase: string, kind: "number" | "math"): string | null {
   const tail = sentence.slice(lastVerb(sentence)).trim();
   if (tail !== sentence && tail !== "" && isReadable(tail)) return tail;
   return isReadable(sentence) ? sentence : numberIn(sentence);
+}
+
+/** The last number, expression or letter of a line; null where there is none. */
+export function lastIn(line: string, kind: AnswerKind, choices: readonly string[] | null): string | null {
+  if (kind === "choice") {
+    const clauses = line.split(/[.!?;,]\s+|\bbut\b/).reverse();
+    return clauses.find((clause) => parseChoice(clause, choices) !== null) ?? null;
+  }
+  const number = numbersIn(undress(line)).at(-1)?.text ?? null;
+  if (kind === "number") return number;
+  const formula = formulas(line).at(-1);
+  const behind = line.slice(formula?.end ?? 0);
+  if (formula && !/\d/.test(behind)) return line.slice(formula.start, formula.end);
+  const tail = behind
+    .slice(Math.max(lastVerb(behind), behind.lastIndexOf("=") + 1, behind.lastIndexOf(":") + 1))
+    .trim();
+  return /[\d\\^]/.test(tail) && isReadable(tail) ? tail : number;
 }
 
 /** Offset behind the last "is", "are" or "equals"; 0 without one. */

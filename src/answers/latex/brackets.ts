@@ -2,7 +2,7 @@
 
 import { Unreadable } from "../algebra/rational.js";
 import { AtomReader } from "./atoms.js";
-import type { Tree } from "./tree.js";
+import { choose, isDouble, type Tree } from "./tree.js";
 
 export abstract class BracketReader extends AtomReader {
   protected bracketed(open: string): Tree {
@@ -56,9 +56,17 @@ export abstract class BracketReader extends AtomReader {
       return system;
     }
     if (isSet) this.skipBuilder();
-    const inner = this.within(() => this.list(), false);
+    // In a group, as in `\frac{1 \pm 2}{3}`, ± doubles what the group is part of; in a set its own item.
+    const before = this.plusminus;
+    const inner = this.within(() => this.list(), !isSet);
     this.expect(close);
-    if (inner.type === "list" && inner.open === "") return { ...inner, open: "{" };
+    if (inner.type === "list" && inner.open === "") {
+      this.plusminus = before;
+      const items = inner.items.flatMap((item) =>
+        isDouble(item) ? [choose(item, true), choose(item, false)] : [item],
+      );
+      return { ...inner, open: "{", items };
+    }
     if (isSet && inner.type !== "relation") return { type: "list", open: "{", close: "", items: [inner], joint: "," };
     return inner;
   }

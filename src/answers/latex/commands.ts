@@ -5,9 +5,9 @@ import { numeral } from "./atoms.js";
 import { BracketReader } from "./brackets.js";
 import type { Tree } from "./tree.js";
 
-const functions = new Set("sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh ln log exp".split(" "));
+const functions = new Set("sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh ln log exp det".split(" "));
 const big = new Set("sum prod int lim max min gcd lcm".split(" "));
-const matrices = new Set("pmatrix bmatrix matrix Bmatrix smallmatrix array cases aligned".split(" "));
+const matrices = new Set("pmatrix bmatrix vmatrix matrix Bmatrix smallmatrix array cases aligned".split(" "));
 
 export abstract class CommandReader extends BracketReader {
   protected command(name: string): Tree {
@@ -180,6 +180,7 @@ export abstract class CommandReader extends BracketReader {
     // A column of equations is a list of them.
     if (lines.every((line) => line?.type === "relation"))
       return { type: "list", open: "", close: "", items: lines, joint: "," };
-    return { type: "matrix", rows };
+    const cells: Tree = { type: "matrix", rows };
+    return name === "vmatrix" ? { type: "call", name: "det", args: [cells] } : cells;
   }
 }

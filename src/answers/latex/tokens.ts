@@ -99,7 +99,7 @@ const wordCommands = new Set(
 const layout = new Set(
   (
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle limits nolimits " +
-    "quad qquad boxed fbox mathbf mathit boldsymbol bm hline overline overrightarrow overleftrightarrow vec bar hat rm bf it"
+    "quad qquad thinspace medspace thickspace negthinspace enspace enskip nobreakspace space hfill boxed fbox mathbf mathit boldsymbol bm hline overline overrightarrow overleftrightarrow vec bar hat rm bf it"
   ).split(" "),
 );
 const textCommands = new Set(
@@ -127,7 +127,7 @@ const superscripts: Readonly<Record<string, string>> = { "²": "2", "³": "3" };
 const piece =
   /\s+|\\([a-zA-Z]+)|\\([\s\S])|(\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE]([+-]?\d{1,6})(?![\w.^{]))?|([a-zA-Z]+)|([<>!=]=|\*\*|[\s\S])/y;
 /** Groups of three digits behind a number: how TeX, plain text and Switzerland write them. */
-const grouped = /(?: ?\{ ?, ?\} ?\d{3}(?!\d))+|(?:,\\! ?\d{3}(?!\d))+|(?:\\,\d{3}(?!\d))+|(?:['’]\d{3}(?!\d))+/y;
+const grouped = /(?: ?\{ ?, ?\} ?\d{3}(?!\d))+|(?:, ?\\! ?\d{3}(?!\d))+|(?:\\,\d{3}(?!\d))+|(?:['’]\d{3}(?!\d))+/y;
 const commaGrouped = /(?:,\d{3}(?!\d))+/y;
 
 const sticky = (pattern: RegExp, text: string, at: number): RegExpExecArray | null => {
@@ -177,7 +177,7 @@ export function tokenize(text: string, nesting = 0): Token[] {
           pushText(content.text);
         }
         spaced = true;
-      } else if (command === "phantom" || command === "hspace") {
+      } else if (/^(?:phantom|[hm]space)$/.test(command)) {
         at = group(text, at)?.end ?? at;
       } else if (command === "begin" || command === "end") {
         const name = /\{([a-z]+)\*?\}(?:\{[lcr| ]*\})?/y;
@@ -185,8 +185,12 @@ export function tokenize(text: string, nesting = 0): Token[] {
         if (!environment) throw new Unreadable(`\\${command} without a name`);
         at += environment[0].length;
         push("command", `${command} ${environment[1]}`);
+      } else if (/^(?:hskip|mskip|kern|mkern)$/.test(command)) {
+        at += sticky(/\s*-?[\d.]*\s*(?:em|ex|pt|mu|cm|mm|in)?/y, text, at)![0].length;
+        spaced = true;
       } else if (layout.has(command)) {
         spaced = true;
+        if (command.endsWith("quad") && separates(tokens.at(-1), text, at)) push("symbol", ",");
         // `\right.` closes without a sign.
         if ((command === "right" || command === "left") && text[at] === ".") at++;
         if (command === "overline") overline(tokens);
@@ -215,6 +219,8 @@ export function tokenize(text: string, nesting = 0): Token[] {
       if (!digits.includes(".") && exponent === undefined) {
         const plain = () => {
           if (digits.length > 3 || digits.startsWith("0")) return null;
+          // "6,19,100" is a list throughout.
+          if (/\d,$/.test(text.slice(Math.max(0, at - digits.length - 2), at - digits.length))) return null;
           if (brackets > 0) {
             commaSpace ??= /,\s/.test(text);
             if (!commaSpace) return null;
@@ -283,6 +289,13 @@ export function tokenize(text: string, nesting = 0): Token[] {
       push("symbol", mapped);
     }
   }
+}
+
+/** Whether `\quad` stands between two answers: `1 \quad 2`, `x = 1 \quad y = 2`. */
+function separates(before: Token | undefined, text: string, at: number): boolean {
+  if (!before || !(/^(?:number|letter)$/.test(before.kind) || /^(?:[)\]}]|\\\})$/.test(before.text))) return false;
+  const value = /\s*(?:[-+]?\s*(?:\d|\.\d|\\[dt]?frac|\\sqrt)|[a-zA-Z](?:_\{?\w{1,3}\}?)?\s*=)/y;
+  return sticky(value, text, at) !== null;
 }
 
 /** Offset of the brace that closes the group whose content starts at `from`; −1 if none does. `\{` is a letter. */

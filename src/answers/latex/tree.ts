@@ -76,33 +76,53 @@ export function isName(tree: Tree): boolean {
   }
 }
 
-/** Follows ± with one sign and ∓ with the other. */
-export function choose(tree: Tree, plus: boolean): Tree {
-  const each = (trees: Tree[]): Tree[] => trees.map((t) => choose(t, plus));
+/** The tree with another one for each of its direct parts. */
+function mapParts(tree: Tree, to: (part: Tree) => Tree): Tree {
   switch (tree.type) {
-    case "plusminus": {
-      const value = choose(tree.value, plus);
-      return tree.flipped === plus ? negated(value) : value;
-    }
     case "sum":
-      return { type: "sum", terms: each(tree.terms) };
+      return { ...tree, terms: tree.terms.map(to) };
     case "product":
-      return { type: "product", factors: each(tree.factors) };
+      return { ...tree, factors: tree.factors.map(to) };
     case "quotient":
-      return { ...tree, above: choose(tree.above, plus), below: choose(tree.below, plus) };
+      return { ...tree, above: to(tree.above), below: to(tree.below) };
     case "power":
-      return { type: "power", base: choose(tree.base, plus), exponent: choose(tree.exponent, plus) };
+      return { ...tree, base: to(tree.base), exponent: to(tree.exponent) };
     case "root":
-      return { ...tree, radicand: choose(tree.radicand, plus) };
-    case "call":
-      return { ...tree, args: each(tree.args) };
+      return { ...tree, radicand: to(tree.radicand) };
+    case "plusminus":
     case "quantity":
-      return { ...tree, value: choose(tree.value, plus) };
+      return { ...tree, value: to(tree.value) };
+    case "call":
+      return { ...tree, args: tree.args.map(to) };
     case "list":
-      return { ...tree, items: each(tree.items) };
+      return { ...tree, items: tree.items.map(to) };
     case "relation":
-      return { ...tree, sides: each(tree.sides) };
+      return { ...tree, sides: tree.sides.map(to) };
+    case "union":
+    case "ratio":
+      return { ...tree, parts: tree.parts.map(to) };
+    case "difference":
+      return { ...tree, from: to(tree.from), without: to(tree.without) };
+    case "matrix":
+      return { ...tree, rows: tree.rows.map((row) => row.map(to)) };
     default:
       return tree;
   }
+}
+
+/** Follows ± with one sign and ∓ with the other. */
+export function choose(tree: Tree, plus: boolean): Tree {
+  const chosen = mapParts(tree, (part) => choose(part, plus));
+  if (chosen.type !== "plusminus") return chosen;
+  return chosen.flipped === plus ? negated(chosen.value) : chosen.value;
+}
+
+/** Whether ± or ∓ occurs in a tree. */
+export function isDouble(tree: Tree): boolean {
+  let found = tree.type === "plusminus";
+  mapParts(tree, (part) => {
+    found ||= isDouble(part);
+    return part;
+  });
+  return found;
 }

@@ -74,7 +74,8 @@ function oneWay(a: Value, b: Value, budget: Budget): Comparison | null {
       return null;
     case "list":
       if (b.type === "region") return regions(asParts(a), b.parts, budget);
-      return b.type === "list" ? lists(a, b, budget) : null;
+      if (b.type === "list") return lists(a, b, budget);
+      return a.braces && distinct(a).length === 1 ? compareValues(a.items[0]!, b, budget) : null;
     case "region":
       if (b.type !== "region") return null;
       if (a.subject !== null && b.subject !== null && a.subject !== b.subject)
@@ -221,12 +222,34 @@ function lists(a: Value & { type: "list" }, b: Value & { type: "list" }, budget:
   if (namedA && namedB) return byName(namedA, namedB, budget);
   // "AB = 4, CD = 5" against "4, 5": the names say which comes first.
   if (namedA || namedB) return inOrder(a.items.map(unnamed), b.items.map(unnamed), budget);
-  if (a.items.length !== b.items.length) return no("structure", `${a.items.length} items are not ${b.items.length}`);
+  let [x, y] = [distinct(a), distinct(b)];
+  if (x.length !== y.length && Math.max(x.length, y.length) <= maxUnmatched)
+    [x, y] = [different(x, a, budget), different(y, b, budget)];
+  if (x.length !== y.length) return no("structure", `${x.length} items are not ${y.length}`);
   // Words in a row may be a ranking.
-  if (a.items.every(({ type }) => type === "text")) return inOrder(a.items, b.items, budget);
-  const [left, right] = unmatched(a.items, b.items);
+  if (!(a.braces && b.braces) && x.every(({ type }) => type === "text")) return inOrder(x, y, budget);
+  const [left, right] = unmatched(x, y);
   if (left.length > maxUnmatched) return no("undecided", "too many items without a partner");
   return left.length === 0 ? yes("canonical form") : matched(left, right, budget);
+}
+
+/** The items of a set, without those of the same canonical form; a bare list keeps what it repeats. */
+function distinct({ items, braces }: Value & { type: "list" }): readonly Value[] {
+  const keys = new Set<string>();
+  return items.filter((item) => {
+    const key = braces ? keyOf(item) : "";
+    return key === "" || (!keys.has(key) && keys.add(key));
+  });
+}
+
+/** The items of a set, without those that equal an earlier one in another form. */
+function different(items: readonly Value[], { braces }: Value & { type: "list" }, budget: Budget): readonly Value[] {
+  // A rounded number beside the exact one is not meant as the same element.
+  const isSame = (one: Value, other: Value) => {
+    const { equal, step } = compareValues(one, other, budget);
+    return equal && step !== "rounding";
+  };
+  return braces ? items.filter((item, i) => !items.slice(0, i).some((other) => isSame(other, item))) : items;
 }
 
 /** The items that remain when those with the same canonical form are paired off. */

@@ -43,8 +43,9 @@ function printed(value: Value): string | null {
       const items = all(value.items.map(printed));
       if (!items || value.items.some(({ type }) => type === "named")) return null;
       // Words in a row may be a ranking.
-      if (!value.items.every(({ type }) => type === "text")) items.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-      return value.braces ? `\\{${items.join(", ")}\\}` : items.join(", ");
+      if (value.braces || !value.items.every(({ type }) => type === "text"))
+        items.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+      return value.braces ? `\\{${[...new Set(items)].join(", ")}\\}` : items.join(", ");
     }
     default:
       return null;

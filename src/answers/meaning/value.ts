@@ -3,7 +3,7 @@
  * an equation, an assignment such as `x = 5`, or text. Pure; work is bounded by the budget.
  */
 import { cleared, hasVariables, type Scalar, scalarOf } from "../algebra/equality.js";
-import { add, Budget, constant, multiply, type Polynomial, subtract } from "../algebra/polynomial.js";
+import { Budget, constant, type Polynomial, subtract } from "../algebra/polynomial.js";
 import { Overrun, Unreadable } from "../algebra/rational.js";
 import { onTheDay, parse } from "../latex/parse.js";
 import { isName, type Tree } from "../latex/tree.js";
@@ -11,6 +11,7 @@ import { decimalPoint } from "../plain/undress.js";
 import { isUnitWord, normalizeUnit } from "../plain/units.js";
 import { readWords } from "../plain/words.js";
 import type { Value } from "./kinds.js";
+import { matrix } from "./matrices.js";
 import { normal } from "./normal.js";
 import { asParts, inequality, partsOf, wholeLine, without } from "./regions.js";
 
@@ -19,7 +20,7 @@ import { asParts, inequality, partsOf, wholeLine, without } from "./regions.js";
  * @throws Unreadable where it states nothing that can be read; Overrun beyond the caps
  */
 export function readValue(text: string, budget: Budget): Value {
-  return spelled(text) ?? build(parse(decimalPoint(uncut(text))), budget);
+  return spelled(text) ?? build(parse(decimalPoint(spacedList(uncut(text)))), budget);
 }
 
 /** Runs an action that reads or compares; null where that is not possible for this text. */
@@ -50,6 +51,15 @@ function uncut(text: string): string {
   return depth === 1 ? text.slice(box[0].length) : text;
 }
 
+const spacing = String.raw`\s*(?:\\[,;: ]|\\q?quad(?![a-z])|~)\s*`;
+const spacedNumbers = new RegExp(
+  String.raw`^[\s$]*[-+]?\d+(?:\.\d+)?(?:${spacing}[-+]?(?!\d{3}(?!\d))\d+(?:\.\d+)?)+[\s$.]*$`,
+);
+
+/** `1\;2\;3`: numbers with only spacing commands between them are a list; groups of three digits are one number. */
+const spacedList = (text: string): string =>
+  spacedNumbers.test(text) ? text.replace(new RegExp(spacing, "g"), ", ") : text;
+
 function build(tree: Tree, budget: Budget): Value {
   switch (tree.type) {
     case "text":
@@ -62,8 +72,12 @@ function build(tree: Tree, budget: Budget): Value {
       return list(tree, budget);
     case "relation":
       return relation(tree, budget);
-    case "union":
-      return { type: "region", subject: null, parts: tree.parts.flatMap((part) => partsOf(build(part, budget))) };
+    case "union": {
+      const parts = tree.parts.map((part) => build(part, budget));
+      const isSet = (part: Value): part is Value & { type: "list" } => part.type === "list" && part.braces;
+      if (parts.every(isSet)) return { type: "list", items: parts.flatMap(({ items }) => items), braces: true };
+      return { type: "region", subject: null, parts: parts.flatMap(partsOf) };
+    }
     case "difference":
       return without(build(tree.from, budget), build(tree.without, budget));
     case "ratio":
@@ -76,7 +90,9 @@ function build(tree: Tree, budget: Budget): Value {
     }
     default: {
       const rows = matrix(tree, budget);
-      return rows ? { type: "matrix", rows } : ofScalar(scalar(tree, budget));
+      if (!rows) return ofScalar(scalar(tree, budget));
+      const isOne = rows.length === 1 && rows[0]!.length === 1;
+      return isOne ? ofScalar(rows[0]![0]!) : { type: "matrix", rows };
     }
   }
 }
@@ -122,27 +138,6 @@ function scalar(tree: Tree, budget: Budget): Scalar {
   return { value: normal(tree, budget), places: tree.type === "number" ? tree.places : null };
 }
 
-/** The cells of a matrix, a sum of matrices or a multiple of one; null for anything else. */
-function matrix(tree: Tree, budget: Budget): Scalar[][] | null {
-  if (tree.type === "matrix") return tree.rows.map((row) => row.map((cell) => scalar(cell, budget)));
-  if (tree.type === "sum") {
-    const terms = tree.terms.map((term) => matrix(term, budget));
-    if (!terms.some((term) => term !== null)) return null;
-    return (terms as (Scalar[][] | null)[]).reduce((sum, term) => {
-      if (!sum || !term || sum.length !== term.length || sum[0]!.length !== term[0]!.length) {
-        throw new Unreadable("a sum of matrices of different size");
-      }
-      return sum.map((row, i) => row.map((cell, j) => scalarOf(add(cell.value, term[i]![j]!.value))));
-    });
-  }
-  if (tree.type !== "product") return null;
-  const at = tree.factors.findIndex(({ type }) => type === "matrix");
-  if (at < 0) return null;
-  const by = normal({ type: "product", factors: tree.factors.filter((_, i) => i !== at) }, budget);
-  const rows = matrix(tree.factors[at]!, budget)!;
-  return rows.map((row) => row.map((cell) => scalarOf(multiply(cell.value, by, budget))));
-}
-
 function list(tree: Tree & { type: "list" }, budget: Budget): Value {
   const items = tree.items.map((item) => build(item, budget));
   if (tree.open === "<") return { type: "tuple", open: "(", close: ")", items };
@@ -150,6 +145,9 @@ function list(tree: Tree & { type: "list" }, budget: Budget): Value {
   const braces = tree.open === "{";
   if (tree.joint === "or" && !braces && items.every(({ type }) => type === "region")) return joined(items);
   const [first] = items;
+  // {x : x = ±2} is {2, −2}.
+  if (braces && first?.type === "named" && items.every((item) => item.type === "named" && item.name === first.name))
+    return { type: "list", items: items.map((item) => (item as Value & { type: "named" }).value), braces };
   if (first?.type === "named" && !braces) {
     // "n = 2, 3, 4" and "p = −1 and p = 2" list the values of one name.
     const rest = items.slice(1);
@@ -197,6 +195,13 @@ function equality(sides: Tree[], signs: string[], budget: Budget): Value {
   if (sides.length === 2 && isName(last) && signs[0] === "=") return assignment(last, [last, sides[0]!], signs, budget);
   const value = build(last, budget);
   const before = build(sides.at(-2)!, budget);
+  // As "5 + 4 = 9" states 9, so a product of matrices and what it gives.
+  if (
+    before.type === "matrix" &&
+    value.type === "matrix" &&
+    !before.rows.flat().some((cell) => hasVariables(cell.value))
+  )
+    return value;
   if (before.type !== "scalar" || value.type !== "scalar")
     throw new Unreadable("an equation between what are no numbers");
   if (hasVariables(before.scalar.value) || hasVariables(value.scalar.value)) {

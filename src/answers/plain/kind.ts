@@ -1,5 +1,6 @@
 /** The kinds of answers: which kind the answers to a question are, or a bare reference answer is. Pure. */
 import type { Question } from "../../types.js";
+import { labelled } from "./choice.js";
 import { limits, parseQuantity } from "./number.js";
 import { normalizeText } from "./undress.js";
 
@@ -19,7 +20,11 @@ export function answerKind(question: Question): AnswerKind {
 export function inferKind(gold: string): AnswerKind {
   if (gold.length > limits.characters) return "math";
   const text = normalizeText(gold);
-  if (/^\(?[A-E]\)?$|^\([A-E]\)\s?\p{L}|^[A-E][).:]\s?\p{L}{2}|^[B-E] \p{Lu}/u.test(text)) return "choice";
+  if (
+    /^\(?[A-E]\)?$|^\([A-E]\)\s?\p{L}|^[A-E][).:]\s?\p{L}{2}/u.test(text) ||
+    /^[A-E]$/.test(labelled(gold)?.letter ?? "")
+  )
+    return "choice";
   const quantity = /[/=:]|frac/.test(gold) ? null : parseQuantity(gold);
   return quantity && quantity.unit === null ? "number" : "math";
 }

@@ -1,0 +1,143 @@
+import { describe, expect, it } from "vitest";
+import { type AnswerKind, extract } from "../../src/answers/index.js";
+
+describe("thoughts state no answer", () => {
+  it.each<[string, AnswerKind, string | null]>([
+    ["<think>12 + 7 = 19. Final Answer: 19</think>\nFinal Answer: 20", "number", "20"],
+    ["<think>Final Answer: 19</think>", "number", null],
+    ["<think>\nFinal Answer: 19", "number", null],
+    ["<think>So \\boxed{19} or so, let me", "math", null],
+    ["Final Answer: 5\n<think>Wait, maybe 6", "number", null],
+    ["Final Answer: 5 <think>check: Final Answer: 6</think>", "number", "5"],
+    ["Okay, 3+4=7. The answer is 7.\n</think>\n\nFinal Answer: 8", "number", "8"],
+    ["Okay, 3+4=7. The answer is 7.\n</think>\n\n", "number", null],
+    ["Okay, 3+4=7. The answer is 7.\n</think>\n\n7", "number", "7"],
+    ["<THINK>Final Answer: 1</THINK>Final Answer: 2", "number", "2"],
+    ["<thinking>Final Answer: 1</thinking>Final Answer: 2", "number", "2"],
+    ["<thought>\\boxed{1}</thought>\\boxed{2}", "math", "2"],
+    ["<reasoning>\n#### 1\n</reasoning>\n#### 2", "number", "2"],
+    ["<reasoning>\n#### 1\n</reasoning>\n", "number", null],
+    [
+      "<|begin_of_thought|>\\boxed{1}<|end_of_thought|>\n\n<|begin_of_solution|>\\boxed{2}<|end_of_solution|>",
+      "math",
+      "2",
+    ],
+    ["<|begin_of_thought|>\\boxed{1}<|end_of_thought|>", "math", null],
+    ["<|begin_of_thought|>\\boxed{1}", "math", null],
+    ["[THINK]\\boxed{1}[/THINK]\\boxed{2}", "math", "2"],
+    ["◁think▷\\boxed{1}◁/think▷\\boxed{2}", "math", "2"],
+    [
+      "<|START_THINKING|>Final Answer: 1<|END_THINKING|><|START_RESPONSE|>Final Answer: 2<|END_RESPONSE|>",
+      "number",
+      "2",
+    ],
+    [
+      "<|channel|>analysis<|message|>Final Answer: 1<|end|><|start|>assistant<|channel|>final<|message|>Final Answer: 2<|return|>",
+      "number",
+      "2",
+    ],
+    ["<|channel|>analysis<|message|>Final Answer: 1", "number", null],
+    [
+      "<|channel|>analysis<|message|>Final Answer: 1<|end|><|start|>assistant<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>2",
+      "number",
+      "2",
+    ],
+    ["analysisWe need 1. Final Answer: 1assistantfinalFinal Answer: 2", "number", "2"],
+    ["<think>a</think>Final Answer: 1<think>b Final Answer: 3</think>\nSo Final Answer: 2", "number", "2"],
+    ["<think>\n<think>\nFinal Answer: 1</think>\nFinal Answer: 2", "number", "2"],
+    ["<think>a <think>Final Answer: 1</think> Final Answer: 2", "number", null],
+    ["<think>The format is <think> </think>. Final Answer: 1</think> Final Answer: 2", "number", "2"],
+    ["<think>\n\n</think>\n\nFinal Answer: 2", "number", "2"],
+    ["< think >Final Answer: 1</ think >Final Answer: 2", "number", "2"],
+    ['<think id="1">Final Answer: 1</think>Final Answer: 2', "number", "2"],
+    ["<think>(B)</think> (C) library", "choice", "C"],
+    ["<think>The answer is B.", "choice", null],
+    ["<think>12</think>12", "math", "12"],
+    ["<seed:think>Final Answer: 1</seed:think>Final Answer: 2", "number", "2"],
+    ["<think>Final Answer: 1<|im_end|>", "number", null],
+    ["<|im_start|>assistant\n<think>Final Answer: 1</think>Final Answer: 2<|im_end|>", "number", "2"],
+    ["Final Answer: 2<|im_end|>\n<|im_start|>assistant\n<think>hm", "number", "2"],
+    ["<thinker>Final Answer: 12", "number", "12"],
+    ["<think>x</think>\n**Answer:** 18 apples", "number", "18"],
+    ["<think>a</think></think>Final Answer: 2", "number", "2"],
+    ["<think/>Final Answer: 2", "number", "2"],
+    ["<think />Final Answer: 2", "number", "2"],
+  ])("%j as %s gives %j", (text, kind, expected) => {
+    expect(extract(text, kind)?.answer ?? null).toBe(expected);
+    // A thought that is never closed states nothing in either mode.
+    if (expected !== null) expect(extract(text, kind, null, "flexible")?.answer).toBe(expected);
+  });
+});
+
+describe("what a next speaker says is not part of the answer", () => {
+  it.each<[string, AnswerKind, string | null]>([
+    ["I think 12 < 13 and x<y. Final Answer: 12", "number", "12"],
+    ["Final Answer: 18<|eot_id|><|start_header_id|>user<|end_header_id|>\nFinal Answer: 3", "number", "18"],
+    ["I give up.<|eot_id|><|start_header_id|>user<|end_header_id|>\nFinal Answer: 3", "number", null],
+    ["<|start_header_id|>assistant<|end_header_id|>\n\nFinal Answer: 3<|eot_id|>", "number", "3"],
+    ["<|start_header_id|>assistant<|end_header_id|>\n\n3<|eot_id|>", "number", "3"],
+    ["[INST] What is 2+3? [/INST] Final Answer: 5", "number", "5"],
+    ["[/INST] Final Answer: 5", "number", "5"],
+    ["<s>[INST] <<SYS>>be good<</SYS>> Final Answer: 4? [/INST] Final Answer: 5</s>", "number", "5"],
+    ["Final Answer: 5 [INST] What is 3+4? [/INST] Final Answer: 7", "number", "5"],
+    ["Final Answer: 5[INST]7", "number", "5"],
+    ["Final Answer: 5\n[/INST]\nFinal Answer: 7", "number", "5"],
+    ["<|im_start|>user\nWhat? Final Answer: 9<|im_end|>\n<|im_start|>assistant\nFinal Answer: 5", "number", "5"],
+    ["<｜User｜>What? 3<｜Assistant｜>Final Answer: 5<｜end▁of▁sentence｜>", "number", "5"],
+    ["Final Answer: 5<｜end▁of▁sentence｜><｜User｜>Final Answer: 6", "number", "5"],
+    ["Final Answer: 18\nuser\nWhat is 3+4?\nassistant\nFinal Answer: 7", "number", "18"],
+    ["Final Answer: 18\n\nassistant\n\nFinal Answer: 7", "number", "18"],
+    ["18\nuser\nWhat is 3+4?\nassistant\n7", "number", "18"],
+    ["Final Answer: 18\nUser: What is 3+4?\nAssistant: Final Answer: 7", "number", "18"],
+    ["Final Answer: 18\nHuman: What is 3+4?\nAssistant: Final Answer: 7", "number", "18"],
+    ["Final Answer: 18 Human: What is 3+4? Assistant: Final Answer: 7", "number", "18"],
+    ["Final Answer: 18\n### Instruction:\nWhat is 3+4?\n### Response:\nFinal Answer: 7", "number", "18"],
+    ["Final Answer: 18\n\n### Human: What is 3+4?\n### Assistant: 7", "number", "18"],
+    ["#### 18\n\nQuestion: What is 3+4?\n#### 7", "number", "18"],
+    ["The answer is 18.\n\nQ: What is 3+4?\nA: The answer is 7.", "number", "18"],
+    ["The answer is 18.\nQ: What is 3+4?\nA: The answer is 7.", "number", "18"],
+    ["\\boxed{18}\n\nProblem 2: What is 3+4?\n\\boxed{7}", "math", "18"],
+    ["\\boxed{18}\n\n**Problem:** What is 3+4?\n\\boxed{7}", "math", "18"],
+    ["72\n\nQuestion: What?\nAnswer: 3", "number", "72"],
+    ["Final Answer: 18assistant\n\nFinal Answer: 7", "number", "18"],
+    ["Final Answer: 18.assistant\n\nNow", "number", "18"],
+    ["assistant\nFinal Answer: 18", "number", "18"],
+    ["assistant\n\n18", "number", "18"],
+    ["Assistant: 18", "number", "18"],
+    ["Assistant: The answer is B.", "choice", "B"],
+    ["User: Alice has 3 apples and buys 4.\nShe has 7.\nFinal Answer: 7", "number", "7"],
+    ["Question: Alice has 3 apples.\nFinal Answer: 7", "number", "7"],
+    ["Problem: how many?\nSolution: The answer is $7$.", "math", "7"],
+    ["The user has 5 apples.\nUser: 5\nFinal Answer: 10", "number", "10"],
+    ["Each user pays $3.\nuser\n4 users pay 12.\nFinal Answer: 12", "number", "12"],
+    ["I will end with Final Answer: X.\nProblem: Jenny has 3.\nFinal Answer: 3", "number", "3"],
+    ["Final Answer: 5 or 6\nUser: which?\nAssistant: Final Answer: 5", "number", null],
+    ["Final Answer: A or B\nUser: which?\nAssistant: Final Answer: A", "choice", null],
+    ["Final Answer: B\nuser\nthanks", "choice", "B"],
+    ["B\nuser\nthanks", "choice", "B"],
+    ["(B) library\nHuman: next A", "choice", "B"],
+    ["Final Answer:\nUser: 5", "number", "5"],
+    ["So she has 14.\nUser: thanks, and 15?", "number", "14"],
+    ["Final Answer: 18</s>Final Answer: 4", "number", "18"],
+    ["<answer>Final Answer: 18</answer>", "number", "18"],
+    ["<answer>Final Answer: $x+1$</answer>", "math", "x+1"],
+    ["Final Answer: 3 user\nthanks", "number", "3"],
+    ["Final Answer: human", "math", "human"],
+    ["Final Answer: 7<end_of_turn>\n<start_of_turn>user\nFinal Answer: 8", "number", "7"],
+    ["<start_of_turn>model\nFinal Answer: 7<end_of_turn>", "number", "7"],
+    ["Final Answer: 7\nmodel\nFinal Answer: 8", "number", "7"],
+    ["Final Answer: 7\n<|user|>\nFinal Answer: 8", "number", "7"],
+    ["Final Answer: 7\nSystem: Final Answer: 8", "number", "7"],
+    ["Final Answer: 7\n[|Human|] Final Answer: 8", "number", "7"],
+    ["Final Answer: 7\n\nHuman: hi\n", "number", "7"],
+    ["**Final Answer: 7**\n\n**User:** Final Answer: 8", "number", "7"],
+    ["$0<|y|<5$ Final Answer: 7", "number", "7"],
+  ])("%j as %s gives %j", (text, kind, expected) => {
+    expect(extract(text, kind)?.answer ?? null).toBe(expected);
+  });
+});
+
+it("an answer's span lies in the text as it was given", () => {
+  const text = "<think>Final Answer: 1</think>\n<|im_start|>assistant\nFinal Answer: $70,000\nuser\nFinal Answer: 3";
+  expect(text.slice(...extract(text, "number")!.span)).toBe("$70,000");
+});
