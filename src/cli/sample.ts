@@ -9,6 +9,7 @@ import { modelOfProfile, servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
+import { failures } from "../sample/failures.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
@@ -115,7 +116,7 @@ async function sample(flags: Flags): Promise<void> {
   const interrupted = interruption();
   const line = liveLine(process.stderr);
   const began = performance.now();
-  let failure: ServerError | null = null;
+  const failed = failures();
   try {
     const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey });
     const result = await sampleRun({
@@ -140,18 +141,15 @@ async function sample(flags: Flags): Promise<void> {
       request: flags.request ?? row.request,
       onProgress: (progress) =>
         line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
-      onFailure: (error) => {
-        failure ??= error;
-      },
+      onFailure: failed.add,
       signal: interrupted.signal,
     });
     line.end();
     process.stdout.write(`${summary(result, flags.prices)}\n`);
-    const { failed, asked } = result.manifest.counts;
-    if (failed > 0)
-      throw new ServerError(
-        `${failed} of ${asked} requests failed, the first with: ${failure!.message}; run the same command to ask again`,
-      );
+    const { counts } = result.manifest;
+    const goOn = failed.someRefused ? `; malt export --run ${result.manifest.run} leaves out their trees` : "";
+    if (counts.failed > 0)
+      throw new ServerError(`${counts.failed} of ${counts.asked} requests failed${failed.text()}${goOn}`);
   } catch (error) {
     line.end();
     throw error;

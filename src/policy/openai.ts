@@ -14,6 +14,7 @@ import { type Adapter, adapterScales, loadAdapter, loadedAdapters, servedName } 
 import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./answer.js";
 import { checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
 import { type Load, loadOf } from "./load.js";
+import { statusError } from "./refusal.js";
 
 /**
  * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
@@ -108,10 +109,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     if (error instanceof BadAnswer) return new ServerError(`${baseURL} answered with ${words(error)}`);
     if (error instanceof SyntaxError) return new ServerError(`${baseURL} answered with broken JSON: ${words(error)}`);
     if (error instanceof OpenAI.APIError && error.status !== undefined) {
-      const message = `${baseURL} answered HTTP ${words(error)}`;
-      return retried(error.status)
-        ? new ServerError(message, { cause: error })
-        : new RefusedError(`${message}; ${advice(error.status)}`, error.status, { cause: error });
+      return statusError(`${baseURL} answered HTTP ${words(error)}`, error.status, words(error), error);
     }
     if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
       return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
@@ -251,14 +249,6 @@ export async function requireModel(
   const served = await models();
   if (!served.includes(model))
     throw new InputError(`model "${model}" is not served at ${baseURL}; served: ${served.join(", ") || "none"}`);
-}
-
-const retried = (status: number) => status === 408 || status === 409 || status === 429 || status >= 500;
-
-function advice(status: number): string {
-  if (status === 401 || status === 403) return "set OPENAI_API_KEY to a key this server accepts";
-  if (status === 404) return "check the base URL and the model name";
-  return "change the parameter it names";
 }
 
 /** Milliseconds the server asks to wait, if it does (seconds or a date, RFC 9110 section 10.2.3). */
