@@ -161,7 +161,7 @@ async function judgeOf(flags: Flags, env: Environment, own: { dir: string; polic
     return { ...ownAnswer, close: async () => {} };
   }
   const policy = judgeBaseUrl === undefined ? own.policy : policyAt(judgeBaseUrl, flags, { apiKey: env.apiKey });
-  const model = judgeModel ?? (await onlyModel(policy));
+  const model = judgeModel ?? (await onlyModel(policy, "--judge-model"));
   return llmJudge({ ...own, policy, model, ...(typeof concurrency === "number" && { concurrency }) });
 }
 

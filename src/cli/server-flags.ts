@@ -86,10 +86,11 @@ export function damageNote(damaged: number): string {
   return `${damaged} damaged journal ${lines} set aside in journal/damaged.txt and asked for again; `;
 }
 
-/** The model to ask for where none is named. @throws InputError unless exactly one is served */
-export async function onlyModel({ models, baseURL }: Policy): Promise<string> {
+/** The model to ask for where no flag names one. @throws InputError unless exactly one is listed */
+export async function onlyModel({ models, baseURL }: Policy, flag = "--model"): Promise<string> {
   const served = await models();
   const [only, another] = served;
   if (only !== undefined && another === undefined) return only;
-  throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with --model`);
+  if (only === undefined) throw new InputError(`${baseURL} does not list its models; name the one to ask with ${flag}`);
+  throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with ${flag}`);
 }

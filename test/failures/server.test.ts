@@ -46,6 +46,20 @@ describe("at the start", () => {
     expect(fake.requests).toEqual([]);
   });
 
+  it("a server without a model list is asked for --model, with a warning; without --model that is the error", async () => {
+    const fake = await fakeServer({ modelsFault: { status: 404, body: "no such page" } });
+    const none = await sample(place, fake.baseURL).ended;
+    expect([none.code, none.errors]).toEqual([
+      1,
+      [`malt: ${fake.baseURL} does not list its models; name the one to ask with --model`],
+    ]);
+    expect(await sample(place, fake.baseURL, ["--model", "fake"]).ended).toMatchObject({
+      code: 0,
+      errors: [`malt: warning: ${fake.baseURL} does not list its models, so it is not known to serve "fake"`],
+    });
+    expect((await manifest(place)).counts).toMatchObject({ ok: 26, failed: 0 });
+  });
+
   it("a refused key is one line with the server's words, without the key", async () => {
     const key = "sk-secret-0123456789abcdef";
     const refusal: Fault = { status: 401, body: JSON.stringify({ error: { message: `bad key ${key}` } }) };
