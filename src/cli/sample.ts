@@ -14,7 +14,7 @@ import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
-import { maltRoles, promptSet } from "../team/prompts.js";
+import { maltRoles, promptSet, type SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf } from "./options.js";
 import {
@@ -24,6 +24,7 @@ import {
   policyAt,
   type ServerFlags,
   startEmbedded,
+  systemMessageFlag,
   withPatienceFlags,
   withServerFlags,
 } from "./server-flags.js";
@@ -38,6 +39,7 @@ interface Flags extends ServerFlags {
   limit?: number;
   shard?: Shard;
   promptSet?: string;
+  systemMessage?: SystemMessage;
   branching: number;
   temperature: number;
   topP: number;
@@ -63,7 +65,8 @@ export function register(program: Command): void {
     .option("--limit <n>", "keep the first n questions", whole("--limit", 1))
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
-    .option("--prompt-set <name>", "prompts to use (default: by benchmark)");
+    .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
+    .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
     .option("--branching <n>", "children per state", whole("--branching", 1), 3)
@@ -135,6 +138,7 @@ async function sample(flags: Flags): Promise<void> {
       },
       roles: maltRoles(flags.branching),
       ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
+      systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
