@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
-import { maltRoles, messages, promptSet, promptSetHash, promptSets, questionText, withSystemMessage } from "../../src/team/prompts.js";
+import {
+  maltRoles,
+  messages,
+  promptSet,
+  promptSetHash,
+  promptSets,
+  questionText,
+  withSystemMessage,
+} from "../../src/team/prompts.js";
 import type { Question, Role } from "../../src/types.js";
 
 const question: Question = { id: "q", benchmark: "own", split: "test", question: "1+1?", choices: null, answer: "2" };
