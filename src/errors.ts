@@ -55,6 +55,11 @@ export class RefusedError extends ServerError {
   }
 }
 
+/** Some questions were refused for good. All others have been sampled, so what follows may go on without them. */
+export class IncompleteError extends ServerError {
+  override name = "IncompleteError";
+}
+
 /** A run folder is not what was expected: other parameters, a second writer, a damaged journal, a full disk. */
 export class RunError extends MaltError {
   override name = "RunError";

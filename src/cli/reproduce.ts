@@ -8,6 +8,7 @@ import { Command, Option } from "commander";
 import { openDataset } from "../dataset/export.js";
 import { mixedQuestion } from "../dataset/open.js";
 import { environment } from "../environment.js";
+import { IncompleteError } from "../errors.js";
 import { treeFigure } from "../figures/index.js";
 import { duration } from "../format.js";
 import { installExtra } from "../models/packages.js";
@@ -127,7 +128,11 @@ async function reproduce(program: Command, flags: Settled): Promise<void> {
     const start = performance.now();
     process.stderr.write(`\n[${i + 1}/${steps.length}] malt ${args.join(" ")}\n`);
     if (command === "train" && packages) await waitFor(packages);
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(args, { from: "user" }).catch((error) => {
+      // Asking again would not help, and the later steps say how many trees are incomplete.
+      if (!(error instanceof IncompleteError)) throw error;
+      process.stderr.write(`malt: going on without the refused questions: ${error.message}\n`);
+    });
     if (command === "export") await showTree(flags.run);
     const [own, all] = [start, began].map((from) => duration((performance.now() - from) / 1000));
     process.stderr.write(`      ${own}, ${all} since the start\n`);

@@ -4,7 +4,7 @@ import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
 import { questionsIn } from "../benchmarks/load.js";
 import { environment } from "../environment.js";
-import { InputError, ServerError } from "../errors.js";
+import { IncompleteError, InputError, ServerError } from "../errors.js";
 import { modelOfProfile, servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
@@ -152,8 +152,9 @@ async function sample(flags: Flags): Promise<void> {
     process.stdout.write(`${summary(result, flags.prices)}\n`);
     const { counts } = result.manifest;
     const goOn = failed.someRefused ? `; malt export --run ${result.manifest.run} leaves out their trees` : "";
-    if (counts.failed > 0)
-      throw new ServerError(`${counts.failed} of ${counts.asked} requests failed${failed.text()}${goOn}`);
+    if (counts.failed === 0) return;
+    const Failure = failed.onlyRefused && counts.ok > 0 ? IncompleteError : ServerError;
+    throw new Failure(`${counts.failed} of ${counts.asked} requests failed${failed.text()}${goOn}`);
   } catch (error) {
     line.end();
     throw error;

@@ -8,8 +8,9 @@ const most = { reasons: 3, ids: 10 };
 /** Collects failed requests. */
 export interface Failures {
   add(error: ServerError, questionId: string): void;
-  /** Whether some requests were refused for good. */
+  /** Whether some requests, or all that failed, were refused for good. */
   readonly someRefused: boolean;
+  readonly onlyRefused: boolean;
   /**
    * Which questions were refused for good and would be refused again, with the server's words and what helps, and why
    * the others failed: the end of a sentence that begins with how many requests failed.
@@ -34,6 +35,9 @@ export function failures(): Failures {
     },
     get someRefused() {
       return refused.size > 0;
+    },
+    get onlyRefused() {
+      return refused.size > 0 && passing === null;
     },
     text() {
       const again = (first: string) => `${first} ${passing!.message}; run the same command to ask again`;

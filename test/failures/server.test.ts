@@ -181,6 +181,16 @@ describe("under way", () => {
     dataset.close();
   });
 
+  it("the whole loop goes on without a question that is refused, and says so", async () => {
+    const hit = about("0 + 12?");
+    const fake = await fakeServer({ before: (r) => (hit(r) ? { status: 413, body: "" } : undefined) });
+    const where = ["--base-url", fake.baseURL, "--questions", place.questions, "--no-train", "--run", "r"];
+    const { code, stderr, stdout } = await malt(place, ["reproduce", ...where]).ended;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/\nmalt: going on without the refused questions: 1 of 26 requests failed.*"q0".*HTTP 413/);
+    expect(stdout).toContain("1 complete trees, 1 incomplete (in no example or pair)");
+  });
+
   it("a server that refuses every question is given up after five, which is said", async () => {
     await place.remove();
     place = await workplace(30);

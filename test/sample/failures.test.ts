@@ -10,14 +10,16 @@ describe("the line about failed requests", () => {
     all.add(new ServerError("HTTP 503 busy"), "a");
     all.add(new ServerError("HTTP 500 crashed"), "b");
     expect(all.text()).toBe(", the first with: HTTP 503 busy; run the same command to ask again");
-    expect(all.someRefused).toBe(false);
+    expect([all.someRefused, all.onlyRefused]).toEqual([false, false]);
   });
 
   it("names each refused question once, with the words of the server, and asks for no repetition", () => {
     const all = failures();
     for (const id of ["q1", "q\n2", "q1"]) all.add(refused("5012 tokens are too many"), id);
     expect(all.text()).toBe('; refused for good: questions "q1", "q\\n2" (5012 tokens are too many)');
-    expect(all.someRefused).toBe(true);
+    expect([all.someRefused, all.onlyRefused]).toEqual([true, true]);
+    all.add(new ServerError("HTTP 503 busy"), "q3");
+    expect([all.someRefused, all.onlyRefused]).toEqual([true, false]);
   });
 
   it("keeps apart what differs in more than numbers and ids, and what may pass", () => {
