@@ -23,17 +23,41 @@ export class UnreachableError extends ServerError {
   override name = "UnreachableError";
 }
 
-/** The server understood the request and refuses it (HTTP 4xx), so a retry would not help. */
+/**
+ * Why a server refuses a request for good, as far as its status and words tell (policy/refusal.ts). `key`, `payment`,
+ * `address` and both about templates concern every request alike; `context` and `filter` one question alone; `forbidden`
+ * and `request` may be either.
+ */
+export type Refusal =
+  | "key"
+  | "payment"
+  | "address"
+  | "system message"
+  | "template"
+  | "forbidden"
+  | "context"
+  | "filter"
+  | "request";
+
+/** The server understood the request and refuses it, mostly with HTTP 4xx; a retry would not help. */
 export class RefusedError extends ServerError {
   override name = "RefusedError";
-  /** @param status the HTTP status, 400–499 */
+  readonly refusal: Refusal;
+  /** @param status the HTTP status, ≥ 400 */
   constructor(
     message: string,
     readonly status: number,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { refusal?: Refusal },
   ) {
     super(message, options);
+    const byStatus: Record<number, Refusal> = { 401: "key", 402: "payment", 403: "forbidden", 404: "address" };
+    this.refusal = options?.refusal ?? byStatus[status] ?? "request";
   }
+}
+
+/** Some questions were refused for good. All others have been sampled, so what follows may go on without them. */
+export class IncompleteError extends ServerError {
+  override name = "IncompleteError";
 }
 
 /** A run folder is not what was expected: other parameters, a second writer, a damaged journal, a full disk. */

@@ -27,7 +27,7 @@ export type Fault =
   | "reset"
   | "cut"
   | "stall"
-  | { status: number; type?: string; headers?: Record<string, string>; body: string };
+  | { status: number; type?: string; headers?: Record<string, string>; body: string | Buffer };
 
 export interface FakeOptions {
   models?: string[];

@@ -183,7 +183,7 @@ async function judgeOf(flags: Flags, env: Environment, own: { dir: string; polic
     return { ...ownAnswerIn(flags.extraction), close: async () => {} };
   }
   const policy = judgeBaseUrl === undefined ? own.policy : policyAt(judgeBaseUrl, flags, { apiKey: env.apiKey });
-  const model = judgeModel ?? (await onlyModel(policy));
+  const model = judgeModel ?? (await onlyModel(policy, "--judge-model"));
   return llmJudge({ ...own, policy, model, ...(typeof concurrency === "number" && { concurrency }) });
 }
 

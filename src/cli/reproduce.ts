@@ -8,6 +8,7 @@ import { Command, Option } from "commander";
 import { openDataset } from "../dataset/export.js";
 import { mixedQuestion } from "../dataset/open.js";
 import { environment } from "../environment.js";
+import { IncompleteError } from "../errors.js";
 import { treeFigure } from "../figures/index.js";
 import { duration } from "../format.js";
 import { installExtra } from "../models/packages.js";
@@ -16,8 +17,10 @@ import { arithmetic } from "../paths.js";
 import { runDir } from "../run/manifest.js";
 import { saveFigure } from "../show/notebook.js";
 import { textTree } from "../show/text-tree.js";
+import type { SystemMessage } from "../team/prompts.js";
 import { trainerInstalled } from "../train/trainer.js";
 import { number } from "./options.js";
+import { systemMessageFlag } from "./server-flags.js";
 
 /** The flags, as given. */
 export interface Flags {
@@ -30,6 +33,7 @@ export interface Flags {
   baseUrl?: string;
   model?: string;
   baseModel?: string;
+  systemMessage?: SystemMessage;
   train?: boolean;
   systems: string;
   size: number;
@@ -74,6 +78,7 @@ export function register(program: Command): void {
     .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
     .option("--model <name>", "served name of the model")
     .option("--base-model <model>", "folder or hub name of its weights, for the trainer")
+    .option(...systemMessageFlag)
     .optionsGroup("Training and evaluation:")
     .addOption(new Option("--train", "train and evaluate also with a profile that does not by default"))
     .option("--no-train", "stop after the dataset")
@@ -123,7 +128,11 @@ async function reproduce(program: Command, flags: Settled): Promise<void> {
     const start = performance.now();
     process.stderr.write(`\n[${i + 1}/${steps.length}] malt ${args.join(" ")}\n`);
     if (command === "train" && packages) await waitFor(packages);
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(args, { from: "user" }).catch((error) => {
+      // Asking again would not help, and the later steps say how many trees are incomplete.
+      if (!(error instanceof IncompleteError)) throw error;
+      process.stderr.write(`malt: going on without the refused questions: ${error.message}\n`);
+    });
     if (command === "export") await showTree(flags.run);
     const [own, all] = [start, began].map((from) => duration((performance.now() - from) / 1000));
     process.stderr.write(`      ${own}, ${all} since the start\n`);
@@ -168,6 +177,7 @@ export function commands(flags: Settled): string[][] {
   const model = given("--model", flags.model);
   const profile = ["--profile", flags.profile];
   const limit = ["--limit", String(flags.limit)];
+  const system = given("--system-message", flags.systemMessage);
   const first = ["--seed", String(flags.seed * flags.seeds)];
   const size = ["--size", String(flags.size), "--seeds", String(flags.seeds), "--systems", flags.systems];
   const trained = [
@@ -175,7 +185,7 @@ export function commands(flags: Settled): string[][] {
     ["evaluate", ...run, ...first, ...size, ...given("--questions", flags.test), ...profile, ...url, ...model],
   ];
   return [
-    ["sample", ...run, "--questions", flags.questions, ...limit, ...seed, ...profile, ...url, ...model],
+    ["sample", ...run, "--questions", flags.questions, ...limit, ...seed, ...profile, ...url, ...model, ...system],
     ["export", ...run],
     ...(flags.train ? trained : []),
     ["report", ...run],

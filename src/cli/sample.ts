@@ -4,16 +4,17 @@ import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
 import { questionsIn } from "../benchmarks/load.js";
 import { environment } from "../environment.js";
-import { InputError, ServerError } from "../errors.js";
+import { IncompleteError, InputError, ServerError } from "../errors.js";
 import { modelOfProfile, servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
+import { failures } from "../sample/failures.js";
 import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
-import { maltRoles, promptSet } from "../team/prompts.js";
+import { maltRoles, promptSet, type SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
 import {
@@ -23,6 +24,7 @@ import {
   policyAt,
   type ServerFlags,
   startEmbedded,
+  systemMessageFlag,
   withPatienceFlags,
   withServerFlags,
 } from "./server-flags.js";
@@ -37,6 +39,7 @@ interface Flags extends ServerFlags {
   limit?: number;
   shard?: Shard;
   promptSet?: string;
+  systemMessage?: SystemMessage;
   branching: number;
   temperature: number;
   topP: number;
@@ -65,7 +68,8 @@ export function register(program: Command): void {
     .option("--limit <n>", "keep the first n questions", whole("--limit", 1))
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
-    .option("--prompt-set <name>", "prompts to use (default: by benchmark)");
+    .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
+    .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
     .option("--branching <n>", "children per state", whole("--branching", 1), 3)
@@ -118,7 +122,7 @@ async function sample(flags: Flags): Promise<void> {
   const interrupted = interruption();
   const line = liveLine(process.stderr);
   const began = performance.now();
-  let failure: ServerError | null = null;
+  const failed = failures();
   try {
     const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey });
     const result = await sampleRun({
@@ -137,24 +141,23 @@ async function sample(flags: Flags): Promise<void> {
       },
       roles: maltRoles(flags.branching),
       ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
+      systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
       request: flags.request ?? row.request,
       onProgress: (progress) =>
         line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
-      onFailure: (error) => {
-        failure ??= error;
-      },
+      onFailure: failed.add,
       signal: interrupted.signal,
     });
     line.end();
     process.stdout.write(`${summary(result, flags.prices)}\n`);
-    const { failed, asked } = result.manifest.counts;
-    if (failed > 0)
-      throw new ServerError(
-        `${failed} of ${asked} requests failed, the first with: ${failure!.message}; run the same command to ask again`,
-      );
+    const { counts } = result.manifest;
+    const goOn = failed.someRefused ? `; malt export --run ${result.manifest.run} leaves out their trees` : "";
+    if (counts.failed === 0) return;
+    const Failure = failed.onlyRefused && counts.ok > 0 ? IncompleteError : ServerError;
+    throw new Failure(`${counts.failed} of ${counts.asked} requests failed${failed.text()}${goOn}`);
   } catch (error) {
     line.end();
     throw error;

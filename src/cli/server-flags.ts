@@ -11,7 +11,8 @@ import { type Model, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
-import { number } from "./options.js";
+import { systemMessages } from "../team/prompts.js";
+import { number, oneOf } from "./options.js";
 
 /** How a server is queried. */
 export interface ServerFlags extends Concurrency {
@@ -33,6 +34,13 @@ export function withServerFlags(command: Command, byDefault: string | null = mod
     )
     .option("--model <name>", "served name of the model (default: the only one there, or the run's)");
 }
+
+/** The flag for models whose chat template takes no system message. */
+export const systemMessageFlag = [
+  "--system-message <how>",
+  "separate, or merged into the user message for chat templates without it (default: by profile, else separate)",
+  oneOf("--system-message", systemMessages),
+] as const;
 
 /** Adds the flags for the number of requests in flight, retries and time limits. */
 export function withPatienceFlags(command: Command): Command {
@@ -86,10 +94,11 @@ export function damageNote(damaged: number): string {
   return `${damaged} damaged journal ${lines} set aside in journal/damaged.txt and asked for again; `;
 }
 
-/** The model to ask for where none is named. @throws InputError unless exactly one is served */
-export async function onlyModel({ models, baseURL }: Policy): Promise<string> {
+/** The model to ask for where no flag names one. @throws InputError unless exactly one is listed */
+export async function onlyModel({ models, baseURL }: Policy, flag = "--model"): Promise<string> {
   const served = await models();
   const [only, another] = served;
   if (only !== undefined && another === undefined) return only;
-  throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with --model`);
+  if (only === undefined) throw new InputError(`${baseURL} does not list its models; name the one to ask with ${flag}`);
+  throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with ${flag}`);
 }

@@ -55,7 +55,7 @@ criticised and refined several times, final answers are graded, and a node's val
 | model | ${code(config.policy.model)}${adapter} |
 | questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"})${benchmark.partition === undefined ? "" : `, of ${partitionText(benchmark.partition)}`} |
 | roles and branching | ${team} |
-| prompts | ${code(config.prompt_set)}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
+| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
 | values | pooling ${code(options.pooling)}, label = value > ${options.threshold} |
 | answers | those stated in a text${options.extraction === "flexible" ? ", else its last number, formula or letter" : ""} (${options.extraction}) |

@@ -11,9 +11,8 @@ import { openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { openJournalReader, readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, readManifest, streamQuestions, writeManifest } from "../run/manifest.js";
+import { type Manifest, promptSetOf, readManifest, streamQuestions, writeManifest } from "../run/manifest.js";
 import type { JournalReader } from "../run/reader.js";
-import { promptSet } from "../team/prompts.js";
 import type { EvaluationRow, Node, Question, Split } from "../types.js";
 import { card } from "./card.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
@@ -63,16 +62,17 @@ export async function exportRun(
 async function writeTrees(
   runDir: string,
   staging: string,
-  { config, benchmark }: Manifest,
+  manifest: Manifest,
   rules: ExportSummary["options"],
   { grade, onProgress }: ExportOptions,
 ) {
-  const { roles, prompt_set } = config;
+  const { config, benchmark } = manifest;
+  const { roles } = config;
   const own: Grade = (question, text) => gradeText(question, text, rules.extraction);
   const score = treeScorer(roles, { ...rules, grade: grade ?? own });
   // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
-  const files = await treeFiles(staging, roles, promptSet(prompt_set), rules);
+  const files = await treeFiles(staging, roles, promptSetOf(manifest), rules);
   const splits = new Map<Split, number>();
   let [done, complete, nodes] = [0, 0, 0];
   let journal: JournalReader | undefined;

@@ -8,8 +8,8 @@ import { pathLiteral } from "../duckdb.js";
 import { environment } from "../environment.js";
 import { InputError } from "../errors.js";
 import { dataPath, root } from "../paths.js";
-import { type Manifest, readManifest, runDir } from "../run/manifest.js";
-import { type PromptSet, promptSet } from "../team/prompts.js";
+import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifest.js";
+import type { PromptSet } from "../team/prompts.js";
 import type { Node, Role, SlotInterval } from "../types.js";
 import { type Dataset, openDataset } from "./export.js";
 
@@ -33,9 +33,9 @@ export interface OpenRun extends Dataset {
 export async function openRun(choice: string | null = environment().run): Promise<OpenRun> {
   const dir = choice === null ? dataPath("recorded") : runFolder(choice);
   const manifest = await readManifest(dir);
-  const { roles, prompt_set } = manifest.config;
+  const { roles } = manifest.config;
   const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
-  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSet(prompt_set) };
+  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest) };
   return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
 }
 

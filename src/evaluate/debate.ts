@@ -66,14 +66,14 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
   const queue = new Queue<(isOn: boolean) => void>(rounds, "deep");
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
-  const breaker = circuitBreaker();
+  const breaker = circuitBreaker((journal.completions ?? 0) > 0);
   const debates = new Map<string, JournalEntry[][]>();
   let [failed, ended, asked] = [0, 0, 0];
 
   const pump = () => {
     while (queue.size > 0) {
       const isOn = !stop.signal.aborted;
-      if (isOn && !limit.take()) return;
+      if (isOn && (breaker.isHalfOpen || !limit.take())) return;
       queue.next()!(isOn);
     }
   };
@@ -122,7 +122,8 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       }
       failed++;
       options.onFailure?.(error, question.id, parent);
-      if (breaker.opensOn(error)) stop.abort(error);
+      const end = breaker.failed(error, question.id, limit.inFlight - 1);
+      if (end) stop.abort(end);
       return null;
     } finally {
       limit.give(outcome);

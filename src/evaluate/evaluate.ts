@@ -21,14 +21,15 @@ import { questionList } from "../benchmarks/list.js";
 import { refreshViews } from "../dataset/export.js";
 import { parquetFolder } from "../dataset/parquet.js";
 import { json } from "../dataset/tables.js";
-import { InputError, RefusedError, RunError, ServerError } from "../errors.js";
+import { InputError, RunError, ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { type Journal, openJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
+import { type Manifest, promptSetOf, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
+import { failures } from "../sample/failures.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
-import { type PromptSet, promptSet, promptSetHash } from "../team/prompts.js";
+import { type PromptSet, promptSetHash, withSystemMessage } from "../team/prompts.js";
 import { neededAdapters, type System } from "../team/systems.js";
 import { trainedAdapters } from "../train/adapters.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
@@ -103,7 +104,8 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const manifest = await readManifest(dir);
   const adapters = options.adapters ?? (await hashes(dir));
   checkHeldOut(await readQuestions(dir), new Map([[source.path, options.questions]]));
-  const set = options.promptSet ?? promptSet(manifest.config.prompt_set);
+  const given = options.promptSet;
+  const set = given ? withSystemMessage(given, manifest.config.system_message) : promptSetOf(manifest);
   const sampling = { ...manifest.config.sampling, ...options.sampling };
   const model = options.model ?? manifest.config.policy.model;
   const size = options.size ?? options.questions.length;
@@ -118,7 +120,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   };
   const kept = await openJournal(join(dir, "evaluation"));
   const journal = remembering(kept);
-  const failures = collector(options.onFailure);
+  const failed = collector(options.onFailure);
   const said = new Map(systems.map((system) => [system, [] as Transcripts[]]));
   try {
     // Most votes first: the smaller systems then find all their passes in the journal.
@@ -128,7 +130,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     await withLimit(options, policy, async (concurrency) => {
       for (const system of ordered) {
         for (const [s, seed] of seeds.entries()) {
-          const hooks = { onFailure: failures.of(system), onEnded: progress(system, size) };
+          const hooks = { onFailure: failed.of(system.name), onEnded: progress(system, size) };
           const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
           said.get(system)!.push(await samplePasses(system, (role) => speaker(system, role), talk));
         }
@@ -137,17 +139,19 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   } finally {
     await kept.close();
   }
-  failures.throw(policy.baseURL);
+  failed.throw(policy.baseURL);
 
   const rows: EvaluationRow[] = [];
   let unclear = 0;
   for (const system of systems) {
     for (const [s, seed] of seeds.entries()) {
-      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, judge, extraction);
+      const reader = patient(judge, failed.of("the judge"));
+      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, reader, extraction);
       rows.push(...read.rows);
       unclear += read.unclear;
     }
   }
+  failed.throw(judge.about.kind === "llm" ? judge.about.base_url : policy.baseURL);
   const sampled = journal.added();
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(manifest.evaluation ?? {});
@@ -265,30 +269,41 @@ function remembering(journal: Journal) {
       }
     },
     added: () => added,
+    get completions() {
+      return journal.completions + added;
+    },
   };
 }
 
 /** Counts what failed, and says so at the end. */
 function collector(onFailure: EvaluateOptions["onFailure"]) {
-  const all: { error: ServerError; system: string }[] = [];
+  const names = new Set<string>();
+  const all = failures();
+  let count = 0;
   return {
-    of:
-      ({ name }: System) =>
-      (error: ServerError, questionId: string) => {
-        all.push({ error, system: name });
-        onFailure?.(error, name, questionId);
-      },
+    of: (name: string) => (error: ServerError, questionId: string) => {
+      count++;
+      names.add(JSON.stringify(name));
+      all.add(error, questionId);
+      onFailure?.(error, name, questionId);
+    },
     throw(baseURL: string) {
-      const [first] = all;
-      if (!first) return;
-      const names = [...new Set(all.map(({ system }) => `"${system}"`))].join(", ");
-      const refused = all.some(({ error }) => error instanceof RefusedError);
-      throw new ServerError(
-        `${all.length} requests of ${names} failed at ${baseURL}, the first with: ${first.error.message}; run the same ` +
-          `command to ask again${refused ? ", or without these systems if the server refuses for good" : ""}`,
-      );
+      if (count === 0) return;
+      const orElse = all.someRefused ? "; or evaluate without these systems" : "";
+      throw new ServerError(`${count} requests of ${[...names].join(", ")} failed at ${baseURL}${all.text()}${orElse}`);
     },
   };
+}
+
+/** A judge whose failures are collected, so that the other turns are judged and kept. */
+function patient(judge: Judge, onFailure: (error: ServerError, questionId: string) => void): Judge {
+  const read: Judge["read"] = (question, role, text) =>
+    judge.read(question, role, text).catch((error) => {
+      if (!(error instanceof ServerError)) throw error;
+      onFailure(error, question.id);
+      return { answer: null, correct: null };
+    });
+  return { ...judge, read };
 }
 
 /** evaluation.parquet, the view on it and the section of run.json: each as a whole or not at all. */

@@ -6,8 +6,10 @@
  */
 import PQueue from "p-queue";
 import { answerKind, canonical, type ExtractionMode, gradeText } from "../answers/index.js";
+import { ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { openJournal } from "../run/journal.js";
+import { circuitBreaker } from "../sample/circuit-breaker.js";
 import { nodeKey, requestSeed } from "../sample/state.js";
 import { questionText } from "../team/prompts.js";
 import type { JournalEntry, Message, Question, Role, Sampling } from "../types.js";
@@ -85,11 +87,23 @@ export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { clos
   const queue = new PQueue({ concurrency });
   const asked = new Map<string, Promise<string>>();
   const speaker = { model, adapter: null };
+  const breaker = circuitBreaker(journal.completions > 0);
+  let end: ServerError | null = null;
 
   const ask = async (key: string, question: Question, role: Role, messages: Message[], seed: number) => {
     signal?.throwIfAborted();
+    if (end) throw end;
     await requireModel(model, policy);
-    const [said] = await policy.complete({ policy: speaker, messages, n: 1, seed, sampling }, signal);
+    const request = { policy: speaker, messages, n: 1, seed, sampling };
+    const [said] = await policy
+      .complete(request, signal)
+      .catch((error) => {
+        if (error instanceof ServerError) end ??= breaker.failed(error, question.id, queue.pending - 1);
+        throw error;
+      })
+      .finally(() => (breaker.isHalfOpen && !end ? queue.pause() : queue.start()));
+    breaker.succeeded();
+    queue.start();
     const about = { question_id: question.id, node_id: "judge", role: role.name, seed, model };
     const entry: JournalEntry = { key, ...about, ...said! };
     await journal.append([entry]);

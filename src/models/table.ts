@@ -47,7 +47,10 @@ export interface Model {
     /** Tokens of prompt and completion together. */
     context: number;
   } | null;
-  /** Whether its chat template knows system messages; null where that depends on the server's model. */
+  /**
+   * Whether its chat template knows system messages; if not, their text is put into the user message. null where that
+   * depends on the server's model: then --system-message says it.
+   */
   systemMessage: boolean | null;
   /** Requests in flight; `auto` finds out what the server can take. */
   concurrency: number | "auto";

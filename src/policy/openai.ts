@@ -14,6 +14,7 @@ import { type Adapter, adapterScales, loadAdapter, loadedAdapters, servedName } 
 import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./answer.js";
 import { checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
 import { type Load, loadOf } from "./load.js";
+import { statusError } from "./refusal.js";
 
 /**
  * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
@@ -54,8 +55,10 @@ export interface PolicyOptions {
 export interface ServerInfo {
   /** LoRA adapters that llama.cpp has loaded beside the model: name (file name without its ending) → its index. */
   adapters: ReadonlyMap<string, number>;
-  /** The served model names, adapters among them. */
+  /** The served model names, adapters among them; none where the server does not list them. */
   models: string[];
+  /** Addresses of servers that do not list their models, so that no name can be checked there; none by default. */
+  unlisted?: readonly string[];
   /** `owned_by` of the first model: "vllm", "llamacpp", …; null if it does not say. */
   owner: string | null;
   /** Version of the server software, null if it does not say. */
@@ -78,7 +81,14 @@ export interface Policy {
 const reserved = ["model", "lora", "messages", "n", "seed", "stream", "temperature", "top_p", "max_tokens"];
 const backoff = { first: 500, most: 8_000, retryAfterMost: 120_000 };
 
-const modelList = z.object({ data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })) });
+const modelList = z.object({
+  data: z.array(
+    z
+      .object({ id: z.string(), owned_by: z.string().nullish().catch(null) })
+      .nullable()
+      .catch(null),
+  ),
+});
 
 /**
  * A policy served over HTTP. A request with `onChoice` is streamed, so that each choice is reported as soon as it is
@@ -108,10 +118,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     if (error instanceof BadAnswer) return new ServerError(`${baseURL} answered with ${words(error)}`);
     if (error instanceof SyntaxError) return new ServerError(`${baseURL} answered with broken JSON: ${words(error)}`);
     if (error instanceof OpenAI.APIError && error.status !== undefined) {
-      const message = `${baseURL} answered HTTP ${words(error)}`;
-      return retried(error.status)
-        ? new ServerError(message, { cause: error })
-        : new RefusedError(`${message}; ${advice(error.status)}`, error.status, { cause: error });
+      return statusError(`${baseURL} answered HTTP ${words(error)}`, error.status, words(error), error);
     }
     if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
       return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
@@ -130,16 +137,25 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return known;
   };
   const ask = async (): Promise<ServerInfo> => {
-    const answer = await client.get<unknown>("/models");
-    const list = modelList.safeParse(answer);
-    if (!list.success)
+    const page = await client.get<unknown>("/models").catch((error) => {
+      const isNone =
+        error instanceof OpenAI.APIError ? listsNothing.includes(error.status) : error instanceof SyntaxError;
+      if (isNone) return null;
+      throw error;
+    });
+    const answer = typeof page === "string" ? (parseJson(page) ?? page) : page;
+    if (typeof answer === "string" && answer.trim() !== "")
       throw new BadAnswer(`something that is not a list of models: ${excerpt(answer)}; check the base URL`);
-    const owner = list.data.data[0]?.owned_by ?? null;
+    // Some servers send the list bare.
+    const list = modelList.safeParse(Array.isArray(answer) ? { data: answer } : answer);
+    const listed = (list.data?.data ?? []).filter((model) => model !== null);
+    const owner = listed[0]?.owned_by ?? null;
     const [build, adapters] = await Promise.all([
       serverBuild(baseURL, apiKey, owner),
       owner === "llamacpp" ? loadedAdapters(baseURL, apiKey) : new Map<string, number>(),
     ]);
-    return { models: list.data.data.map((model) => model.id), owner, build: options.build ?? build, adapters };
+    const unlisted = listed.length === 0 ? [baseURL] : [];
+    return { models: listed.map(({ id }) => id), unlisted, owner, build: options.build ?? build, adapters };
   };
 
   const loading = new Map<string, Promise<string>>();
@@ -243,23 +259,24 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   return { baseURL, complete, info, load, models: async () => (await info()).models };
 }
 
-/** @throws InputError unless the model is served: llama.cpp answers for any name, so a wrong one must be seen here */
-export async function requireModel(
-  model: string,
-  { baseURL, models }: Pick<Policy, "baseURL" | "models">,
-): Promise<void> {
-  const served = await models();
-  if (!served.includes(model))
-    throw new InputError(`model "${model}" is not served at ${baseURL}; served: ${served.join(", ") || "none"}`);
-}
+/** Statuses of /models that say only that there is no such page, or that this key may not see it. */
+const listsNothing: readonly (number | undefined)[] = [400, 403, 404, 405, 406, 410, 501];
 
-const retried = (status: number) => status === 408 || status === 409 || status === 429 || status >= 500;
-
-function advice(status: number): string {
-  if (status === 401 || status === 403) return "set OPENAI_API_KEY to a key this server accepts";
-  if (status === 404) return "check the base URL and the model name";
-  return "change the parameter it names";
+/**
+ * Checks that a model is served: llama.cpp answers for any name, so a wrong one must be seen here. Where a server does
+ * not list its models, a warning on stderr says so, once.
+ * @throws InputError if it is not served
+ */
+export async function requireModel(model: string, policy: Pick<Policy, "baseURL" | "info">): Promise<void> {
+  const { models, unlisted = [] } = await policy.info();
+  if (!models.includes(model) && (unlisted.length === 0 || models.length > 0))
+    throw new InputError(`model "${model}" is not served at ${policy.baseURL}; served: ${models.join(", ") || "none"}`);
+  if (unlisted.length === 0 || warned.has(policy)) return;
+  warned.add(policy);
+  const where = unlisted.join(", ");
+  process.stderr.write(`malt: warning: ${where} does not list its models, so it is not known to serve "${model}"\n`);
 }
+const warned = new WeakSet<object>();
 
 /** Milliseconds the server asks to wait, if it does (seconds or a date, RFC 9110 section 10.2.3). */
 function retryAfter(error: unknown): number | null {

@@ -42,13 +42,14 @@ export function policyPool(policies: readonly Policy[]): Policy {
 
   const info = async () => {
     const all = await Promise.all(members.map(({ policy }) => policy.info()));
-    const [first, ...others] = all;
-    const models = first!.models.filter((model) => others.every((other) => other.models.includes(model)));
-    if (models.length === 0) {
+    const listing = all.filter((each) => each.models.length > 0);
+    const [first = all[0]!, ...others] = listing;
+    const models = first.models.filter((model) => others.every((other) => other.models.includes(model)));
+    if (models.length === 0 && listing.length > 0) {
       const lists = all.map((each) => each.models.join(", ") || "none").join(" / ");
       throw new ServerError(`the servers have no model in common: ${lists}; serve one model on all of them`);
     }
-    return { ...first!, models };
+    return { ...first, models, unlisted: all.flatMap((each) => each.unlisted ?? []) };
   };
 
   /** Their sum; unknown if one of them does not report its load. */

@@ -11,6 +11,7 @@ import { questionsJsonl } from "../benchmarks/list.js";
 import { environment } from "../environment.js";
 import { InputError, MaltError, RunError } from "../errors.js";
 import { parseJson } from "../json.js";
+import { type PromptSet, promptSet, systemMessages, withSystemMessage } from "../team/prompts.js";
 import type { Question } from "../types.js";
 import { readLines } from "./line.js";
 
@@ -48,6 +49,8 @@ const manifestShape = z.looseObject({
       }),
     ),
     prompt_set: z.string(),
+    /** How its system text is sent; `separate` in runs that do not say. */
+    system_message: z.enum(systemMessages).optional(),
     seed: z.number().int(),
     /** Requests in flight; "auto" if the server's load decided. */
     concurrency: z.union([count, z.literal("auto")]),
@@ -103,6 +106,10 @@ const manifestShape = z.looseObject({
 
 /** The content of run.json. */
 export type Manifest = z.infer<typeof manifestShape>;
+
+/** The prompts a run was sampled with. @throws InputError if the prompt set is not known here */
+export const promptSetOf = ({ config }: Manifest): PromptSet =>
+  withSystemMessage(promptSet(config.prompt_set), config.system_message);
 
 /** Folder of a run. @throws InputError unless the name matches `^[a-z0-9][a-z0-9._-]{0,63}$` */
 export function runDir(name: string, outputs: string = environment().outputs): string {
@@ -169,13 +176,14 @@ export function requireSame(old: Manifest, next: Manifest): void {
 }
 
 function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unknown {
-  const { policy, sampling, roles, prompt_set, seed } = config;
+  const { policy, sampling, roles, prompt_set, system_message = "separate", seed } = config;
   const { name, questions, questions_sha256 } = benchmark;
   return {
     policy,
     sampling,
     roles,
     prompt_set,
+    system_message,
     seed,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,

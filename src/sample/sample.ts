@@ -21,7 +21,7 @@ import {
   writeManifest,
   writeQuestions,
 } from "../run/manifest.js";
-import { maltRoles, type PromptSet, promptSetHash } from "../team/prompts.js";
+import { maltRoles, type PromptSet, promptSetHash, type SystemMessage, withSystemMessage } from "../team/prompts.js";
 import type { PolicyId, Question, Role, Sampling } from "../types.js";
 import { type Concurrency, withLimit } from "./concurrency.js";
 import type { Limit } from "./limit.js";
@@ -59,6 +59,8 @@ export interface SampleRunOptions extends Passed, Concurrency {
   roles?: readonly Role[];
   /** Default: by the questions' benchmark or form; see benchmarks/list.ts. */
   promptSet?: PromptSet;
+  /** How the system text is sent: `separate`, the default, or `merged` into the user message. Part of the run's identity. */
+  systemMessage?: SystemMessage;
   seed?: number;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
   shard?: Manifest["shard"];
@@ -87,13 +89,23 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   const sampling = { ...defaultSampling, ...options.sampling };
   const roles = [...(options.roles ?? maltRoles())];
   const list = "sha256" in options.questions ? options.questions : await questionList(options.questions);
-  const set = options.promptSet ?? list.promptSet;
+  const system_message = options.systemMessage ?? "separate";
+  const set = withSystemMessage(options.promptSet ?? list.promptSet, system_message);
   const speaker: PolicyId = { model, adapter: options.adapter ?? null };
   const wanted: Manifest = {
     schema: 1,
     run: options.run,
     created: new Date().toISOString(),
-    config: { base_url: policy.baseURL, policy: speaker, sampling, roles, prompt_set: set.name, seed, concurrency },
+    config: {
+      base_url: policy.baseURL,
+      policy: speaker,
+      sampling,
+      roles,
+      prompt_set: set.name,
+      system_message,
+      seed,
+      concurrency,
+    },
     benchmark: {
       name: list.benchmark,
       ...(list.partition && { partition: list.partition }),
@@ -112,7 +124,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   wanted.counts.pending = wanted.counts.asked;
 
   const before = await findManifest(dir);
-  if (before) requireSame(before, wanted);
+  if (before && before.counts.completions > 0) requireSame(before, wanted);
   const complete = before && before.counts.ok === before.counts.asked ? before : null;
   const found = complete && (await survey(dir));
   if (complete && found!.damaged === 0 && found!.completions >= complete.counts.completions)
@@ -124,7 +136,8 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   try {
     // From here on this process is the folder's only writer.
     const old = await findManifest(dir);
-    if (old) requireSame(old, wanted);
+    // A start that sampled nothing, because a parameter was refused, may be repeated with another one.
+    if (old && journal.completions > 0) requireSame(old, wanted);
     const written = await writeQuestions(dir, list);
     if (written.questions_sha256 !== list.sha256)
       throw new RunError("the questions changed while they were read; run the same command again");

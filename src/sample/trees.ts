@@ -69,7 +69,7 @@ export interface SampleTreesOptions extends Setting {
   request?: RequestMode;
   complete: Complete;
   /** `discard` is needed where files can be damaged; a journal in memory does not need it. */
-  journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard">>;
+  journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard" | "completions">>;
   /** Requests in flight, ≥ 1, or what decides on their number. */
   concurrency: number | Limit;
   /** Called after each request that has ended, and for each state that was in the journal already. */
@@ -124,7 +124,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const stop = new AbortController();
   // Every request in flight listens to it; Node reports more than ten listeners as a leak.
   setMaxListeners(0, stop.signal);
-  const breaker = circuitBreaker();
+  const breaker = circuitBreaker((journal.completions ?? 0) > 0);
   let writing = 0;
   let wake = () => {};
 
@@ -167,7 +167,9 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     if (entries.length < state.nodes.length) return;
     breaker.succeeded();
     progress.ok++;
-    progress.pending--;
+    // A stream may break after its last choice is there; then nothing has failed.
+    if (state.hasFailed) progress.failed--;
+    else progress.pending--;
     progress.retries += Math.max(...entries.map(({ retries }) => retries));
     options.onCompletions?.(entries, state.question);
   };
@@ -223,13 +225,15 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
 
   const fail = (state: Open, error: unknown) => {
     if (!(error instanceof ServerError)) return stop.abort(error);
-    if (!state.hasFailed) {
+    const isWhole = state.nodes.every((_, branch) => state.entries[branch]);
+    if (!state.hasFailed && !isWhole) {
       progress.failed++;
       progress.pending--;
+      state.hasFailed = true;
     }
-    state.hasFailed = true;
     options.onFailure?.(error, state.question.id, state.parent);
-    if (breaker.opensOn(error)) stop.abort(error);
+    const end = breaker.failed(error, state.question.id, limit.inFlight - 1);
+    if (end) stop.abort(end);
   };
 
   let running = 0;
@@ -247,7 +251,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
 
   /** Sends as many requests as the limit allows. A slow disk holds requests back, so memory stays bounded. */
   const pump = () => {
-    const may = () => !stop.signal.aborted && queue.size > 0 && writing <= 4 * limit.now;
+    const may = () => !stop.signal.aborted && !breaker.isHalfOpen && queue.size > 0 && writing <= 4 * limit.now;
     while (may() && limit.take()) track(ask(queue.next()!));
     wake();
   };

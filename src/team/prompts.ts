@@ -18,7 +18,20 @@ export interface PromptSet {
   refiner: string;
   /** What the refiner reads in place of a critique in the G+R ablation (paper, Table 5). */
   emptyCritique: string;
+  /** How the system text is sent; `separate` by default. */
+  systemMessage?: SystemMessage;
 }
+
+/** Ways to send the system text: as a message of its own, or before the text of the user message. */
+export const systemMessages = ["separate", "merged"] as const;
+export type SystemMessage = (typeof systemMessages)[number];
+
+/**
+ * A prompt set whose system text is sent in this way. Some chat templates (Gemma's, early Mistral's) take no system
+ * message. It is never changed silently, because other messages are another run.
+ */
+export const withSystemMessage = (set: PromptSet, how: SystemMessage = "separate"): PromptSet =>
+  how === "merged" ? { ...set, systemMessage: how } : set;
 
 const number: PromptSet = {
   name: "gsm8k",
@@ -130,7 +143,9 @@ export function messages(set: PromptSet, role: Role, question: Question, turns: 
   };
   const content = set[role.template].replace(/\{(question|answer|critique)\}/g, (_, key: string) => values[key] ?? "");
   const user: Message = { role: "user", content };
-  return set.system === "" ? [user] : [{ role: "system", content: set.system }, user];
+  if (set.system === "") return [user];
+  if (set.systemMessage === "merged") return [{ role: "user", content: `${set.system}\n\n${content}` }];
+  return [{ role: "system", content: set.system }, user];
 }
 
 /** The paper's team: generator, verifier, refiner, each with branching factor n (Section 4.2). */

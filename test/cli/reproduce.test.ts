@@ -37,6 +37,12 @@ describe("malt reproduce", () => {
     expect(asked[3]![1]).toMatchObject({ questions: "t.jsonl", size: 50, seeds: 4, systems: ["main"] });
   });
 
+  it("samples with the flag for chat templates without system messages; later steps do as the run", () => {
+    const all = commands({ ...flags, systemMessage: "merged" });
+    expect(all.map((args) => args.includes("--system-message"))).toEqual([true, false, false, false, false]);
+    expect(all[0]!.slice(-2)).toEqual(["--system-message", "merged"]);
+  });
+
   it("gives master seeds evaluation seeds of their own", () => {
     const firstSeed = (seed: number) => {
       const evaluation = commands({ ...flags, seed })[3]!;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { InputError, RunError, ServerError, UnreachableError } from "../../src/errors.js";
+import { InputError, RefusedError, RunError, ServerError, UnreachableError } from "../../src/errors.js";
 import { debatePrompt, type SampleDebatesOptions, sampleDebates } from "../../src/evaluate/debate.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { sampleTrees } from "../../src/sample/trees.js";
@@ -129,6 +129,21 @@ describe("a request that fails", () => {
     broken = false;
     const again = await sampleDebates(given);
     expect(again).toEqual({ ...(await sampleDebates(options())), failed: 0 });
+  });
+
+  it("because it is refused leaves the other debates to go on, unless five questions are refused alike", async () => {
+    const { policy } = team();
+    const refusing =
+      (pattern: RegExp): Complete =>
+      async (request) => {
+        if (pattern.test(request.messages[0]!.content)) throw new RefusedError("the prompt is too long", 400);
+        return policy.complete(request);
+      };
+    const given = options({ questions: heldOut, concurrency: 1 });
+    const first = await sampleDebates({ ...given, complete: refusing(/Unseen [012]:/) });
+    expect([[...first.debates.keys()], first.failed]).toEqual([["test-3", "test-4", "test-5"], 3]);
+    const other = options({ questions: heldOut, concurrency: 4, complete: refusing(/./) });
+    await expect(sampleDebates(other)).rejects.toThrow("gave up, because 5 different questions failed alike");
   });
 
   it("of a dead server stops everything after the third in a row, and nothing runs on", async () => {

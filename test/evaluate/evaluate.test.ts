@@ -219,7 +219,8 @@ describe("an evaluation that is cut off", () => {
     const long = () => new RefusedError("the prompt is longer than the context", 400);
     const { policy } = team({ complete: failing(6, long, 8) });
     await expect(evaluateRun({ ...given, policy, onFailure, concurrency: 1 })).rejects.toThrow(
-      /^2 requests of "MA" failed at http:\/\/fake\/v1, the first with: the prompt is longer than the context; run the same command to ask again, or without these systems/,
+      '2 requests of "MA" failed at http://fake/v1; refused for good: questions "test-3", "test-4" (the prompt is longer ' +
+        "than the context); or evaluate without these systems",
     );
     expect(seen).toHaveLength(2);
     expect(existsSync(join(folder(given), "evaluation.parquet"))).toBe(false);

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { ServerError } from "../../src/errors.js";
+import { ServerError, UnreachableError } from "../../src/errors.js";
 import { evaluateRun } from "../../src/evaluate/evaluate.js";
 import { judgePrompt, llmJudge, ownAnswer, parseVerdict } from "../../src/evaluate/judge.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
@@ -93,6 +93,47 @@ describe("a model as judge", () => {
 });
 
 describe("an evaluation with a judge", () => {
+  it("that refuses some turns judges the others, then names the questions and writes nothing", async () => {
+    await trainingRun(outputs, "refused");
+    let refuses = true;
+    const long = { status: 400, body: '{"error":{"message":"maximum context length is 64 tokens"}}' };
+    const hit = (content: string) => refuses && /Unseen [01]:/.test(content);
+    const { judge, server } = await setUp({
+      reply: () => ({ text: "Verdict: correct" }),
+      before: ({ body }) => (hit(body.messages[0]!.content) ? long : undefined),
+    });
+    const options = {
+      ...{ run: "refused", outputs, questions: heldOut, source: { path: "test.jsonl", sha256: null } },
+      ...{ systems: findSystems(["MA"]), seeds: [0], policy: team().policy, adapters: hashes(), judge },
+    };
+    await expect(evaluateRun(options)).rejects.toThrow(
+      /^4 requests of "the judge" failed at http.*; refused for good: questions "test-0", "test-1" \(.*64 tokens; .*\); or/,
+    );
+    const before = server.requests.length;
+    expect(before).toBe(6 * 2);
+    refuses = false;
+    await judge.close();
+    const { judge: later, server: back } = await setUp({}, join(outputs, "judge-refused"));
+    expect((await evaluateRun({ ...options, judge: later })).rows).toHaveLength(6 * 3);
+    expect(back.requests.length).toBeGreaterThan(0);
+  });
+
+  it("that is gone is asked no further after the third time", async () => {
+    let asked = 0;
+    const complete = () => {
+      asked++;
+      return Promise.reject(new UnreachableError("nobody there"));
+    };
+    const policy = team({ complete: () => complete, models: ["gpt-4"] }).policy;
+    const judge = await llmJudge({ dir: join(outputs, `judge-${folders++}`), policy, model: "gpt-4", concurrency: 1 });
+    open.push({ stop: judge.close });
+    const reads = ["a", "b", "c", "d", "e"].map((text) =>
+      judge.read(question, verifier!, text).catch((e) => e.message),
+    );
+    expect(await Promise.all(reads)).toEqual(Array(5).fill("nobody there"));
+    expect(asked).toBe(3);
+  });
+
   it("leaves the last turn to the rule, counts turns without a verdict as wrong, and says who judged", async () => {
     await trainingRun(outputs, "judged");
     const unsure = (content: string) => content.includes("Step of the verifier");

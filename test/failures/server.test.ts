@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { exportRun, openDataset } from "../../src/dataset/export.js";
 import { type FakeOptions, type FakeServer, type Fault, startFakeServer } from "../fake-server.js";
 import { files, folder, journal, malt, manifest, sample, type Workplace, workplace } from "./malt.js";
 
@@ -43,6 +44,20 @@ describe("at the start", () => {
     const none = await sample(place, fake.baseURL).ended;
     expect(none.errors).toEqual([expect.stringContaining("serves 2 models: llama, llama-adapter; choose one")]);
     expect(fake.requests).toEqual([]);
+  });
+
+  it("a server without a model list is asked for --model, with a warning; without --model that is the error", async () => {
+    const fake = await fakeServer({ modelsFault: { status: 404, body: "no such page" } });
+    const none = await sample(place, fake.baseURL).ended;
+    expect([none.code, none.errors]).toEqual([
+      1,
+      [`malt: ${fake.baseURL} does not list its models; name the one to ask with --model`],
+    ]);
+    expect(await sample(place, fake.baseURL, ["--model", "fake"]).ended).toMatchObject({
+      code: 0,
+      errors: [`malt: warning: ${fake.baseURL} does not list its models, so it is not known to serve "fake"`],
+    });
+    expect((await manifest(place)).counts).toMatchObject({ ok: 26, failed: 0 });
   });
 
   it("a refused key is one line with the server's words, without the key", async () => {
@@ -107,11 +122,6 @@ describe("under way", () => {
       streamed,
     ],
     ["HTTP 500", { status: 500, body: '{"error":{"message":"out of memory"}}' }, "answered HTTP 500 out of memory"],
-    [
-      "a prompt that is too long (HTTP 400)",
-      { status: 400, body: '{"error":{"message":"context length"}}' },
-      "context length",
-    ],
     ["a broken connection", "cut", "is the server running?"],
     ["headers that do not come", silence, "is the server running?", ["--timeout", "1"]],
     ["an answer that stops in its middle", "stall", "is the server running?", ["--stall", "1", "--request", "whole"]],
@@ -142,6 +152,60 @@ describe("under way", () => {
       });
     },
   );
+
+  it("a question that the server refuses before anything else is named in the end; the others are sampled", async () => {
+    await place.remove();
+    place = await workplace(7);
+    const long: Fault = { status: 400, body: '{"error":{"message":"maximum context length is 64 tokens, not 812"}}' };
+    const hit = about("0 + 12?");
+    const fake = await fakeServer({ before: (r) => (hit(r) ? long : undefined) });
+    const first = await sample(place, fake.baseURL, ["--concurrency", "1"]).ended;
+    expect(first.code).toBe(1);
+    expect(first.errors).toEqual([
+      `malt: 1 of 91 requests failed; refused for good: question "q0" (${fake.baseURL} answered HTTP 400 maximum context ` +
+        "length is 64 tokens, not 812; serve the model with a larger context, lower --max-tokens, or leave such " +
+        "questions out); malt export --run r leaves out their trees",
+    ]);
+    expect((await manifest(place)).counts).toMatchObject({ asked: 91, ok: 78, failed: 1, pending: 12 });
+
+    const before = fake.requests.length;
+    const again = await sample(place, fake.baseURL, ["--concurrency", "1"]).ended;
+    expect([again.code, again.errors]).toEqual([1, first.errors]);
+    expect(fake.requests.length - before).toBe(1);
+
+    const { trees } = await exportRun(folder(place));
+    expect(trees).toEqual({ complete: 6, incomplete: 1 });
+    const dataset = await openDataset(folder(place));
+    const rows = await dataset.query("SELECT question_id FROM sft UNION SELECT question_id FROM dpo ORDER BY 1");
+    expect(rows.map(({ question_id }) => question_id)).toEqual(["q1", "q2", "q3", "q4", "q5", "q6"]);
+    dataset.close();
+  });
+
+  it("the whole loop goes on without a question that is refused, and says so", async () => {
+    const hit = about("0 + 12?");
+    const fake = await fakeServer({ before: (r) => (hit(r) ? { status: 413, body: "" } : undefined) });
+    const where = ["--base-url", fake.baseURL, "--questions", place.questions, "--no-train", "--run", "r"];
+    const { code, stderr, stdout } = await malt(place, ["reproduce", ...where]).ended;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/\nmalt: going on without the refused questions: 1 of 26 requests failed.*"q0".*HTTP 413/);
+    expect(stdout).toContain("1 complete trees, 1 incomplete (in no example or pair)");
+  });
+
+  it("a server that refuses every question is given up after five, which is said", async () => {
+    await place.remove();
+    place = await workplace(30);
+    const fake = await fakeServer({
+      before: () => ({ status: 400, body: '{"error":{"message":"unknown field top_k"}}' }),
+    });
+    const { code, errors } = await sample(place, fake.baseURL).ended;
+    expect(code).toBe(1);
+    expect(errors).toEqual([
+      expect.stringMatching(
+        /HTTP 400 unknown field top_k; change what it names.*; gave up, because 5 different questions/,
+      ),
+    ]);
+    expect(fake.requests.length).toBeLessThanOrEqual(5 + 3);
+  });
 
   it("a server that dies stops the run with one line, nothing lost; when it is back, the run goes on", async () => {
     const [whole, cut] = [await workplace(4), await workplace(4)];

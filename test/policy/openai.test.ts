@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { onlyModel } from "../../src/cli/server-flags.js";
 import { RefusedError, ServerError, UnreachableError } from "../../src/errors.js";
 import { loadAdapter } from "../../src/policy/adapters.js";
 import { neutralExtra, openaiPolicy, type Policy, requireModel } from "../../src/policy/openai.js";
@@ -231,6 +232,45 @@ describe("a server", () => {
     await expect(requireModel("other", policy)).rejects.toThrow(
       `model "other" is not served at ${server.baseURL}; served: base, adapter-1`,
     );
+  });
+
+  const json = (status: number, body: string): Fault => ({ status, body });
+  it.each<[string, FakeOptions]>([
+    ["no such page", { modelsFault: json(404, '{"detail":"Not Found"}') }],
+    ["no such method", { modelsFault: json(405, "Method Not Allowed") }],
+    ["a page that this key may not see", { modelsFault: json(403, "{}") }],
+    ["nothing", { modelsFault: json(200, "") }],
+    ["broken JSON", { modelsFault: json(200, '{"data":[') }],
+    ["an empty list", { models: [] }],
+    ["null", { modelsFault: json(200, "null") }],
+    ["a list of another form", { modelsFault: json(200, '{"models":[{"name":"fake"}]}') }],
+    ["entries without names", { modelsFault: json(200, '{"data":[{"id":7},null,"fake"]}') }],
+  ])("that answers /models with %s is asked for the named model, after one warning", async (_, options) => {
+    const { policy, server } = await setUp(options);
+    const stderr = vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+    for (const model of ["fake", "fake"]) await requireModel(model, policy);
+    expect((await policy.complete(request)).map(({ text }) => text)).toEqual(texts);
+    expect(stderr.mock.calls).toEqual([
+      [`malt: warning: ${server.baseURL} does not list its models, so it is not known to serve "fake"\n`],
+    ]);
+    stderr.mockRestore();
+    await expect(onlyModel(policy)).rejects.toThrow(
+      `${server.baseURL} does not list its models; name the one to ask with --model`,
+    );
+  });
+
+  it("may list its models bare, or with entries that are none", async () => {
+    const list = '{"data":[null,{"id":"fake","owned_by":5}]}';
+    const plain: Fault = { status: 200, type: "text/plain", body: list };
+    for (const modelsFault of [json(200, '[{"id":"fake"}]'), json(200, list), plain]) {
+      const { policy } = await setUp({ modelsFault });
+      expect(await policy.info()).toMatchObject({ models: ["fake"], unlisted: [], owner: null });
+    }
+  });
+
+  it("that refuses the key for its list is an error", async () => {
+    const { policy } = await setUp({ modelsFault: status(401) });
+    await expect(requireModel("fake", policy)).rejects.toThrow(/HTTP 401 words of the server; set OPENAI_API_KEY/);
   });
 
   it("that is down or is none is an error at once", async () => {

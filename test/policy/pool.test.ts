@@ -1,6 +1,6 @@
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { UnreachableError } from "../../src/errors.js";
-import { openaiPolicy } from "../../src/policy/openai.js";
+import { openaiPolicy, requireModel } from "../../src/policy/openai.js";
 import { policyPool } from "../../src/policy/pool.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { type FakeOptions, type FakeServer, startFakeServer } from "../fake-server.js";
@@ -63,6 +63,19 @@ it("serves the models that all of them serve", async () => {
   expect(await policy.models()).toEqual(["base"]);
   const { policy: other } = await pool({ models: ["a"] }, { models: ["b"] });
   await expect(other.models()).rejects.toThrow("no model in common: a / b");
+});
+
+it("is asked for a model that those who list theirs have, with a warning about the others", async () => {
+  const { started, policy } = await pool({ models: [] }, { models: ["base", "old"] }, { models: ["base"] });
+  const stderr = vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+  await requireModel("base", policy);
+  await expect(requireModel("old", policy)).rejects.toThrow('model "old" is not served');
+  expect(stderr.mock.calls.flat()).toEqual([
+    expect.stringContaining(`${started[0]!.baseURL} does not list its models`),
+  ]);
+  stderr.mockRestore();
+  const { policy: none } = await pool({ models: [] }, { modelsFault: { status: 404, body: "" } });
+  expect(await none.models()).toEqual([]);
 });
 
 it("is as busy as all of them together, or does not know", async () => {

@@ -419,14 +419,97 @@ describe("a failed request", () => {
     expect(await sampleTrees({ ...given, complete: honest })).toMatchObject({ ok: 26, failed: 0, pending: 0 });
   });
 
-  it("that the server refuses stops a run that has not begun, not one under way", async () => {
-    const error = new RefusedError("unknown field top_k", 400);
-    await expect(sampleTrees(options({ complete: () => Promise.reject(error) }))).rejects.toBe(error);
-    const later = options({ complete: unlessRoot(new RefusedError("prompt too long", 400)), concurrency: 1 });
-    expect(await sampleTrees(later)).toMatchObject({ ok: 13, failed: 1 });
+  describe("that the server refuses", () => {
+    const letters = [..."abcdefghijklmnop"].map(question);
+    const asked: string[] = [];
+    /** Refuses the questions of a list, honest otherwise. */
+    const refusing = (
+      list: string,
+      refuse: (id: string) => Error = () => new RefusedError("too long", 400),
+    ): Complete => {
+      asked.length = 0;
+      return async (request) => {
+        const [, id] = /Question (.)\?/.exec(request.messages[0]!.content)!;
+        asked.push(id!);
+        if (list.includes(id!)) throw refuse(id!);
+        return honest(request);
+      };
+    };
+    const stopped = (given: Partial<SampleTreesOptions>) => sampleTrees(options(given)).catch((e: Error) => e);
+
+    it.each([1, 4, 64])(
+      "before anything succeeded is its own question's failure, with %i in flight",
+      async (concurrency) => {
+        const failed: string[] = [];
+        const onFailure = (_: Error, id: string) => failed.push(id);
+        const given = options({ questions: letters, complete: refusing("abc"), concurrency, onFailure });
+        expect(await sampleTrees(given)).toMatchObject({ ok: 13 * 13, failed: 3, pending: 3 * 12 });
+        expect(failed.sort()).toEqual(["a", "b", "c"]);
+        expect(await sampleTrees({ ...given, complete: refusing("abc") })).toMatchObject({ ok: 13 * 13, failed: 3 });
+        expect(asked.sort()).toEqual(["a", "b", "c"]);
+        // A later start that meets many of them first knows that others have succeeded.
+        const journal = Object.assign(memory(), { completions: 39 });
+        const later = { questions: letters, complete: refusing("abcdefgh"), concurrency, journal };
+        expect(await sampleTrees(options(later))).toMatchObject({ ok: 8 * 13, failed: 8 });
+      },
+    );
+
+    it("stops the run when five different questions got the same words, but for numbers and ids", async () => {
+      const words = (id: string) => new RefusedError(`request req-${id}7 needs ${id.charCodeAt(0)} tokens`, 400);
+      const error = await stopped({
+        questions: letters,
+        complete: refusing("abcdefghijklmnop", words),
+        concurrency: 1,
+      });
+      expect(error).toBeInstanceOf(RefusedError);
+      expect((error as Error).message).toMatch(/needs 101 tokens; gave up, because 5 different questions failed alike/);
+      expect(asked).toHaveLength(5);
+    });
+
+    it("does not, while others in flight may still succeed, nor where the words differ", async () => {
+      let release = () => {};
+      const slow = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const refuse = refusing("bcdefg");
+      const complete: Complete = async (request) => {
+        if (asked.length === 0) {
+          setTimeout(release, 20);
+          await Promise.all([slow, refuse(request)]);
+          return honest(request);
+        }
+        return refuse(request);
+      };
+      const given = options({ questions: letters, complete, concurrency: 2 });
+      expect(await sampleTrees(given)).toMatchObject({ ok: 10 * 13, failed: 6 });
+
+      const words = (id: string) => new RefusedError(`the text of ${id} is not allowed`, 400);
+      const differing = { questions: letters, complete: refusing("abcdefgh", words), concurrency: 1 };
+      expect(await sampleTrees(options(differing))).toMatchObject({ ok: 8 * 13, failed: 8 });
+    });
+
+    it("does not stop a run under way, however many are too long in a row", async () => {
+      const many = Array.from({ length: 130 }, (_, i) => question(`${i}`));
+      const refuse = (request: CompletionRequest) =>
+        !request.messages[0]!.content.includes("Question 0?") &&
+        Promise.reject(new RefusedError("too long", 400, { refusal: "context" }));
+      const complete: Complete = async (request) => (await refuse(request)) || honest(request);
+      const given = options({ questions: many, complete, concurrency: 1 });
+      expect(await sampleTrees(given)).toMatchObject({ ok: 13, failed: 129 });
+    });
   });
 
-  it.each([401, 403, 404])("with %i stops the run at any time, what had finished is kept", async (status) => {
+  it("of which all choices had come is none", async () => {
+    const late: Complete = async (request, _, onChoice) => {
+      const all = await honest(request);
+      if (!onChoice) return all;
+      for (const [choice, each] of all.entries()) onChoice(choice, each);
+      throw new ServerError("one chunk too many");
+    };
+    expect(await sampleTrees(options({ complete: late }))).toMatchObject({ asked: 26, ok: 26, failed: 0, pending: 0 });
+  });
+
+  it.each([401, 404])("with %i stops the run at any time, what had finished is kept", async (status) => {
     const error = new RefusedError("no", status);
     const given = options({ complete: unlessRoot(error), concurrency: 1, questions: [..."abc"].map(question) });
     await expect(sampleTrees(given)).rejects.toBe(error);

@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
-import { maltRoles, messages, promptSet, promptSetHash, promptSets, questionText } from "../../src/team/prompts.js";
+import {
+  maltRoles,
+  messages,
+  promptSet,
+  promptSetHash,
+  promptSets,
+  questionText,
+  withSystemMessage,
+} from "../../src/team/prompts.js";
 import type { Question, Role } from "../../src/types.js";
 
 const question: Question = { id: "q", benchmark: "own", split: "test", question: "1+1?", choices: null, answer: "2" };
@@ -74,6 +82,22 @@ describe("messages", () => {
         expect(content).toBe(`Q[${q}] A[${a}] C[${c}]`);
       }),
     );
+  });
+});
+
+describe("the system text", () => {
+  it("is a message of its own, or stands word by word before the user's, as the set says", () => {
+    const set = { ...promptSet("gsm8k"), system: "Write {answer} for {question}." };
+    const [system, user] = messages(set, generator, question, []);
+    expect(system).toEqual({ role: "system", content: set.system });
+    const merged = withSystemMessage(set, "merged");
+    expect(messages(merged, generator, question, [])).toEqual([
+      { role: "user", content: `Write {answer} for {question}.\n\n${user!.content}` },
+    ]);
+    expect(promptSetHash(merged)).not.toBe(promptSetHash(set));
+    expect(withSystemMessage(set, "separate")).toBe(set);
+    const none = withSystemMessage(promptSet("arithmetic"), "merged");
+    expect(messages(none, generator, question, [])).toEqual(messages(promptSet("arithmetic"), generator, question, []));
   });
 });
 
