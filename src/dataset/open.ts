@@ -8,8 +8,8 @@ import { pathLiteral } from "../duckdb.js";
 import { environment } from "../environment.js";
 import { InputError } from "../errors.js";
 import { dataPath, root } from "../paths.js";
-import { type Manifest, readManifest, runDir } from "../run/manifest.js";
-import { type PromptSet, promptSet } from "../team/prompts.js";
+import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifest.js";
+import type { PromptSet } from "../team/prompts.js";
 import type { Node, Role, SlotInterval } from "../types.js";
 import { type Dataset, openDataset } from "./export.js";
 
@@ -19,6 +19,7 @@ export interface OpenRun extends Dataset {
   dir: string;
   manifest: Manifest;
   roles: readonly Role[];
+  /** The prompts it was sampled with. */
   promptSet: PromptSet;
   /** The threshold θ of its labels. */
   theta: number;
@@ -28,14 +29,14 @@ export interface OpenRun extends Dataset {
  * Opens a run for a notebook, from whatever folder the kernel runs in.
  * @param choice name of a run in MALT_OUTPUTS, or a folder (relative ones start at the package's folder); by default
  * MALT_RUN, and without it the recorded run
- * @throws RunError if there is no such run or it has not been exported
+ * @throws RunError if there is no such run, it has not been exported, or its prompts are not those it was sampled with
  */
 export async function openRun(choice: string | null = environment().run): Promise<OpenRun> {
   const dir = choice === null ? dataPath("recorded") : runFolder(choice);
   const manifest = await readManifest(dir);
-  const { roles, prompt_set } = manifest.config;
+  const { roles } = manifest.config;
   const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
-  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSet(prompt_set) };
+  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest) };
   return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
 }
 

@@ -24,13 +24,14 @@ import { InputError, RefusedError, RunError, ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { type Journal, openJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
+import { type Manifest, promptSetOf, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
-import { type PromptSet, promptSet, promptSetHash } from "../team/prompts.js";
+import { type PromptSet, promptSetHash } from "../team/prompts.js";
 import { neededAdapters, type System } from "../team/systems.js";
 import { trainedAdapters } from "../train/adapters.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
+import { debatePrompt } from "./debate.js";
 import { type Judge, ownAnswer } from "./judge.js";
 import { type EvaluationProgress, progressOf, samplePasses, type Transcripts } from "./passes.js";
 import { rowsOf } from "./rows.js";
@@ -93,7 +94,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const manifest = await readManifest(dir);
   const adapters = options.adapters ?? (await hashes(dir));
   checkHeldOut(await readQuestions(dir), new Map([[source.path, options.questions]]));
-  const set = options.promptSet ?? promptSet(manifest.config.prompt_set);
+  const set = options.promptSet ?? promptSetOf(manifest);
   const sampling = { ...manifest.config.sampling, ...options.sampling };
   const model = options.model ?? manifest.config.policy.model;
   const size = options.size ?? options.questions.length;
@@ -153,15 +154,16 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     seeds,
     systems: systems.map(({ name, roles, adapters, votes, debate }) => ({
       name,
-      roles: roles.map((role) => role.name),
+      roles: roles.map(({ branching: _, ...role }) => role),
       adapters,
       votes,
-      debate: debate ?? null,
+      debate: debate ? { ...debate, prompt: debatePrompt(["{answer}"]) } : null,
     })),
     adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, adapters.get(name)])),
     model,
     sampling,
     prompt_set: set.name,
+    prompts: set,
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
     server: { owner, build },

@@ -93,7 +93,16 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     schema: 1,
     run: options.run,
     created: new Date().toISOString(),
-    config: { base_url: policy.baseURL, policy: speaker, sampling, roles, prompt_set: set.name, seed, concurrency },
+    config: {
+      base_url: policy.baseURL,
+      policy: speaker,
+      sampling,
+      roles,
+      prompt_set: set.name,
+      prompts: set,
+      seed,
+      concurrency,
+    },
     benchmark: {
       name: list.benchmark,
       source: source.path,

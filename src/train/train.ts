@@ -122,6 +122,11 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const model = options.model ?? modelServedAs(manifest.config.policy.model);
   const settings = trainingSettings(model.training, options.settings);
   const folder = join(resolve(dir), "train");
+  if (manifest.export && manifest.export.prompt_set_hash !== manifest.prompt_set_hash)
+    throw new RunError(
+      `the files in ${folder} were not exported with the prompts that run "${options.run}" was sampled with (SHA-256 ` +
+        `${manifest.prompt_set_hash}); run \`malt export --run ${options.run}\` again, with the same options`,
+    );
   const roles = manifest.config.roles;
   const questions = await readQuestions(dir);
   checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));

@@ -7,6 +7,7 @@ import { checkHeldOut } from "../../src/benchmarks/held-out.js";
 import { InputError } from "../../src/errors.js";
 import { modelOfProfile } from "../../src/models/table.js";
 import { trainingSettings } from "../../src/models/training.js";
+import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { trainingDisplay } from "../../src/show/progress.js";
 import { maltRoles } from "../../src/team/prompts.js";
 import { type PlanOptions, trainingPlan } from "../../src/train/plan.js";
@@ -176,6 +177,21 @@ describe("training never sees a test question", () => {
       /refiner-dpo\.jsonl line 41 holds no question of the run \("What is 100 \+ 1\?/,
     );
   });
+});
+
+describe("training never sees prompts that were not sent", () => {
+  it.each([{}, { prompt_set_hash: "0".repeat(64) }])(
+    "not from files that were exported with others: %j",
+    async (made) => {
+      const outputs = await mkdtemp(join(tmpdir(), "malt-prompts-"));
+      const dir = await trainingRun(outputs, "r");
+      await writeManifest(dir, { ...(await readManifest(dir)), export: made });
+      await expect(startTraining({ run: "r", outputs, heldOut: [] })).rejects.toThrow(
+        /not exported with the prompts that run "r" was sampled with .*; run `malt export --run r` again/,
+      );
+      await rm(outputs, { recursive: true });
+    },
+  );
 });
 
 describe("following", () => {
