@@ -64,14 +64,23 @@ export const mixSystems: readonly System[] = ["GV", "GR", "VR", "G", "V", "R"].m
   votes: majority,
 }));
 
+const alone: Role = { ...refiner, critique: null };
+
 /**
- * Table 5: the trained team without some of its roles. G+R refines under an empty critique. `ablation G` is STaR SA+MV
- * and G+V+R is MALT, since MALT's generator is trained by SFT alone.
+ * Table 5: the trained team without some of its roles. G+R refines under an empty critique, as the paper specifies (A.9);
+ * in `told none` the refiner is told in words that there is no critique. `ablation G` is STaR SA+MV and G+V+R is MALT,
+ * since MALT's generator is trained by SFT alone.
  */
 export const ablationSystems: readonly System[] = [
   { name: "ablation G", roles: single, adapters: teams.malt, votes: majority },
   { name: "ablation G+V", roles: [generator, verifier], adapters: teams.malt, votes: majority },
-  { name: "ablation G+R", roles: [generator, { ...refiner, critique: null }], adapters: teams.malt, votes: majority },
+  { name: "ablation G+R", roles: [generator, alone], adapters: teams.malt, votes: majority },
+  {
+    name: "ablation G+R (told none)",
+    roles: [generator, { ...alone, missingCritique: "told" }],
+    adapters: teams.malt,
+    votes: majority,
+  },
 ];
 
 /**

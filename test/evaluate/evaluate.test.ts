@@ -5,10 +5,12 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openDataset } from "../../src/dataset/export.js";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../../src/errors.js";
+import { debatePrompt } from "../../src/evaluate/debate.js";
 import { drawSubset, type EvaluateOptions, evaluateRun } from "../../src/evaluate/evaluate.js";
 import type { EvaluationProgress } from "../../src/evaluate/passes.js";
 import { readJournal } from "../../src/run/journal.js";
-import { readManifest } from "../../src/run/manifest.js";
+import { readManifest, writeManifest } from "../../src/run/manifest.js";
+import { type PromptSet, promptSet, promptSetHash } from "../../src/team/prompts.js";
 import { debateSystem, findSystems } from "../../src/team/systems.js";
 import type { Complete, EvaluationRow } from "../../src/types.js";
 import { hashes, heldOut, team } from "../team.js";
@@ -126,6 +128,47 @@ describe("evaluation.parquet", () => {
     });
     const uncounted = await evaluateRun(await options({ systems: [debateSystem], policy }));
     expect(uncounted.rows.every((r) => r.completion_tokens === null)).toBe(true);
+  });
+});
+
+describe("the prompts of an evaluation", () => {
+  const mine = { ...promptSet("gsm8k"), generator: "Solve this, please: {question}" };
+  async function runOf(prompts: PromptSet | undefined, prompt_set_hash: string) {
+    const given = await options({ systems: findSystems(["ablation G+R (told none)", "debate"]), seeds: [0], size: 1 });
+    const manifest = await readManifest(folder(given));
+    const config = { ...manifest.config, prompts };
+    await writeManifest(folder(given), { ...manifest, config, prompt_set_hash });
+    return given;
+  }
+
+  it("are the run's own, whatever is built in under their name, and are recorded with all that was sent", async () => {
+    const { policy, requests } = team();
+    const given = { ...(await runOf(mine, promptSetHash(mine))), policy };
+    await evaluateRun(given);
+    const first = requests
+      .map(({ messages }) => messages.at(-1)!.content)
+      .filter((text) => !/critique|Other/.test(text));
+    expect(first.length).toBeGreaterThan(0);
+    for (const text of first) expect(text).toMatch(/^Solve this, please: Unseen/);
+    const { evaluation } = await readManifest(folder(given));
+    expect(evaluation).toMatchObject({
+      ...{ prompt_set: "gsm8k", prompts: mine, prompt_set_hash: promptSetHash(mine) },
+      systems: [
+        { roles: [{ name: "generator" }, { name: "refiner", critique: null, missingCritique: "told" }], debate: null },
+        { debate: { rounds: 3, prompt: debatePrompt(["{answer}"]) } },
+      ],
+    });
+  });
+
+  it("are refused where they are not those that the run was sampled with, unless others are given", async () => {
+    const { policy, asked } = team();
+    for (const prompts of [mine, undefined]) {
+      const given = { ...(await runOf(prompts, "0".repeat(64))), policy };
+      await expect(evaluateRun(given)).rejects.toThrow(/sampled with prompt set "gsm8k" of SHA-256 0{64}/);
+      expect(asked).toEqual([]);
+    }
+    await evaluateRun({ ...(await runOf(undefined, "0".repeat(64))), policy, promptSet: mine });
+    expect(asked.length).toBeGreaterThan(0);
   });
 });
 
