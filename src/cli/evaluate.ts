@@ -174,7 +174,7 @@ function adaptersOf(
 ): TrainedAdapter[] {
   const names = neededAdapters(systems);
   const missing = names.filter((name) => !trained.has(name));
-  const more = missing.includes("generator-dpo") ? " --generator-dpo" : "";
+  const more = missing.some((name) => ["generator-dpo", "generator-star"].includes(name)) ? " --generator-dpo" : "";
   if (missing.length > 0)
     throw new InputError(
       `run "${run}" has no trained ${missing.join(", ")}; train with \`malt train --run ${run}${more}\`, or choose ` +

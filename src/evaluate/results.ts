@@ -18,6 +18,8 @@ export interface SystemResult {
   overSeeds: MeanStd;
   /** Over all answers, questions as clusters. */
   accuracy: Estimate;
+  /** Passes that are voted on. */
+  votes: number;
   /** Completion tokens that all turns of all passes take for one question, on average; null where not counted. */
   tokens: number | null;
   /** Comparison with the reference system on the same questions and seeds; null for the reference itself. */
@@ -57,6 +59,7 @@ export function summariseSystems(rows: readonly EvaluationRow[], reference?: str
         final.map(({ correct }) => correct),
         final.map(({ question }) => question),
       ),
+      votes: own.reduce((most, { pass }) => Math.max(most, pass + 1), 1),
       tokens: counted ? own.reduce((sum, row) => sum + row.completion_tokens!, 0) / final.length : null,
       against: system === chosen ? null : { ...compare(best, final), pHolm: Number.NaN },
     };

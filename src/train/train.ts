@@ -22,6 +22,7 @@ import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js
 import { recordTraining, type TrainedStage } from "./record.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
+import { tokensPerRow } from "./tokens.js";
 import { ensureTrainer, followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
 
 /** Options of {@link trainRun}. */
@@ -139,7 +140,9 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     questions,
   );
   const { roles: only, stages, generatorDpo } = options;
-  const plan = trainingPlan({ roles, settings, rows: (file) => rows.get(file)!, only, stages, generatorDpo });
+  const counted = await tokensPerRow(dir, settings.maxLength);
+  const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
+  const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 
   await ensureTrainer(onStatus);
   const base = await trainableWeights(model, options.baseModel, onStatus);

@@ -143,6 +143,13 @@ describe("malt evaluate", () => {
     ["system", ["--systems", "MA,MLAT"], 'unknown system "MLAT"; known: main, debate, mixes'],
     ["team", ["--systems", "MALT"], "has no trained refiner-dpo, verifier-dpo; train with `malt train --run "],
     ["extra team", ["--systems", "generator SFT+DPO"], "--generator-dpo`, or choose --systems that need none"],
+    [
+      "control of it",
+      ["--systems", "generator STaR"],
+      "has no trained generator-star; train with `malt train --run run-",
+    ],
+    ["same", ["--systems", "generator STaR"], "--generator-dpo`, or choose"],
+    ["vote", ["--systems", "SA+MV equal tokens"], 'the tokens of "MALT", which is not evaluated'],
     ["profile", ["--profile", "smollm2"], 'profile "smollm2" does not serve malt-tiny, which run '],
     ["judge", ["--judge-model", "gpt-4"], "--judge-base-url and --judge-model need --judge llm"],
     ["way to judge", ["--judge", "me"], '--judge must be one of own, llm, not "me"'],

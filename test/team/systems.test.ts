@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
 import { publishedGeneratorDpo, publishedTable } from "../../src/evaluate/published.js";
-import { messages, promptSet } from "../../src/team/prompts.js";
+import { modelOfProfile } from "../../src/models/table.js";
+import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
 import {
   ablationSystems,
   allSystems,
@@ -11,8 +12,10 @@ import {
   mixSystems,
   neededAdapters,
   passes,
+  type System,
 } from "../../src/team/systems.js";
 import { majorityVote } from "../../src/team/vote.js";
+import { trainingPlan } from "../../src/train/plan.js";
 import { heldOut } from "../team.js";
 
 describe("the systems", () => {
@@ -44,6 +47,24 @@ describe("the systems", () => {
       ["MALT w/o MV", 3, 1, malt],
       ["MALT", 3, 3, malt],
     ]);
+  });
+
+  it("have two teams of supervised training: after one round of it, and after as much compute as MALT took", () => {
+    const adapters = (name: string) => {
+      const [{ roles, adapters }] = findSystems([name]) as [System];
+      return roles.map((role) => adapters[role.name]).join(" ");
+    };
+    expect(adapters("SFT MA")).toBe("generator-sft verifier-sft refiner-sft");
+    expect(adapters("SFT MA+MV")).toBe(adapters("SFT MA"));
+    expect(findSystems(["SFT MA", "SFT MA+MV"]).map(({ votes }) => votes)).toEqual([1, 3]);
+    expect(adapters("STaR MA")).toBe("generator-sft verifier-star refiner-star");
+  });
+
+  it("use every adapter that is trained", () => {
+    const rows = () => 9;
+    const { training: settings } = modelOfProfile("tiny");
+    const plan = trainingPlan({ roles: maltRoles(), settings, rows, generatorDpo: true });
+    expect(neededAdapters(allSystems)).toEqual(plan.map(({ name }) => name).sort());
   });
 
   it("need only the adapters of roles that speak", () => {
