@@ -43,8 +43,13 @@ export interface Role {
   template: "generator" | "verifier" | "refiner";
   /** Name of the earlier role whose output it sees as the answer; null for a role that sees only the question. */
   answer: string | null;
-  /** Name of the earlier role whose output it sees as the critique; null where the template takes an empty critique. */
+  /** Name of the earlier role whose output it sees as the critique; null where nobody criticised. */
   critique: string | null;
+  /**
+   * What stands in the critique's place where `critique` is null: nothing (`empty`, the default; the paper's G+R ablation
+   * specifies an empty verification), or the prompt set's text that there is none (`told`).
+   */
+  missingCritique?: "empty" | "told" | undefined;
   /** Children per parent state, n in the paper (Section 4.2, n = 3). */
   branching: number;
 }

@@ -16,10 +16,9 @@ export const heldOut: Question[] = Array.from({ length: 6 }, (_, i) => ({
 /** Hashes of all adapters that systems may need. */
 export const hashes = (of: (name: string) => string = (name) => name): Map<string, string> =>
   new Map(
-    ["generator-sft", "generator-dpo", "verifier-star", "verifier-dpo", "refiner-star", "refiner-dpo"].map((name) => [
-      name,
-      createHash("sha256").update(of(name)).digest("hex"),
-    ]),
+    ["generator", "verifier", "refiner"]
+      .flatMap((role) => ["sft", "dpo", "star"].map((method) => `${role}-${method}`))
+      .map((name) => [name, createHash("sha256").update(of(name)).digest("hex")]),
   );
 
 /** A policy that may be replaced in part; `asked` holds one line per completion. */

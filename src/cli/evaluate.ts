@@ -17,14 +17,14 @@ import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
-import { type Manifest, readManifest, readQuestions, runDir } from "../run/manifest.js";
+import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { modes, readPaper, results } from "../show/results.js";
-import { promptSet } from "../team/prompts.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
 import { extractionOption, number, oneOf, splits } from "./options.js";
+import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
   damageNote,
   localPath,
@@ -79,7 +79,7 @@ export function register(program: Command): void {
     .option("--seed <n>", "the first seed", whole("--seed", 0), 0);
   withServerFlags(command, null)
     .optionsGroup("Sampling:")
-    .option("--prompt-set <name>", "prompts to use (default: the run's)")
+    .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: the run's own)`)
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
     .option("--max-tokens <n>", "longest completion (default: the run's)", whole("--max-tokens", 1))
     .optionsGroup("Judge:")
@@ -99,6 +99,7 @@ async function evaluate(flags: Flags): Promise<void> {
   const env = environment();
   const dir = runDir(flags.run, env.outputs);
   const manifest = await readManifest(dir);
+  const promptSet = flags.promptSet === undefined ? promptSetOf(manifest) : await readPromptSet(flags.promptSet);
   const runModel = manifest.config.policy.model;
   const path = flags.questions ?? ownTest(manifest);
   const loaded = await loadQuestions(path, { benchmark: flags.benchmark, split: flags.split });
@@ -145,7 +146,7 @@ async function evaluate(flags: Flags): Promise<void> {
         ...(flags.temperature !== undefined && { temperature: flags.temperature }),
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
       },
-      promptSet: flags.promptSet === undefined ? undefined : promptSet(flags.promptSet),
+      promptSet,
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
       judge,
@@ -195,7 +196,7 @@ function adaptersOf(
 ): TrainedAdapter[] {
   const names = neededAdapters(systems);
   const missing = names.filter((name) => !trained.has(name));
-  const more = missing.includes("generator-dpo") ? " --generator-dpo" : "";
+  const more = missing.some((name) => ["generator-dpo", "generator-star"].includes(name)) ? " --generator-dpo" : "";
   if (missing.length > 0)
     throw new InputError(
       `run "${run}" has no trained ${missing.join(", ")}; train with \`malt train --run ${run}${more}\`, or choose ` +

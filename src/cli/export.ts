@@ -8,6 +8,9 @@ import { runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { alignedTable } from "../show/text-table.js";
 import { extractionOption, number } from "./options.js";
+import { readPromptSet } from "./prompt-set.js";
+
+type Flags = { run: string; promptSet?: string } & Omit<ExportOptions, "promptSet">;
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -47,10 +50,17 @@ export function register(program: Command): void {
     )
     .option("--split-seed <n>", "seed of that split", number("--split-seed"), 0)
     .option("--openai", "also write the files of OpenAI's fine-tuning service", false)
-    .action(async ({ run, ...options }: { run: string } & ExportOptions) => {
+    .option(
+      "--prompt-set <name or file>",
+      "the prompts it was sampled with, for a run of an earlier version, which recorded only their hash",
+    )
+    .action(async ({ run, promptSet: given, ...options }: Flags) => {
       const dir = runDir(run);
+      const promptSet = given === undefined ? undefined : await readPromptSet(given);
       const line = progressLine("exporting questions", process.stderr);
-      const { files, ...summary } = await exportRun(dir, { ...options, onProgress: line.update }).finally(line.end);
+      const { files, ...summary } = await exportRun(dir, { ...options, promptSet, onProgress: line.update }).finally(
+        line.end,
+      );
       const tables = files.filter((file) => !file.startsWith("train"));
       const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
       process.stdout.write(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}\n`);

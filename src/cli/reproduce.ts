@@ -20,6 +20,7 @@ import { textTree } from "../show/text-tree.js";
 import type { SystemMessage } from "../team/prompts.js";
 import { trainerInstalled } from "../train/trainer.js";
 import { number } from "./options.js";
+import { promptSetHelp } from "./prompt-set.js";
 import { systemMessageFlag } from "./server-flags.js";
 
 /** The flags, as given. */
@@ -29,6 +30,7 @@ export interface Flags {
   questions?: string;
   test?: string;
   limit?: number;
+  promptSet?: string;
   profile?: string;
   baseUrl?: string;
   model?: string;
@@ -64,6 +66,7 @@ export function register(program: Command): void {
       "how many of them, from the first on (default: by profile; tiny 200)",
       number("--limit", positive),
     )
+    .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: by benchmark)`)
     .option("--test <path>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option("--run <name>", "name of the run (default: made of profile, file, limit and seed)")
     .option("--fresh", "start a new run in place of going on with the one of that name")
@@ -178,6 +181,7 @@ export function commands(flags: Settled): string[][] {
   const profile = ["--profile", flags.profile];
   const limit = ["--limit", String(flags.limit)];
   const system = given("--system-message", flags.systemMessage);
+  const prompts = given("--prompt-set", flags.promptSet);
   const first = ["--seed", String(flags.seed * flags.seeds)];
   const size = ["--size", String(flags.size), "--seeds", String(flags.seeds), "--systems", flags.systems];
   const trained = [
@@ -185,7 +189,21 @@ export function commands(flags: Settled): string[][] {
     ["evaluate", ...run, ...first, ...size, ...given("--questions", flags.test), ...profile, ...url, ...model],
   ];
   return [
-    ["sample", ...run, "--questions", flags.questions, ...limit, ...seed, ...profile, ...url, ...model, ...system],
+    [
+      ...[
+        "sample",
+        ...run,
+        "--questions",
+        flags.questions,
+        ...limit,
+        ...prompts,
+        ...seed,
+        ...profile,
+        ...url,
+        ...model,
+      ],
+      ...system,
+    ],
     ["export", ...run],
     ...(flags.train ? trained : []),
     ["report", ...run],

@@ -14,9 +14,10 @@ import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
-import { maltRoles, promptSet, type SystemMessage } from "../team/prompts.js";
+import { maltRoles, type SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
+import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
   damageNote,
   localPath,
@@ -68,7 +69,7 @@ export function register(program: Command): void {
     .option("--limit <n>", "keep the first n questions", whole("--limit", 1))
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
-    .option("--prompt-set <name>", "prompts to use (default: by benchmark)")
+    .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: by benchmark)`)
     .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
@@ -113,6 +114,7 @@ export function register(program: Command): void {
 
 async function sample(flags: Flags): Promise<void> {
   const env = environment();
+  const promptSet = flags.promptSet === undefined ? undefined : await readPromptSet(flags.promptSet);
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
@@ -140,7 +142,7 @@ async function sample(flags: Flags): Promise<void> {
         extra: flags.extraBody,
       },
       roles: maltRoles(flags.branching),
-      ...(flags.promptSet !== undefined && { promptSet: promptSet(flags.promptSet) }),
+      ...(promptSet && { promptSet }),
       systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
       concurrency: flags.concurrency ?? row.concurrency,

@@ -5,7 +5,7 @@ import { modelOfProfile, profileNames } from "../models/table.js";
 import { runDir } from "../run/manifest.js";
 import { trainingDisplay } from "../show/progress.js";
 import { alignedTable } from "../show/text-table.js";
-import { type TrainingMethod, trainingMethods } from "../train/plan.js";
+import { starCompute, type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import { followToEnd, stopTraining, type TrainRunOptions, trainRun } from "../train/train.js";
 import { number, oneOf } from "./options.js";
@@ -135,12 +135,16 @@ function options(flags: Flags, outputs: string): TrainRunOptions {
 /** What is trained now: one line per adapter. */
 function summary(stages: readonly TrainedStage[], before: ReadonlySet<string>): string {
   const rows = stages.map(({ name, sha256, current, record }) => {
-    const { examples, pairs, steps, loss, seconds } = record;
+    const { examples, pairs, steps, loss, tokens, seconds } = record;
     const state = current ? (before.has(sha256) ? "kept" : "new") : "of older data";
     const [rows, last, time] = [examples ?? pairs ?? 0, loss?.toFixed(3) ?? "–", seconds?.toFixed(0) ?? "–"];
-    return [name, state, rows, steps, last, time, sha256.slice(0, 12)];
+    return [name, state, rows, steps, tokens ?? "–", last, time, sha256.slice(0, 12)];
   });
-  return alignedTable(["adapter", "", "rows", "steps", "loss", "seconds", "sha256"], rows);
+  const shares = [...starCompute(stages.filter(({ current }) => current))].map(
+    ([role, share]) => `${share.toFixed(2)} (${role})`,
+  );
+  const note = shares.length === 0 ? "" : `\n\nSTaR's compute as a share of DPO's: ${shares.join(", ")}`;
+  return alignedTable(["adapter", "", "rows", "steps", "tokens", "loss", "seconds", "sha256"], rows) + note;
 }
 
 /** "generator,verifier" */

@@ -13,6 +13,7 @@ import { openJournalReader, readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
 import { type Manifest, promptSetOf, readManifest, streamQuestions, writeManifest } from "../run/manifest.js";
 import type { JournalReader } from "../run/reader.js";
+import type { PromptSet } from "../team/prompts.js";
 import type { EvaluationRow, Node, Question, Split } from "../types.js";
 import { card } from "./card.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
@@ -24,7 +25,8 @@ import { tableNames, writeViews } from "./tables.js";
  * whole, when all have been written.
  * @param runDir a run folder with run.json, questions.jsonl and journal/
  * @returns the counts, and the files' paths relative to the folder
- * @throws InputError on an option out of range; RunError if the folder is not a run or is being written
+ * @throws InputError on an option out of range; RunError if the folder is not a run or is being written, or its prompts
+ *   are not those it was sampled with
  */
 export async function exportRun(
   runDir: string,
@@ -35,7 +37,8 @@ export async function exportRun(
   const unlock = await lock(join(runDir, "lock"));
   const staging = join(runDir, ".export");
   try {
-    const manifest = await readManifest(runDir);
+    const found = await readManifest(runDir);
+    const manifest = { ...found, config: { ...found.config, prompts: promptSetOf(found, options.promptSet) } };
     await rm(staging, { recursive: true, force: true });
     await mkdir(join(staging, "train"), { recursive: true });
     const { trees, roles, splits } = await writeTrees(runDir, staging, manifest, rules, options);
@@ -45,7 +48,8 @@ export async function exportRun(
     await writeViews(join(staging, "run.duckdb"), [...tableNames, ...evaluation], [staging, runDir]);
     await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, splits, summary));
     const files = await moveAll(staging, runDir);
-    await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules) } });
+    const { prompt_set_hash } = manifest;
+    await writeManifest(runDir, { ...manifest, export: { ...summary, options: snakeCase(rules), prompt_set_hash } });
     return { ...summary, files };
   } catch (error) {
     // What the file system and DuckDB report is a plain Error; anything else is a bug in this code.
@@ -62,17 +66,16 @@ export async function exportRun(
 async function writeTrees(
   runDir: string,
   staging: string,
-  manifest: Manifest,
+  { config, benchmark }: Manifest & { config: { prompts: PromptSet } },
   rules: ExportSummary["options"],
   { grade, onProgress }: ExportOptions,
 ) {
-  const { config, benchmark } = manifest;
-  const { roles } = config;
+  const { roles, prompts } = config;
   const own: Grade = (question, text) => gradeText(question, text, rules.extraction);
   const score = treeScorer(roles, { ...rules, grade: grade ?? own });
   // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
-  const files = await treeFiles(staging, roles, promptSetOf(manifest), rules);
+  const files = await treeFiles(staging, roles, prompts, rules);
   const splits = new Map<Split, number>();
   let [done, complete, nodes] = [0, 0, 0];
   let journal: JournalReader | undefined;

@@ -19,6 +19,7 @@ export interface OpenRun extends Dataset {
   dir: string;
   manifest: Manifest;
   roles: readonly Role[];
+  /** The prompts it was sampled with. */
   promptSet: PromptSet;
   /** The threshold θ of its labels. */
   theta: number;
@@ -28,7 +29,7 @@ export interface OpenRun extends Dataset {
  * Opens a run for a notebook, from whatever folder the kernel runs in.
  * @param choice name of a run in MALT_OUTPUTS, or a folder (relative ones start at the package's folder); by default
  * MALT_RUN, and without it the recorded run
- * @throws RunError if there is no such run or it has not been exported
+ * @throws RunError if there is no such run, it has not been exported, or its prompts are not those it was sampled with
  */
 export async function openRun(choice: string | null = environment().run): Promise<OpenRun> {
   const dir = choice === null ? dataPath("recorded") : runFolder(choice);

@@ -10,6 +10,7 @@ import {
 } from "../credit/pairs.js";
 import type { Grade } from "../credit/score.js";
 import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "../credit/values.js";
+import type { PromptSet } from "../team/prompts.js";
 
 /** Options of an export; `dedupe` holds for examples and pairs alike. */
 export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, SplitOptions {
@@ -19,6 +20,11 @@ export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, Sp
   extraction?: ExtractionMode;
   /** Grades instead of this project's grader. */
   grade?: Grade;
+  /**
+   * The prompts the run was sampled with, for a run of an earlier version, whose run.json has only their hash. They are
+   * then kept there.
+   */
+  promptSet?: PromptSet | undefined;
   /** Called as questions are exported. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -26,7 +32,7 @@ export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, Sp
 /** What an export holds; also the `export` section of run.json, with the options' names in snake_case. */
 export interface ExportSummary {
   /** Every rule in force, defaults included. */
-  options: Required<Omit<ExportOptions, "grade" | "onProgress">>;
+  options: Required<Omit<ExportOptions, "grade" | "promptSet" | "onProgress">>;
   /** Questions by the state of their trees. Incomplete ones give no examples unless `incomplete` is "available". */
   trees: { complete: number; incomplete: number };
   nodes: number;

@@ -33,8 +33,9 @@ import { type PromptSet, promptSetHash, withSystemMessage } from "../team/prompt
 import { neededAdapters, type System } from "../team/systems.js";
 import { trainedAdapters } from "../train/adapters.js";
 import type { Complete, EvaluationRow, JournalEntry, PolicyId, Question, Role, Sampling } from "../types.js";
+import { debatePrompt } from "./debate.js";
 import { type Judge, ownAnswerIn } from "./judge.js";
-import { type EvaluationProgress, progressOf, samplePasses, type Transcripts } from "./passes.js";
+import { type EvaluationProgress, progressOf, samplePasses, type Transcripts, withTokensOf } from "./passes.js";
 import { rowsOf } from "./rows.js";
 
 export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Concurrency {
@@ -92,13 +93,13 @@ export interface Evaluated {
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
   const {
-    systems,
     seeds,
     policy,
     extraction = "strict",
     judge = ownAnswerIn(extraction),
     source = { path: "memory", sha256: null },
   } = options;
+  let { systems } = options;
   checkPlan(systems, seeds);
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
@@ -121,20 +122,28 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const kept = await openJournal(join(dir, "evaluation"));
   const journal = remembering(kept);
   const failed = collector(options.onFailure);
-  const said = new Map(systems.map((system) => [system, [] as Transcripts[]]));
+  const said = new Map<string, Transcripts[]>();
+  const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
   try {
-    // Most votes first: the smaller systems then find all their passes in the journal.
-    const ordered = [...systems].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
-    const progress = progressOf(ordered, size * seeds.length, options.onProgress);
-    const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
     await withLimit(options, policy, async (concurrency) => {
-      for (const system of ordered) {
-        for (const [s, seed] of seeds.entries()) {
-          const hooks = { onFailure: failed.of(system.name), onEnded: progress(system, size) };
-          const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
-          said.get(system)!.push(await samplePasses(system, (role) => speaker(system, role), talk));
+      const sample = async (some: readonly System[]) => {
+        // Most votes first: the smaller systems then find all their passes in the journal.
+        const ordered = [...some].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
+        const progress = progressOf(ordered, size * seeds.length, options.onProgress);
+        for (const system of ordered) {
+          const transcripts: Transcripts[] = [];
+          said.set(system.name, transcripts);
+          for (const [s, seed] of seeds.entries()) {
+            const hooks = { onFailure: failed.of(system.name), onEnded: progress(system, size) };
+            const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
+            transcripts.push(await samplePasses(system, (role) => speaker(system, role), talk));
+          }
         }
-      }
+      };
+      await sample(systems);
+      systems = systems.map((system) => withTokensOf(system, said));
+      const changed = systems.filter(({ votes }, i) => votes !== options.systems[i]!.votes);
+      if (changed.length > 0) await sample(changed);
     });
   } finally {
     await kept.close();
@@ -146,7 +155,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   for (const system of systems) {
     for (const [s, seed] of seeds.entries()) {
       const reader = patient(judge, failed.of("the judge"));
-      const read = await rowsOf(system, seed, subsets[s]!, said.get(system)![s]!, reader, extraction);
+      const read = await rowsOf(system, seed, subsets[s]!, said.get(system.name)![s]!, reader, extraction);
       rows.push(...read.rows);
       unclear += read.unclear;
     }
@@ -166,17 +175,19 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     questions_sha256: list.sha256,
     size,
     seeds,
-    systems: systems.map(({ name, roles, adapters, votes, debate }) => ({
+    systems: systems.map(({ name, roles, adapters, votes, tokensOf, debate }) => ({
       name,
-      roles: roles.map((role) => role.name),
+      roles: roles.map(({ branching: _, ...role }) => role),
       adapters,
       votes,
-      debate: debate ?? null,
+      tokens_of: tokensOf ?? null,
+      debate: debate ? { ...debate, prompt: debatePrompt(["{answer}"]) } : null,
     })),
     adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, adapters.get(name)])),
     model,
     sampling,
     prompt_set: set.name,
+    prompts: set,
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
     extraction,
@@ -207,6 +218,13 @@ function checkPlan(systems: readonly System[], seeds: readonly number[]): void {
   const seed = twice(seeds) ?? seeds.find((s) => !Number.isInteger(s) || s < 0 || s >= 2 ** 31);
   if (seed !== undefined)
     throw new InputError(`seeds must be different integers in 0 … 2³¹ − 1, not ${seed} among them`);
+  const other = systems.find(
+    ({ tokensOf }) => tokensOf !== undefined && !systems.some((s) => s.name === tokensOf && s.tokensOf === undefined),
+  );
+  if (other)
+    throw new InputError(
+      `system "${other.name}" is to spend the tokens of "${other.tokensOf}", which is not evaluated; add that system too`,
+    );
   const debate = systems.find((system) => system.debate && system.roles.length !== 1);
   if (debate)
     throw new InputError(`a debate has one role, and system "${debate.name}" has ${debate.roles.length}; give it one`);

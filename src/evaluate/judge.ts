@@ -23,7 +23,7 @@ export interface Reading {
 /** Reads the turns of a team. */
 export interface Judge {
   /** What reads, for run.json. */
-  readonly about: { kind: "own" } | { kind: "llm"; model: string; base_url: string };
+  readonly about: { kind: "own" } | { kind: "llm"; model: string; base_url: string; prompt: string };
   /** @throws ServerError if a model is asked and does not answer */
   read(question: Question, role: Role, text: string): Promise<Reading>;
 }
@@ -66,6 +66,20 @@ export function judgePrompt(question: Question, role: Role, text: string): Messa
     "solution counts by the answer it ends up supporting: the solution's if it finds no fault, else its correction. " +
     'Finish with one line, "Verdict: correct" or "Verdict: incorrect".';
   return [{ role: "user", content }];
+}
+
+/** The judge's task with placeholders, for run.json. */
+function promptTemplate(): string {
+  const question = {
+    id: "",
+    benchmark: "",
+    split: "test",
+    question: "{question}",
+    choices: null,
+    answer: "{reference}",
+  };
+  const role = { name: "{role}", template: "generator", answer: null, critique: null, branching: 1 };
+  return judgePrompt(question as Question, role as Role, "{text}")[0]!.content;
 }
 
 /** The last verdict in a judge's reply, a bare word included; null if there is none. */
@@ -116,7 +130,7 @@ export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { clos
   };
 
   return {
-    about: { kind: "llm", model, base_url: policy.baseURL },
+    about: { kind: "llm", model, base_url: policy.baseURL, prompt: promptTemplate() },
     async read(question, role, text) {
       const messages = judgePrompt(question, role, text);
       const seed = requestSeed(0, question.id, null, "judge");

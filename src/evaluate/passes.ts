@@ -34,6 +34,26 @@ export function samplePasses(
   return system.debate ? debates(system, system.debate.rounds, policy, options) : chains(system, policy, options);
 }
 
+/**
+ * A system that is to spend another's tokens, with the number of passes that comes nearest to it; any other as it is.
+ * Counted are completion tokens, or characters where the server does not count tokens.
+ * @param said what the systems have said so far, by name, one item per seed
+ */
+export function withTokensOf(system: System, said: ReadonlyMap<string, readonly Transcripts[]>): System {
+  if (system.tokensOf === undefined) return system;
+  const questions = (name: string) => said.get(name)!.flatMap((transcripts) => [...transcripts.values()]);
+  const [own, other] = [questions(system.name), questions(system.tokensOf)];
+  const isCounted = [...own, ...other].flat(2).every(({ completion_tokens }) => completion_tokens !== null);
+  const mean = (all: JournalEntry[][][]) =>
+    all.flat(2).reduce((sum, entry) => sum + (isCounted ? entry.completion_tokens! : entry.text.length), 0) /
+    all.length;
+  const votes = Math.round((system.votes * mean(other)) / mean(own));
+  return Number.isFinite(votes) ? { ...system, votes: Math.min(mostVotes, Math.max(1, votes)) } : system;
+}
+
+/** Choices of one request that servers take; if an answer is so short that more are needed, the report shows the difference. */
+const mostVotes = 128;
+
 async function chains(
   system: System,
   policy: (role: Role) => PolicyId,

@@ -20,6 +20,8 @@ export interface SystemResult {
   overSeeds: MeanStd;
   /** Over all answers, questions as clusters. */
   accuracy: Estimate;
+  /** Passes that are voted on. */
+  votes: number;
   /** Completion tokens that all turns of all passes take for one question, on average; null where not counted. */
   tokens: number | null;
   /** Share of the votes at the last turn in which no answer had a majority; null with a single pass. */
@@ -61,6 +63,7 @@ export function summariseSystems(rows: readonly EvaluationRow[], reference?: str
         final.map(({ correct }) => correct),
         final.map(({ question }) => question),
       ),
+      votes: own.reduce((most, { pass }) => Math.max(most, pass + 1), 1),
       tokens: counted ? own.reduce((sum, row) => sum + row.completion_tokens!, 0) / final.length : null,
       undecided: undecided(own),
       against: system === chosen ? null : { ...compare(best, final), pHolm: Number.NaN },

@@ -186,11 +186,8 @@ function steps(points: readonly { tokens: number }[]): number[] {
   return all.filter((tick) => tick >= fewest! / 1.1 && tick <= most! * 1.1);
 }
 
-/** The team behind a system, and how many of its answers are voted on. */
-function voters(system: string): { team: string; votes: number } {
-  const votes = allSystems.find(({ name }) => name === system)?.votes ?? 1;
-  return { team: system.replace(/\+MV(@\d+)?$| w\/o MV$/, ""), votes };
-}
+/** The team behind a system, whatever the number of its answers that are voted on. */
+const teamOf = (system: string): string => system.replace(/\+MV(@\d+| equal tokens)?$| w\/o MV$/, "");
 
 /**
  * Accuracy against the completion tokens that one question takes (equal-token accounting): a line per team, a point per
@@ -199,10 +196,13 @@ function voters(system: string): { team: string; votes: number } {
  */
 export function tokensFigure(results: readonly SystemResult[]): Plot.PlotOptions {
   const title = "Accuracy against tokens spent";
-  const points = inTableOrder(results).flatMap(({ system, tokens, accuracy: { mean, low, high } }) => {
+  const points = inTableOrder(results).flatMap(({ system, votes, tokens, accuracy: { mean, low, high } }) => {
     const speakers = allSystems.find(({ name }) => name === system);
     const kind = speakers?.debate ? "debate" : (speakers?.roles.length ?? 1) > 1 ? "several roles" : "single agent";
-    return tokens === null ? [] : [{ ...voters(system), tokens, mean, low, high, kind, training: trainingOf(system) }];
+    const training = trainingOf(system);
+    // Only a vote at equal tokens is known by what was measured alone.
+    const voters = speakers && !speakers.tokensOf ? speakers.votes : votes;
+    return tokens === null ? [] : [{ team: teamOf(system), votes: voters, tokens, mean, low, high, kind, training }];
   });
   if (points.length === 0)
     return empty(title, results.length === 0 ? "no system evaluated" : "tokens were not counted");

@@ -11,7 +11,7 @@ export type Training = "untrained" | "STaR" | "MALT" | "in part";
 
 /** By its name, as evaluation.parquet has it; `in part` for the mixes and ablations of Tables 4 and 5, and unknown ones. */
 export function trainingOf(system: string): Training {
-  if (/^STaR\b/.test(system)) return "STaR";
+  if (/^(STaR|SFT)\b/.test(system)) return "STaR";
   if (/^MALT\b/.test(system)) return "MALT";
   return /^(SA|MA)\b/.test(system) || system === "debate" ? "untrained" : "in part";
 }

@@ -11,12 +11,23 @@ import { questionsJsonl } from "../benchmarks/list.js";
 import { environment } from "../environment.js";
 import { InputError, MaltError, RunError } from "../errors.js";
 import { parseJson } from "../json.js";
-import { type PromptSet, promptSet, systemMessages, withSystemMessage } from "../team/prompts.js";
+import { type PromptSet, promptSetHash, promptSets, systemMessages, withSystemMessage } from "../team/prompts.js";
 import type { Question } from "../types.js";
 import { readLines } from "./line.js";
 
 const count = z.number().int().nonnegative();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+// Loose, because the hash covers every field.
+const promptSetShape: z.ZodType<PromptSet> = z.looseObject({
+  name: z.string(),
+  system: z.union([z.string(), z.looseObject({ generator: z.string(), verifier: z.string(), refiner: z.string() })]),
+  generator: z.string(),
+  verifier: z.string(),
+  refiner: z.string(),
+  emptyCritique: z.string(),
+  systemMessage: z.enum(systemMessages).optional(),
+});
 
 // Loose, so that later steps can keep a section of their own, such as `export`.
 const manifestShape = z.looseObject({
@@ -45,12 +56,16 @@ const manifestShape = z.looseObject({
         template: z.enum(["generator", "verifier", "refiner"]),
         answer: z.string().nullable(),
         critique: z.string().nullable(),
+        missingCritique: z.enum(["empty", "told"]).optional(),
         branching: count,
       }),
     ),
+    /** Its name. */
     prompt_set: z.string(),
     /** How its system text is sent; `separate` in runs that do not say. */
     system_message: z.enum(systemMessages).optional(),
+    /** Every word of it. Earlier versions recorded the name and the hash alone; see {@link promptSetOf}. */
+    prompts: promptSetShape.optional(),
     seed: z.number().int(),
     /** Requests in flight; "auto" if the server's load decided. */
     concurrency: z.union([count, z.literal("auto")]),
@@ -67,6 +82,7 @@ const manifestShape = z.looseObject({
     /** Of questions.jsonl, so of the questions after selection and normalisation. */
     questions_sha256: sha256,
   }),
+  /** Of the prompt set (team/prompts.ts). */
   prompt_set_hash: sha256,
   server: z.object({ owner: z.string().nullable(), build: z.string().nullable() }),
   versions: z.object({ malt: z.string(), node: z.string(), git: z.string().nullable() }),
@@ -107,10 +123,6 @@ const manifestShape = z.looseObject({
 /** The content of run.json. */
 export type Manifest = z.infer<typeof manifestShape>;
 
-/** The prompts a run was sampled with. @throws InputError if the prompt set is not known here */
-export const promptSetOf = ({ config }: Manifest): PromptSet =>
-  withSystemMessage(promptSet(config.prompt_set), config.system_message);
-
 /** Folder of a run. @throws InputError unless the name matches `^[a-z0-9][a-z0-9._-]{0,63}$` */
 export function runDir(name: string, outputs: string = environment().outputs): string {
   if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name))
@@ -136,9 +148,39 @@ export async function findManifest(dir: string): Promise<Manifest | null> {
   });
   if (text === null) return null;
   const manifest = manifestShape.safeParse(parseJson(text));
-  if (manifest.success) return manifest.data;
+  if (manifest.success) return withRolesAsSent(manifest.data);
   const issue = manifest.error.issues[0];
   throw new RunError(`${path} is not a manifest (${issue?.path.join(".")}: ${issue?.message}); restore it`);
+}
+
+/** Before prompt sets were recorded, a refiner without a critic was always told that there is no critique. */
+function withRolesAsSent(manifest: Manifest): Manifest {
+  const { config } = manifest;
+  if (config.prompts) return manifest;
+  const roles = config.roles.map((role) =>
+    role.template === "refiner" && role.critique === null ? { ...role, missingCritique: "told" as const } : role,
+  );
+  return { ...manifest, config: { ...config, roles } };
+}
+
+/**
+ * The prompts that a run was sampled with: those in run.json. If an earlier version wrote it without them, the built-in set
+ * of that name, or the one given.
+ * @throws RunError unless they have the hash that run.json records
+ */
+export function promptSetOf({ run, config, prompt_set_hash }: Manifest, given?: PromptSet): PromptSet {
+  const name = config.prompt_set;
+  const builtIn = Object.hasOwn(promptSets, name) ? promptSets[name] : undefined;
+  const unstored = given ?? (config.prompts ? undefined : builtIn);
+  const set = unstored ? withSystemMessage(unstored, config.system_message) : config.prompts;
+  if (set && promptSetHash(set) === prompt_set_hash) return set;
+  const where = given ? "the set that is given" : config.prompts ? "the set in its run.json" : "this version's";
+  const other = set ? `${where} has ${promptSetHash(set)}` : "neither run.json nor this version has a set of that name";
+  const restore = config.prompts && !given ? "restore run.json, or " : "";
+  throw new RunError(
+    `run "${run}" was sampled with prompt set "${name}" of SHA-256 ${prompt_set_hash}, and ${other}; ${restore}export it ` +
+      `with the set it was sampled with: \`malt export --run ${run} --prompt-set FILE\``,
+  );
 }
 
 /** Writes run.json whole or not at all. @throws RunError if it cannot be written */
@@ -155,15 +197,29 @@ export function summed<T extends Record<string, number>>(all: readonly T[]): T {
 
 /**
  * What would make `next` a different run from `old`: model, adapter, sampling, roles, prompts, seed, questions and
- * shard, as lines "sampling.temperature: 0.3 → 0.7". Where and how fast it is sampled may change.
+ * shard, as lines "sampling.temperature: 0.3 → 0.7"; of a long text the part that differs. Where and how fast it is
+ * sampled may change.
  */
 export function differences(old: Manifest, next: Manifest): string[] {
   const [before, after] = [flat(identity(old)), flat(identity(next))];
-  const paths = [...new Set([...before.keys(), ...after.keys()])];
-  const show = (value: string | undefined) => value ?? "none";
+  // Equal hashes mean equal prompts, whether or not both manifests hold them.
+  const isSaid = (path: string) => !path.startsWith("prompts.") || old.prompt_set_hash !== next.prompt_set_hash;
+  const paths = [...new Set([...before.keys(), ...after.keys()])].filter(isSaid);
   return paths
     .filter((path) => before.get(path) !== after.get(path))
-    .map((path) => `${path}: ${show(before.get(path))} → ${show(after.get(path))}`);
+    .map((path) => `${path}: ${excerpts(before.get(path) ?? "none", after.get(path) ?? "none").join(" → ")}`);
+}
+
+/** Two different texts from shortly before the first place where they differ, at most 80 characters of each. */
+function excerpts(...texts: [string, string]): string[] {
+  if (texts.every((text) => text.length <= 80)) return texts;
+  const [one, other] = texts.map((text) => [...text]) as [string[], string[]];
+  const same = one.findIndex((letter, i) => letter !== other[i]);
+  const start = Math.max(0, (same < 0 ? one.length : same) - 20);
+  return [one, other].map((letters) => {
+    const end = letters.length > start + 80 ? "…" : "";
+    return `${start > 0 ? "…" : ""}${letters.slice(start, start + 80).join("")}${end}`;
+  });
 }
 
 /** @throws RunError that lists the differences, if there are any */
@@ -176,7 +232,7 @@ export function requireSame(old: Manifest, next: Manifest): void {
 }
 
 function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unknown {
-  const { policy, sampling, roles, prompt_set, system_message = "separate", seed } = config;
+  const { policy, sampling, roles, prompt_set, prompts, system_message = "separate", seed } = config;
   const { name, questions, questions_sha256 } = benchmark;
   return {
     policy,
@@ -184,6 +240,7 @@ function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unkn
     roles,
     prompt_set,
     system_message,
+    prompts,
     seed,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,

@@ -103,6 +103,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       roles,
       prompt_set: set.name,
       system_message,
+      prompts: set,
       seed,
       concurrency,
     },

@@ -6,6 +6,7 @@ import { publishedFlips, publishedGeneratorDpo, publishedTable, publishedTurns }
 import { besidePublished, flips, perTurn, type SystemResult, summariseSystems } from "../evaluate/results.js";
 import { percent } from "../format.js";
 import { type Estimate, plusMinus } from "../stats/means.js";
+import { allSystems } from "../team/systems.js";
 import type { EvaluationRow } from "../types.js";
 import { alignedTable } from "./text-table.js";
 
@@ -36,7 +37,8 @@ export function results(rows: readonly EvaluationRow[], paper: Paper): string {
   return [
     systemTable(table, reference),
     `${questions} held-out questions over ${seeds} ${seeds === 1 ? "seed" : "seeds"}. ± is the standard deviation over seeds with divisor n − 1, and with ` +
-      "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes.\n" +
+      "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes;\n" +
+      `beside them their share of ${reference}'s.${equalTokens(table)}\n` +
       `p: sign-flip test against ${reference} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
     ...withoutMajority(table),
     ...(teams.length > 0 ? [turnTable(rows, teams, paper)] : []),
@@ -49,6 +51,13 @@ const points = (share: number) => (Number.isNaN(share) ? "–" : (100 * share).t
 const interval = ({ low, high }: Estimate) => (Number.isNaN(low) ? "–" : `${points(low)} to ${points(high)}`);
 const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
 
+/** How many passes the systems that were to spend another's tokens vote on. */
+function equalTokens(table: readonly SystemResult[]): string {
+  const equal = table.filter(({ system }) => allSystems.some(({ name, tokensOf }) => name === system && tokensOf));
+  if (equal.length === 0) return "";
+  return ` Passes voted on: ${equal.map(({ system, votes }) => `${system} ${votes}`).join(", ")}.`;
+}
+
 function systemTable(table: readonly SystemResult[], reference: string): string {
   const head = [
     "system",
@@ -56,11 +65,13 @@ function systemTable(table: readonly SystemResult[], reference: string): string 
     "± over seeds",
     "interval",
     "tokens",
+    `of ${reference}'s`,
     `${reference} is better by`,
     "interval",
     "p",
     "p (Holm)",
   ];
+  const most = table.find(({ system }) => system === reference)?.tokens ?? null;
   return alignedTable(
     head,
     table.map(({ system, accuracy, overSeeds, tokens, against }) => [
@@ -69,6 +80,7 @@ function systemTable(table: readonly SystemResult[], reference: string): string 
       `${points(overSeeds.sample)} (${points(overSeeds.population)})`,
       interval(accuracy),
       tokens === null ? "–" : tokens.toFixed(0),
+      tokens === null || most === null ? "–" : (tokens / most).toFixed(2),
       against ? points(against.difference.mean) : "",
       against ? interval(against.difference) : "",
       against ? pValue(against.p) : "",

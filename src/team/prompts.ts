@@ -6,17 +6,24 @@
  */
 import { createHash } from "node:crypto";
 import { InputError } from "../errors.js";
+import { sorted } from "../json.js";
 import type { Message, Question, Role, Turn } from "../types.js";
 
-/** The three templates of a prompt set. Placeholders: {question}, {answer}, {critique}. */
+/** The name of a template: the role that it makes of a model. */
+export type Template = Role["template"];
+
+/** The texts of the three roles. Placeholders of the templates: {question}, {answer}, {critique}. */
 export interface PromptSet {
   name: string;
-  /** Sent as the system message of every role; empty means none. */
-  system: string;
+  /** The system message of each role (Appendix A.4), or one for all; empty means none. It has no placeholders. */
+  system: string | Readonly<Record<Template, string>>;
   generator: string;
   verifier: string;
   refiner: string;
-  /** What the refiner reads in place of a critique in the G+R ablation (paper, Table 5). */
+  /**
+   * What a role without a critic is told in place of a critique, if it is told so (`missingCritique` of the role). By
+   * default it reads an empty one, and this text is not used.
+   */
   emptyCritique: string;
   /** How the system text is sent; `separate` by default. */
   systemMessage?: SystemMessage;
@@ -35,7 +42,15 @@ export const withSystemMessage = (set: PromptSet, how: SystemMessage = "separate
 
 const number: PromptSet = {
   name: "gsm8k",
-  system: "You are a careful mathematician.",
+  system: {
+    generator: "You are a careful mathematician who solves word problems in small steps and checks every calculation.",
+    verifier:
+      "You are a strict reviewer of solutions to word problems. You work a problem out yourself before you judge its " +
+      "solution, and you approve only what you have checked.",
+    refiner:
+      "You are an experienced editor of solutions to word problems. You weigh a solution and a critique of it, either " +
+      "of which may be wrong, and you keep only what your own calculation confirms.",
+  },
   generator:
     "Solve the problem below. Think step by step and show each calculation. " +
     'Finish with one line "Final Answer: X", where X is a single number without units.\n\nProblem: {question}',
@@ -69,7 +84,15 @@ export const promptSets: Readonly<Record<string, PromptSet>> = {
   gsm_symbolic: { ...number, name: "gsm_symbolic" },
   math: {
     name: "math",
-    system: "You are a careful mathematician.",
+    system: {
+      generator: "You are a careful mathematician who solves competition problems and justifies every step.",
+      verifier:
+        "You are a strict reviewer of mathematical solutions. You look for the first step that does not follow, and " +
+        "you approve only what you have derived yourself.",
+      refiner:
+        "You are an experienced editor of mathematical solutions. You weigh a solution and a critique of it, either of " +
+        "which may be wrong, and you keep only the steps that you can justify.",
+    },
     generator:
       "Solve the problem below. Think step by step. " +
       'Finish with one line "Final Answer: X", where X is the simplified answer in LaTeX.\n\nProblem: {question}',
@@ -87,7 +110,15 @@ export const promptSets: Readonly<Record<string, PromptSet>> = {
   },
   csqa: {
     name: "csqa",
-    system: "You answer multiple-choice questions of everyday knowledge.",
+    system: {
+      generator: "You answer multiple-choice questions of everyday knowledge, and you consider every option.",
+      verifier:
+        "You review answers to multiple-choice questions of everyday knowledge. You compare all options yourself before " +
+        "you judge the chosen one.",
+      refiner:
+        "You settle multiple-choice questions of everyday knowledge. You weigh an answer and a critique of it, either of " +
+        "which may be wrong, and you decide for the option that fits best.",
+    },
     generator:
       "Answer the question below. Think step by step about each option. " +
       'Finish with one line "Final Answer: X", where X is the letter of one option.\n\n{question}',
@@ -112,11 +143,17 @@ export function promptSet(name: string): PromptSet {
   return set;
 }
 
-/** SHA-256 of every word of a prompt set, recorded in run.json so that a changed prompt counts as a new run. */
+/**
+ * SHA-256 of every word of a prompt set, whatever the order of its fields; recorded in run.json beside the set, so that a
+ * changed prompt counts as a new run.
+ */
 export function promptSetHash(set: PromptSet): string {
-  return createHash("sha256")
-    .update(JSON.stringify(set, Object.keys(set).sort()))
-    .digest("hex");
+  return createHash("sha256").update(JSON.stringify(set, sorted)).digest("hex");
+}
+
+/** The system message that a role is sent; empty for none. */
+export function systemText({ system }: PromptSet, { template }: Pick<Role, "template">): string {
+  return typeof system === "string" ? system : system[template];
 }
 
 /** The question as a role reads it: its text, and its options as "A) …" lines where it has any. */
@@ -136,16 +173,18 @@ export function messages(set: PromptSet, role: Role, question: Question, turns: 
     if (!turn) throw new InputError(`role "${role.name}" sees role "${name}", which has not spoken; reorder the roles`);
     return turn.text;
   };
+  const noCritique = role.missingCritique === "told" ? set.emptyCritique : "";
   const values: Record<string, string> = {
     question: questionText(question),
     answer: role.answer === null ? "" : said(role.answer),
-    critique: role.critique === null ? set.emptyCritique : said(role.critique),
+    critique: role.critique === null ? noCritique : said(role.critique),
   };
   const content = set[role.template].replace(/\{(question|answer|critique)\}/g, (_, key: string) => values[key] ?? "");
   const user: Message = { role: "user", content };
-  if (set.system === "") return [user];
-  if (set.systemMessage === "merged") return [{ role: "user", content: `${set.system}\n\n${content}` }];
-  return [{ role: "system", content: set.system }, user];
+  const system = systemText(set, role);
+  if (system === "") return [user];
+  if (set.systemMessage === "merged") return [{ role: "user", content: `${system}\n\n${content}` }];
+  return [{ role: "system", content: system }, user];
 }
 
 /** The paper's team: generator, verifier, refiner, each with branching factor n (Section 4.2). */

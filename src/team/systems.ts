@@ -17,6 +17,11 @@ export interface System {
   adapters: Readonly<Record<string, string>>;
   /** Independent passes k that are voted on; 1 is no vote. */
   votes: number;
+  /**
+   * Name of another system of the same evaluation. `votes` is then replaced by the number of passes whose mean tokens come
+   * nearest to that system's, as measured (evaluate/passes.ts).
+   */
+  tokensOf?: string;
   /** Du et al. 2023: the `votes` agents answer, then read each other's answers and answer again, `rounds` times in all. */
   debate?: { rounds: number };
 }
@@ -24,9 +29,13 @@ export interface System {
 /** Stage names of trained adapters by role: the adapters a team speaks with. */
 export type Team = Readonly<Record<string, string>>;
 
-/** The three teams of Table 1: untrained, supervised on the positives (STaR), and MALT. */
+/**
+ * The teams: untrained; supervised on the positives, once (SFT) and for as much compute as MALT (STaR; train/plan.ts says
+ * why there are both); and MALT.
+ */
 export const teams = {
   base: {},
+  sft: { generator: "generator-sft", verifier: "verifier-sft", refiner: "refiner-sft" },
   star: { generator: "generator-sft", verifier: "verifier-star", refiner: "refiner-star" },
   malt: { generator: "generator-sft", verifier: "verifier-dpo", refiner: "refiner-dpo" },
 } as const satisfies Record<string, Team>;
@@ -64,25 +73,40 @@ export const mixSystems: readonly System[] = ["GV", "GR", "VR", "G", "V", "R"].m
   votes: majority,
 }));
 
+const alone: Role = { ...refiner, critique: null };
+
 /**
- * Table 5: the trained team without some of its roles. G+R refines under an empty critique. `ablation G` is STaR SA+MV
- * and G+V+R is MALT, since MALT's generator is trained by SFT alone.
+ * Table 5: the trained team without some of its roles. G+R refines under an empty critique, as the paper specifies (A.9);
+ * in `told none` the refiner is told in words that there is no critique. `ablation G` is STaR SA+MV and G+V+R is MALT,
+ * since MALT's generator is trained by SFT alone.
  */
 export const ablationSystems: readonly System[] = [
   { name: "ablation G", roles: single, adapters: teams.malt, votes: majority },
   { name: "ablation G+V", roles: [generator, verifier], adapters: teams.malt, votes: majority },
-  { name: "ablation G+R", roles: [generator, { ...refiner, critique: null }], adapters: teams.malt, votes: majority },
+  { name: "ablation G+R", roles: [generator, alone], adapters: teams.malt, votes: majority },
+  {
+    name: "ablation G+R (told none)",
+    roles: [generator, { ...alone, missingCritique: "told" }],
+    adapters: teams.malt,
+    votes: majority,
+  },
 ];
 
 /**
- * Extra systems: a generator trained by SFT and DPO alone (Appendix A.9) and in MALT, and single agents that spend about
- * MALT's tokens on more votes.
+ * Extra systems: the plain team of SFT, the simplest reading of the paper's STaR and what DPO starts from; a generator
+ * trained by SFT and DPO alone (Appendix A.9), by as much further SFT, and in MALT; and single agents that spend on votes
+ * what MALT spends: as many completions (`@9`), or as many tokens.
  */
 export const extraSystems: readonly System[] = [
+  { name: "SFT MA", roles: multi, adapters: teams.sft, votes: 1 },
+  { name: "SFT MA+MV", roles: multi, adapters: teams.sft, votes: majority },
   { name: "generator SFT+DPO", roles: single, adapters: { generator: "generator-dpo" }, votes: 1 },
+  { name: "generator STaR", roles: single, adapters: { generator: "generator-star" }, votes: 1 },
   { name: "MALT + G-DPO", roles: multi, adapters: { ...teams.malt, generator: "generator-dpo" }, votes: majority },
   { name: "SA+MV@9", roles: single, adapters: {}, votes: 9 },
   { name: "STaR SA+MV@9", roles: single, adapters: teams.star, votes: 9 },
+  { name: "SA+MV equal tokens", roles: single, adapters: {}, votes: 9, tokensOf: "MALT" },
+  { name: "STaR SA+MV equal tokens", roles: single, adapters: teams.star, votes: 9, tokensOf: "MALT" },
 ];
 
 const groups: Record<string, readonly System[]> = {

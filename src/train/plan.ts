@@ -9,9 +9,14 @@ import type { Role } from "../types.js";
 /**
  * - `sft`: supervised fine-tuning of the base model on a role's positives.
  * - `dpo`: preference optimisation on a role's pairs, from the SFT policy, which is also the reference.
- * - `star`: the STaR baseline (Zelikman et al. 2022): SFT continues on the same positives for as much compute as `dpo`
- *   takes, so that the gain from preferences is not confused with the gain from more training. A single agent's STaR is
- *   `generator-sft`: the generator has no DPO stage to match.
+ * - `star`: SFT continues on the same positives for as much compute as `dpo` takes.
+ *
+ * The paper compares with STaR (Zelikman et al. 2022) and does not say how long it trains. STaR is SFT on a model's own
+ * right outputs, possibly repeated. The plain reading is one round of it: the `sft` adapters, with which MALT's DPO
+ * starts (the systems `SFT MA`). The stronger baseline is the team of the `star` adapters (`STaR MA`): it has had as much
+ * training as MALT, so what MALT gains over it is due to the pairs and not to more training. A single agent's STaR is
+ * `generator-sft`, because MALT trains its generator no further; `generator-star` exists where the generator is trained by
+ * DPO too, and is compared with that (`generator STaR`).
  */
 export type TrainingMethod = "sft" | "dpo" | "star";
 export const trainingMethods: readonly TrainingMethod[] = ["sft", "dpo", "star"];
@@ -42,6 +47,11 @@ export interface PlanOptions {
   settings: TrainingSettings;
   /** Rows of a file in train/, such as `verifier-dpo.jsonl`. */
   rows: (file: string) => number;
+  /**
+   * Mean tokens of a row of such a file, a pair's prompt counted twice (tokens.ts); undefined where they were not counted.
+   * Then an example is taken to be as long as each half of a pair.
+   */
+  tokens?: ((file: string) => number | undefined) | undefined;
   /** Names of the roles to train; default all. */
   only?: readonly string[] | undefined;
   /** Default all. A stage that another one starts from is always in the plan; the trainer skips it when it is done. */
@@ -54,12 +64,10 @@ export interface PlanOptions {
 }
 
 /**
- * STaR steps that cost as much as one step of DPO at the same batch size. Counted in forward passes over a sequence: an
- * SFT sequence costs 3 (forward 1, backward 2), a DPO pair two sequences of 3 and their reference forward, 2 × (3 + 1).
- * Approximate: a pair's sequences are about as long as an example, and with frozen base weights a backward pass costs
- * somewhat less than 2.
+ * What training on one token costs, in forward passes: a forward pass 1, a backward pass 2, and in DPO the forward pass
+ * of the reference 1. Approximate: with frozen base weights a backward pass costs somewhat less than 2.
  */
-export const starStepsPerDpoStep = 8 / 3;
+export const passesPerToken: Readonly<Record<TrainingMethod, number>> = { sft: 3, dpo: 4, star: 3 };
 
 /**
  * The stages in training order: SFT of every role, then DPO, then STaR.
@@ -95,9 +103,15 @@ export function trainingPlan(options: PlanOptions): TrainingStage[] {
       ...size,
     };
   });
-  const star = dpo.map(({ role, steps }): TrainingStage => {
+  /** Forward passes of a step, on average: the last batch of an epoch may be smaller. */
+  const costOfStep = (method: "dpo" | "star", data: string, tokens: number) =>
+    (passesPerToken[method] * tokens * rows(data)) / Math.ceil(rows(data) / settings.batchSize);
+  const star = dpo.map(({ role, data: pairs, steps }): TrainingStage => {
     const data = `${role}-sft.jsonl`;
-    const size = { rows: rows(data), epochs: null, steps: Math.ceil(steps * starStepsPerDpoStep) };
+    const [ofPair, ofExample] = [options.tokens?.(pairs), options.tokens?.(data)];
+    const [pair, example] = ofPair && ofExample ? [ofPair, ofExample] : [2, 1];
+    const ratio = costOfStep("dpo", pairs, pair) / costOfStep("star", data, example);
+    const size = { rows: rows(data), epochs: null, steps: steps && Math.max(1, Math.round(steps * ratio)) };
     return {
       name: `${role}-star`,
       role,
@@ -125,6 +139,24 @@ export function trainingPlan(options: PlanOptions): TrainingStage[] {
       );
   }
   return plan;
+}
+
+/**
+ * The compute of STaR as a share of DPO's, by role, from the tokens that the trainer counted. 1 where they are equal; steps
+ * are whole, so a short stage may be off by half a step.
+ * @param stages finished ones; a role without both, or whose tokens were not counted, is left out
+ */
+export function starCompute(
+  stages: readonly { role: string; method: TrainingMethod; record: { tokens: number | null } }[],
+): Map<string, number> {
+  const cost = (role: string, method: TrainingMethod) => {
+    const tokens = stages.find((stage) => stage.role === role && stage.method === method)?.record.tokens;
+    return (tokens ?? Number.NaN) * passesPerToken[method];
+  };
+  const shares = [...new Set(stages.map(({ role }) => role))].map(
+    (role) => [role, cost(role, "star") / cost(role, "dpo")] as const,
+  );
+  return new Map(shares.filter(([, share]) => Number.isFinite(share)));
 }
 
 /** Whole passes over `rows` texts that come nearest to `texts`, within the paper's 1 … 10 (A.9). */

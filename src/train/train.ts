@@ -22,6 +22,7 @@ import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js
 import { recordTraining, type TrainedStage } from "./record.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
+import { tokensPerRow } from "./tokens.js";
 import { ensureTrainer, followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
 
 /** Options of {@link trainRun}. */
@@ -122,6 +123,11 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const model = options.model ?? modelServedAs(manifest.config.policy.model);
   const settings = trainingSettings(model.training, options.settings);
   const folder = join(resolve(dir), "train");
+  if (manifest.export && manifest.export.prompt_set_hash !== manifest.prompt_set_hash)
+    throw new RunError(
+      `the files in ${folder} were not exported with the prompts that run "${options.run}" was sampled with (SHA-256 ` +
+        `${manifest.prompt_set_hash}); run \`malt export --run ${options.run}\` again, with the same options`,
+    );
   const roles = manifest.config.roles;
   const questions = await readQuestions(dir);
   checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));
@@ -134,7 +140,9 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     questions,
   );
   const { roles: only, stages, generatorDpo } = options;
-  const plan = trainingPlan({ roles, settings, rows: (file) => rows.get(file)!, only, stages, generatorDpo });
+  const counted = await tokensPerRow(dir, settings.maxLength);
+  const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
+  const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 
   await ensureTrainer(onStatus);
   const base = await trainableWeights(model, options.baseModel, onStatus);

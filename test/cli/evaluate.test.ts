@@ -89,6 +89,19 @@ describe("malt evaluate", () => {
     expect(await malt("evaluate", ...args, "--systems", "SA", "--seed", "7")).toContain("nothing was sampled");
   });
 
+  it("asks with the prompts of a file", async () => {
+    const server = await fakeServer();
+    const file = join(outputs, "mine.yaml");
+    const roles =
+      "generator: 'G {question}'\nverifier: 'V {question} {answer}'\nrefiner: 'R {question} {answer} {critique}'\n";
+    await writeFile(file, `system: {generator: You solve.}\n${roles}`);
+    const args = ["--run", await run(), "--base-url", server.baseURL, "--questions", questions, "--seeds", "1"];
+    await malt("evaluate", ...args, "--systems", "MA", "--prompt-set", file);
+    const asked = server.requests.map(({ body }) => body.messages.map(({ content }) => content.slice(0, 10)));
+    expect(asked).toContainEqual(["You solve.", expect.stringMatching(/^G Unseen/)]);
+    expect(asked).toContainEqual([expect.stringMatching(/^R Unseen/)]);
+  });
+
   it("asks another model to judge, with the key it needs", async () => {
     const [server, judge] = [
       await fakeServer(),
@@ -130,6 +143,13 @@ describe("malt evaluate", () => {
     ["system", ["--systems", "MA,MLAT"], 'unknown system "MLAT"; known: main, debate, mixes'],
     ["team", ["--systems", "MALT"], "has no trained refiner-dpo, verifier-dpo; train with `malt train --run "],
     ["extra team", ["--systems", "generator SFT+DPO"], "--generator-dpo`, or choose --systems that need none"],
+    [
+      "control of it",
+      ["--systems", "generator STaR"],
+      "has no trained generator-star; train with `malt train --run run-",
+    ],
+    ["same", ["--systems", "generator STaR"], "--generator-dpo`, or choose"],
+    ["vote", ["--systems", "SA+MV equal tokens"], 'the tokens of "MALT", which is not evaluated'],
     ["profile", ["--profile", "smollm2"], 'profile "smollm2" does not serve malt-tiny, which run '],
     ["judge", ["--judge-model", "gpt-4"], "--judge-base-url and --judge-model need --judge llm"],
     ["way to judge", ["--judge", "me"], '--judge must be one of own, llm, not "me"'],

@@ -15,9 +15,11 @@ import { exportRun, openDataset } from "../../src/dataset/export.js";
 import type { ExportSummary } from "../../src/dataset/rules.js";
 import { InputError, RunError } from "../../src/errors.js";
 import { openJournal, readJournal } from "../../src/run/journal.js";
-import { hash, type Manifest, readManifest, readQuestions } from "../../src/run/manifest.js";
-import { maltRoles, promptSet, promptSetHash } from "../../src/team/prompts.js";
-import type { JournalEntry, Question, Role } from "../../src/types.js";
+import { hash, type Manifest, readManifest, readQuestions, writeManifest } from "../../src/run/manifest.js";
+import { sampleRun } from "../../src/sample/sample.js";
+import { maltRoles, type PromptSet, promptSet, promptSetHash } from "../../src/team/prompts.js";
+import type { JournalEntry, Message, Question, Role } from "../../src/types.js";
+import { team } from "../team.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "malt-dataset-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -245,6 +247,72 @@ describe("exportRun on a 3x3x3 tree computed by hand", async () => {
     ]);
     expect(readdirSync(join(dir, "train")).some((name) => name.includes("openai"))).toBe(false);
     expect(readdirSync(dir).some((name) => name === ".export")).toBe(false);
+  });
+});
+
+describe("the prompts of an export", async () => {
+  const outputs = join(scratch, "prompts");
+  const questions = ["a", "b", "c", "d", "e", "f"].map((id) => question(id, "12"));
+  const mine: PromptSet = {
+    ...promptSet("gsm8k"),
+    system: { generator: "You solve.", verifier: "", refiner: "You mend." },
+    generator: "Solve this, please: {question}",
+  };
+  const { policy, requests } = team();
+  const roles = [...maltRoles(2), { ...maltRoles(2)[2]!, name: "second-refiner", critique: null }];
+  const sampled = { run: "r", outputs, policy, model: "malt-tiny", questions, roles };
+  const { dir } = await sampleRun({ ...sampled, promptSet: mine });
+  const original = await readManifest(dir);
+  const sent = new Set(requests.map(({ messages }) => JSON.stringify(messages)));
+  const without = (manifest: Manifest): Manifest => ({
+    ...manifest,
+    config: { ...manifest.config, prompts: undefined },
+  });
+
+  it("are exactly those that were sent, though a built-in set has the same name", async () => {
+    await exportRun(dir);
+    const data = await openDataset(dir);
+    const rows = await data.query<{ prompt: Message[] }>("SELECT prompt FROM sft UNION ALL SELECT prompt FROM dpo");
+    data.close();
+    expect(rows.length).toBeGreaterThan(20);
+    for (const { prompt } of rows) expect(sent).toContain(JSON.stringify(prompt));
+    expect(rows.some(({ prompt }) => /^Solve this, please: What is .\?$/.test(prompt.at(-1)!.content))).toBe(true);
+    expect(new Set(rows.map(({ prompt }) => prompt[0]!.content))).toContain("You mend.");
+    expect((await readManifest(dir)).export!.prompt_set_hash).toBe(promptSetHash(mine));
+  });
+
+  it.each<[string, (manifest: Manifest) => Manifest]>([
+    ["whose hash is another", (manifest) => ({ ...manifest, prompt_set_hash: promptSetHash(promptSet("gsm8k")) })],
+    [
+      "that were edited",
+      (manifest) => ({
+        ...manifest,
+        config: { ...manifest.config, prompts: { ...mine, refiner: `${mine.refiner}!` } },
+      }),
+    ],
+    ["of an earlier version, which are not the built-in ones", without],
+  ])("%s are refused, and nothing is written", async (_, change) => {
+    await writeManifest(dir, change(original));
+    const before = bytes(dir);
+    await expect(exportRun(dir)).rejects.toThrow(/was sampled with prompt set "gsm8k" of SHA-256 .*--prompt-set FILE/);
+    await expect(exportRun(dir)).rejects.toBeInstanceOf(RunError);
+    expect(bytes(dir)).toEqual(before);
+    expect(readdirSync(dir)).not.toContain("lock");
+  });
+
+  it("are kept in run.json where they are given for a run of an earlier version", async () => {
+    await writeManifest(dir, without(original));
+    await expect(exportRun(dir, { promptSet: promptSet("gsm8k") })).rejects.toThrow("the set that is given has");
+    await exportRun(dir, { promptSet: mine });
+    expect((await readManifest(dir)).config.prompts).toEqual(mine);
+    await exportRun(dir);
+  });
+
+  it("cannot change while a run is resumed", async () => {
+    await writeManifest(dir, original);
+    const other = { ...mine, verifier: mine.verifier.replace("Check", "Read") };
+    await expect(sampleRun({ ...sampled, promptSet: other })).rejects.toThrow(/prompts\.verifier: .*Check.* → .*Read/);
+    expect((await sampleRun({ ...sampled, promptSet: mine })).wasComplete).toBe(true);
   });
 });
 

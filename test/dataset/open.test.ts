@@ -7,9 +7,10 @@ import { columns, scoreTrees } from "../../src/credit/score.js";
 import { backUp } from "../../src/credit/values.js";
 import { mixedQuestion, openRun } from "../../src/dataset/open.js";
 import { InputError, RunError } from "../../src/errors.js";
+import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { replay } from "../../src/sample/replay.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { promptSetHash } from "../../src/team/prompts.js";
+import { promptSet, promptSetHash } from "../../src/team/prompts.js";
 import type { JournalEntry } from "../../src/types.js";
 import { forest } from "../forest.js";
 
@@ -46,6 +47,16 @@ describe("openRun", () => {
     } finally {
       delete process.env.MALT_OUTPUTS;
     }
+  });
+
+  it("does not show a run under prompts that it was not sampled with", async () => {
+    const dir = join(folder, "runs", "edited");
+    cpSync(fileURLToPath(new URL("../../data/recorded-wide", import.meta.url)), dir, { recursive: true });
+    const manifest = await readManifest(dir);
+    expect(manifest.prompt_set_hash).toBe(promptSetHash(promptSet("arithmetic")));
+    await writeManifest(dir, { ...manifest, prompt_set_hash: "0".repeat(64) });
+    await expect(openRun(dir)).rejects.toThrow(/of SHA-256 0{64}, and this version's has 99c9c2d6.*--prompt-set FILE/);
+    await expect(openRun(dir)).rejects.toBeInstanceOf(RunError);
   });
 
   it("names a run that is not there", async () => {

@@ -5,10 +5,14 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { openDataset } from "../../src/dataset/export.js";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../../src/errors.js";
+import { debatePrompt } from "../../src/evaluate/debate.js";
 import { drawSubset, type EvaluateOptions, evaluateRun } from "../../src/evaluate/evaluate.js";
 import type { EvaluationProgress } from "../../src/evaluate/passes.js";
+import { summariseSystems } from "../../src/evaluate/results.js";
 import { readJournal } from "../../src/run/journal.js";
-import { readManifest } from "../../src/run/manifest.js";
+import { readManifest, writeManifest } from "../../src/run/manifest.js";
+import { readPaper, results } from "../../src/show/results.js";
+import { type PromptSet, promptSet, promptSetHash } from "../../src/team/prompts.js";
 import { debateSystem, findSystems } from "../../src/team/systems.js";
 import type { Complete, EvaluationRow } from "../../src/types.js";
 import { hashes, heldOut, team } from "../team.js";
@@ -126,6 +130,103 @@ describe("evaluation.parquet", () => {
     });
     const uncounted = await evaluateRun(await options({ systems: [debateSystem], policy }));
     expect(uncounted.rows.every((r) => r.completion_tokens === null)).toBe(true);
+  });
+});
+
+describe("the prompts of an evaluation", () => {
+  const mine = { ...promptSet("gsm8k"), generator: "Solve this, please: {question}" };
+  async function runOf(prompts: PromptSet | undefined, prompt_set_hash: string) {
+    const given = await options({ systems: findSystems(["ablation G+R (told none)", "debate"]), seeds: [0], size: 1 });
+    const manifest = await readManifest(folder(given));
+    const config = { ...manifest.config, prompts };
+    await writeManifest(folder(given), { ...manifest, config, prompt_set_hash });
+    return given;
+  }
+
+  it("are the run's own, whatever is built in under their name, and are recorded with all that was sent", async () => {
+    const { policy, requests } = team();
+    const given = { ...(await runOf(mine, promptSetHash(mine))), policy };
+    await evaluateRun(given);
+    const first = requests
+      .map(({ messages }) => messages.at(-1)!.content)
+      .filter((text) => !/critique|Other/.test(text));
+    expect(first.length).toBeGreaterThan(0);
+    for (const text of first) expect(text).toMatch(/^Solve this, please: Unseen/);
+    const { evaluation } = await readManifest(folder(given));
+    expect(evaluation).toMatchObject({
+      ...{ prompt_set: "gsm8k", prompts: mine, prompt_set_hash: promptSetHash(mine) },
+      systems: [
+        { roles: [{ name: "generator" }, { name: "refiner", critique: null, missingCritique: "told" }], debate: null },
+        { debate: { rounds: 3, prompt: debatePrompt(["{answer}"]) } },
+      ],
+    });
+  });
+
+  it("are refused where they are not those that the run was sampled with, unless others are given", async () => {
+    const { policy, asked } = team();
+    for (const prompts of [mine, undefined]) {
+      const given = { ...(await runOf(prompts, "0".repeat(64))), policy };
+      await expect(evaluateRun(given)).rejects.toThrow(/sampled with prompt set "gsm8k" of SHA-256 0{64}/);
+      expect(asked).toEqual([]);
+    }
+    await evaluateRun({ ...(await runOf(undefined, "0".repeat(64))), policy, promptSet: mine });
+    expect(asked.length).toBeGreaterThan(0);
+  });
+});
+
+describe("a vote at equal tokens", () => {
+  /** Tokens per question of each system, and how many passes it voted on. */
+  const spent = (rows: readonly EvaluationRow[]) =>
+    new Map(summariseSystems(rows).map(({ system, tokens, votes }) => [system, { tokens: tokens!, votes }]));
+  /** A completion of `words[role]` words, all of them tokens. */
+  const wordy = (words: Record<string, number>, completion_tokens: (n: number) => number | null = (n) => n) =>
+    team({
+      complete: (honest) => async (request, signal) => {
+        const role = /critique/i.test(request.messages.at(-1)!.content) ? "refiner" : "other";
+        const text = "word ".repeat(words[role]! - 1);
+        const said = await honest(request, signal);
+        return said.map((c) => ({ ...c, text: `${text}12`, completion_tokens: completion_tokens(words[role]!) }));
+      },
+    });
+
+  it.each([
+    [{ other: 10, refiner: 22 }, 13],
+    [{ other: 50, refiner: 1 }, 6],
+    [{ other: 2, refiner: 1000 }, 128],
+  ])("has the number of passes that comes nearest to MALT's tokens: %j → %j", async (words, votes) => {
+    const systems = findSystems(["SA+MV equal tokens", "MALT", "SA+MV@9"]);
+    const given = await options({ systems, size: 2, policy: wordy(words).policy });
+    const { rows } = await evaluateRun(given);
+    const found = spent(rows);
+    expect(found.get("SA+MV equal tokens")).toEqual({ votes, tokens: votes * words.other });
+    expect(found.get("MALT")!.tokens).toBe(3 * (2 * words.other + words.refiner));
+    expect(found.get("SA+MV@9")!.votes).toBe(9);
+    const { evaluation } = await readManifest(folder(given));
+    expect(evaluation).toMatchObject({ systems: [{ votes, tokens_of: "MALT" }, { votes: 3, tokens_of: null }, {}] });
+    // The same journal gives the same bytes, without another request.
+    const before = await parquet(given);
+    expect((await evaluateRun(given)).sampled).toBe(0);
+    expect(await parquet(given)).toEqual(before);
+    expect(results(rows, await readPaper("own"))).toMatch(
+      new RegExp(`beside them their share of MALT's\\. Passes voted on: SA\\+MV equal tokens ${votes}\\.`),
+    );
+  });
+
+  it("goes by the length of the texts where the server does not count tokens", async () => {
+    const { policy } = wordy({ other: 10, refiner: 22 }, () => null);
+    const given = await options({ systems: findSystems(["MALT", "SA+MV equal tokens"]), size: 2, policy });
+    const { rows } = await evaluateRun(given);
+    expect(rows.filter(({ system, pass }) => system === "SA+MV equal tokens" && pass === 12).length).toBeGreaterThan(0);
+    expect(rows.every(({ pass }) => pass < 13)).toBe(true);
+  });
+
+  it("needs the system whose tokens it is to spend", async () => {
+    const { policy, asked } = team();
+    const given = await options({ systems: findSystems(["SA", "SA+MV equal tokens"]), policy });
+    await expect(evaluateRun(given)).rejects.toThrow(
+      'the tokens of "MALT", which is not evaluated; add that system too',
+    );
+    expect(asked).toEqual([]);
   });
 });
 

@@ -164,6 +164,13 @@ describe("an evaluation with a judge", () => {
     expect(server.requests.length).toBeLessThanOrEqual(36);
     expect(server.requests.some(({ body }) => body.messages[0]!.content.includes("Step of the refiner"))).toBe(false);
     const { evaluation } = await readManifest(own.dir);
-    expect(evaluation).toMatchObject({ judge: { kind: "llm", model: "gpt-4", unclear: 18 } });
+    expect(evaluation).toMatchObject({
+      judge: {
+        kind: "llm",
+        model: "gpt-4",
+        unclear: 18,
+        prompt: expect.stringContaining("Step of the {role}:\n{text}"),
+      },
+    });
   });
 });

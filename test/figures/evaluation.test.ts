@@ -144,6 +144,9 @@ describe("tokensFigure", () => {
     const { data } = spec.marks![0] as unknown as { data: { team: string; votes: number; tokens: number }[] };
     expect(data.filter(({ team }) => team === "SA").map(({ votes }) => votes)).toEqual([1, 3]);
     expect(data.find(({ team }) => team === "MALT")!.tokens).toBe(30);
+    const many = answers("SA+MV equal tokens", "+").flatMap((row) => [0, 1, 2, 3].map((pass) => ({ ...row, pass })));
+    const [vote] = tokensFigure(summariseSystems(many)).marks! as unknown as { data: (typeof data)[number][] }[];
+    expect(vote!.data).toMatchObject([{ team: "SA", votes: 4 }]);
     expect(renderSvg(tokensFigure(summariseSystems(blind)))).toContain("tokens were not counted");
   });
 });

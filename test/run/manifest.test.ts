@@ -8,6 +8,7 @@ import {
   differences,
   hash,
   type Manifest,
+  promptSetOf,
   readManifest,
   readQuestions,
   requireSame,
@@ -17,7 +18,7 @@ import {
   writeQuestions,
 } from "../../src/run/manifest.js";
 import { defaultSampling } from "../../src/sample/sample.js";
-import { maltRoles } from "../../src/team/prompts.js";
+import { maltRoles, type PromptSet, promptSet, promptSetHash, type Template } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 const questions: Question[] = [
@@ -142,6 +143,80 @@ describe("a resume", () => {
     expect(differences(manifest, next).join("; ")).toContain(line);
     expect(() => requireSame(manifest, next)).toThrow(line);
     expect(() => requireSame(manifest, next)).toThrow(RunError);
+  });
+});
+
+describe("the prompts of a run", () => {
+  const set = promptSet("gsm8k");
+  const sampledWith = (prompts: PromptSet, kept = true): Manifest => ({
+    ...manifest,
+    config: { ...manifest.config, prompt_set: prompts.name, ...(kept && { prompts }) },
+    prompt_set_hash: promptSetHash(prompts),
+  });
+  const mine = { ...set, generator: "Solve this: {question}" };
+
+  it("are those in run.json, whatever set has their name, field by field as they were given", async () => {
+    const odd = { ...mine, emptyCritique: "", system: { refiner: "R", verifier: "", generator: "G" }, note: "a field" };
+    await writeManifest(dir, sampledWith(odd));
+    expect(promptSetOf(await readManifest(dir))).toEqual(odd);
+  });
+
+  it("of an earlier version are the built-in ones of their name, if these have not changed since", () => {
+    expect(promptSetOf(sampledWith(set, false))).toBe(set);
+    const words = new RegExp(
+      `run "first" was sampled with prompt set "gsm8k" of SHA-256 ${promptSetHash(mine)}, and this version's has ` +
+        `${promptSetHash(set)}; export it with the set .*--prompt-set FILE`,
+    );
+    expect(() => promptSetOf(sampledWith(mine, false))).toThrow(words);
+    expect(() => promptSetOf(sampledWith(mine, false))).toThrow(RunError);
+    expect(promptSetOf(sampledWith(mine, false), mine)).toBe(mine);
+    expect(() => promptSetOf(sampledWith(mine, false), set)).toThrow("the set that is given has");
+  });
+
+  it.each(["poetry", "constructor"])("of an earlier version and the unknown name %s are asked for", (name) => {
+    expect(() => promptSetOf(sampledWith({ ...mine, name }, false))).toThrow(
+      "neither run.json nor this version has a set of that name; export it with",
+    );
+  });
+
+  it("are refused where run.json was edited, its hash or its texts", () => {
+    const edited = { ...sampledWith(mine), prompt_set_hash: promptSetHash(set) };
+    expect(() => promptSetOf(edited)).toThrow(
+      /the set in its run\.json has [0-9a-f]{64}; restore run\.json, or export/,
+    );
+    const retouched = { ...sampledWith(mine), config: { ...sampledWith(mine).config, prompts: set } };
+    expect(() => promptSetOf(retouched)).toThrow(RunError);
+    expect(promptSetOf(retouched, mine)).toBe(mine);
+  });
+
+  it("that were changed are refused on resuming, and it is shown which texts differ, and where", () => {
+    const system = { ...(set.system as Record<Template, string>), verifier: "You are kind." };
+    const next = { ...set, system, refiner: set.refiner.replace("step by step", "in one step") };
+    const lines = differences(sampledWith(set), sampledWith(next));
+    expect(lines.map((line) => line.split(":")[0])).toEqual([
+      ...["prompts.system.verifier", "prompts.refiner", "prompt_set_hash"],
+    ]);
+    expect(lines[1]).toMatch(/^prompts\.refiner: ….*step by step.*… → ….*in one step.*…$/);
+    expect(lines[1]!.length).toBeLessThan(200);
+    expect(() => requireSame(sampledWith(set), sampledWith(next))).toThrow('→ "You are kind."');
+  });
+
+  it("may be missing in a run of an earlier version that is resumed", () => {
+    expect(differences(sampledWith(set, false), sampledWith(set))).toEqual([]);
+    expect(differences(sampledWith(set, false), sampledWith(mine)).join()).toContain("prompt_set_hash");
+  });
+
+  it("told a refiner without a critic in earlier versions that there is no critique", async () => {
+    const roles = maltRoles().filter(({ name }) => name !== "verifier");
+    const alone = roles.map((role) => ({ ...role, critique: null }));
+    const run = (prompts: boolean) => ({
+      ...sampledWith(set, prompts),
+      config: { ...sampledWith(set, prompts).config, roles: alone },
+    });
+    await writeManifest(dir, run(false));
+    expect((await readManifest(dir)).config.roles.map((role) => role.missingCritique)).toEqual([undefined, "told"]);
+    await writeManifest(dir, run(true));
+    expect((await readManifest(dir)).config.roles).toEqual(alone);
   });
 });
 

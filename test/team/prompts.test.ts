@@ -4,6 +4,7 @@ import { InputError } from "../../src/errors.js";
 import {
   maltRoles,
   messages,
+  type PromptSet,
   promptSet,
   promptSetHash,
   promptSets,
@@ -37,13 +38,46 @@ describe("messages", () => {
     expect(messages(promptSet("gsm8k"), generator, question, []).map((m) => m.role)).toEqual(["system", "user"]);
   });
 
-  it("gives a refiner without a verifier the empty critique (G+R)", () => {
+  it("gives a refiner without a verifier an empty critique (G+R), or tells it that there is none", () => {
     const alone: Role = { ...refiner, critique: null };
     for (const set of Object.values(promptSets)) {
-      const text = messages(set, alone, question, turns).at(-1)!.content;
-      expect(text).toContain(set.emptyCritique);
-      expect(text).not.toContain("No, it is 2.");
+      const content = (role: Role, said = turns) => messages(set, role, question, said).at(-1)!.content;
+      expect(content(alone)).toBe(content(refiner, [turns[0]!, { role: "verifier", text: "" }]));
+      expect(content(alone)).toMatch(/Critique:\n$/);
+      expect(content({ ...alone, missingCritique: "empty" })).toBe(content(alone));
+      expect(content({ ...alone, missingCritique: "told" })).toBe(`${content(alone)}${set.emptyCritique}`);
+      expect(set.emptyCritique).not.toBe("");
     }
+  });
+
+  it("gives each role a system text of its own, or one to all, or none", () => {
+    const systems = (set: PromptSet) =>
+      [generator, verifier, refiner].map((role) => {
+        const said = messages(set, role, question, turns);
+        return said.length === 2 && said[0]!.role === "system" ? said[0]!.content : null;
+      });
+    const own = { generator: "You solve.", verifier: "", refiner: "You mend {question}." };
+    const set = promptSet("arithmetic");
+    expect(systems({ ...set, system: own })).toEqual(["You solve.", null, "You mend {question}."]);
+    expect(systems({ ...set, system: "Be brief." })).toEqual(["Be brief.", "Be brief.", "Be brief."]);
+    for (const name of ["gsm8k", "gsm_symbolic", "math", "csqa"]) {
+      const texts = systems(promptSet(name));
+      expect(new Set(texts).size).toBe(3);
+      expect(texts).not.toContain(null);
+    }
+    const late = messages({ ...set, system: own }, { ...refiner, name: "refiner-2" }, question, turns);
+    expect(late[0]!.content).toBe("You mend {question}.");
+  });
+
+  it("keeps the prompts that malt-tiny was trained on", () => {
+    const all = [generator, verifier, refiner].map((role) => messages(promptSet("arithmetic"), role, question, turns));
+    expect(all.flat().map(({ role }) => role)).toEqual(["user", "user", "user"]);
+    expect(all.flat().map(({ content }) => content)).toEqual([
+      "Solve the problem step by step. End with Final Answer: X.\nProblem: 1+1?",
+      "Check the solution step by step. End with Final Answer: X.\nProblem: 1+1?\nSolution:\nIt is 3.",
+      "Improve the solution with the critique. End with Final Answer: X.\nProblem: 1+1?\nSolution:\nIt is 3.\n" +
+        "Critique:\nNo, it is 2.",
+    ]);
   });
 
   it("takes the latest turn of a role", () => {
@@ -118,6 +152,18 @@ describe("prompt sets", () => {
     for (const field of Object.keys(set) as (keyof typeof set)[]) {
       expect(promptSetHash({ ...set, [field]: `${set[field]}!` })).not.toBe(promptSetHash(set));
     }
+    const system = set.system as Record<string, string>;
+    const turned = Object.fromEntries(Object.entries(system).reverse()) as unknown as PromptSet["system"];
+    expect(promptSetHash({ ...set, system: turned })).toBe(promptSetHash(set));
+    for (const role of Object.keys(system)) {
+      const changed = { ...set, system: { ...system, [role]: `${system[role]}!` } } as unknown as PromptSet;
+      expect(promptSetHash(changed)).not.toBe(promptSetHash(set));
+    }
+  });
+
+  it("keep their hash where nothing changed, so that runs of earlier versions go on", () => {
+    const recorded = "99c9c2d6ee8096aa8a50a4f50a3dde37733b71e26a4d463d53e320c30a0af3f2";
+    expect(promptSetHash(promptSet("arithmetic"))).toBe(recorded);
   });
 
   it("the paper's team is generator, verifier, refiner with branching 3", () => {

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { sameAnswer } from "../../src/answers/index.js";
 import { InputError } from "../../src/errors.js";
 import { publishedGeneratorDpo, publishedTable } from "../../src/evaluate/published.js";
-import { messages, promptSet } from "../../src/team/prompts.js";
+import { modelOfProfile } from "../../src/models/table.js";
+import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
 import {
   ablationSystems,
   allSystems,
@@ -12,8 +13,10 @@ import {
   mixSystems,
   neededAdapters,
   passes,
+  type System,
 } from "../../src/team/systems.js";
 import { majorityVote, vote } from "../../src/team/vote.js";
+import { trainingPlan } from "../../src/train/plan.js";
 import { heldOut } from "../team.js";
 
 describe("the systems", () => {
@@ -47,6 +50,24 @@ describe("the systems", () => {
     ]);
   });
 
+  it("have two teams of supervised training: after one round of it, and after as much compute as MALT took", () => {
+    const adapters = (name: string) => {
+      const [{ roles, adapters }] = findSystems([name]) as [System];
+      return roles.map((role) => adapters[role.name]).join(" ");
+    };
+    expect(adapters("SFT MA")).toBe("generator-sft verifier-sft refiner-sft");
+    expect(adapters("SFT MA+MV")).toBe(adapters("SFT MA"));
+    expect(findSystems(["SFT MA", "SFT MA+MV"]).map(({ votes }) => votes)).toEqual([1, 3]);
+    expect(adapters("STaR MA")).toBe("generator-sft verifier-star refiner-star");
+  });
+
+  it("use every adapter that is trained", () => {
+    const rows = () => 9;
+    const { training: settings } = modelOfProfile("tiny");
+    const plan = trainingPlan({ roles: maltRoles(), settings, rows, generatorDpo: true });
+    expect(neededAdapters(allSystems)).toEqual(plan.map(({ name }) => name).sort());
+  });
+
   it("need only the adapters of roles that speak", () => {
     const named = (...names: string[]) => neededAdapters(findSystems(names));
     expect(named("SA", "MA+MV", "debate")).toEqual([]);
@@ -56,13 +77,15 @@ describe("the systems", () => {
     expect(mixSystems.find(({ name }) => name === "mix G")!.adapters).toEqual({ generator: "generator-sft" });
   });
 
-  it("of G+R show the refiner an empty critique, and no verifier speaks (Appendix A.9)", () => {
-    const { roles } = ablationSystems.find(({ name }) => name === "ablation G+R")!;
+  it("of G+R show the refiner an empty critique, or tell it that there is none, and no verifier speaks", () => {
     const set = promptSet("arithmetic");
-    const { content } = messages(set, roles[1]!, heldOut[0]!, [{ role: "generator", text: "It is 12." }])[0]!;
-    expect(roles.map(({ name }) => name)).toEqual(["generator", "refiner"]);
-    expect(content).toContain("It is 12.");
-    expect(content).toContain(`Critique:\n${set.emptyCritique}`);
+    const read = (name: string) => {
+      const { roles } = ablationSystems.find((system) => system.name === name)!;
+      expect(roles.map((role) => role.name)).toEqual(["generator", "refiner"]);
+      return messages(set, roles[1]!, heldOut[0]!, [{ role: "generator", text: "It is 12." }])[0]!.content;
+    };
+    expect(read("ablation G+R")).toMatch(/It is 12\.\nCritique:\n$/);
+    expect(read("ablation G+R (told none)")).toMatch(/It is 12\.\nCritique:\nNone\.$/);
   });
 
   it("are found by name and by group, each once and in the order asked", () => {

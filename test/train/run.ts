@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { questionsJsonl } from "../../src/benchmarks/list.js";
 import { hash, writeManifest, writeQuestions } from "../../src/run/manifest.js";
 import { defaultSampling } from "../../src/sample/sample.js";
-import { maltRoles } from "../../src/team/prompts.js";
+import { maltRoles, promptSet, promptSetHash } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 export const questions: Question[] = Array.from({ length: 40 }, (_, i) => ({
@@ -47,7 +47,7 @@ export async function trainingRun(
       questions: asked.length,
       questions_sha256: hash(questionsJsonl(asked)),
     },
-    prompt_set_hash: hash("prompts"),
+    prompt_set_hash: promptSetHash(promptSet("gsm8k")),
     server: { owner: null, build: null },
     versions: { malt: "0.1.0", node: "20.20.2", git: null },
     counts: { asked: 0, ok: 0, failed: 0, pending: 0, completions: 0, truncated: 0, retries: 0, completion_tokens: 0 },

@@ -1,17 +1,26 @@
 import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { checkHeldOut } from "../../src/benchmarks/held-out.js";
 import { InputError } from "../../src/errors.js";
 import { modelOfProfile } from "../../src/models/table.js";
 import { trainingSettings } from "../../src/models/training.js";
+import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { trainingDisplay } from "../../src/show/progress.js";
 import { maltRoles } from "../../src/team/prompts.js";
-import { type PlanOptions, trainingPlan } from "../../src/train/plan.js";
+import {
+  type PlanOptions,
+  starCompute,
+  type TrainingMethod,
+  type TrainingStage,
+  trainingPlan,
+} from "../../src/train/plan.js";
 import { stageFile } from "../../src/train/stage-file.js";
 import { parseEvent, statusReader, trainingLine, trainingNote } from "../../src/train/status.js";
+import { tokensPerRow } from "../../src/train/tokens.js";
 import { startTraining } from "../../src/train/train.js";
 import { questions, trainingRun } from "./run.js";
 
@@ -48,11 +57,65 @@ describe("the training plan", () => {
     expect(plan({ generatorDpo: true }).map(({ name }) => name)).toContain("generator-dpo");
   });
 
-  it("gives STaR the compute of DPO: 8 forward passes of a pair against 3 of an example", () => {
-    const [dpo, star] = plan({ only: ["verifier"] }).slice(1);
-    expect(dpo).toMatchObject({ name: "verifier-dpo", epochs: 2, steps: 96 });
-    expect(star).toMatchObject({ name: "verifier-star", epochs: null, steps: 256 });
-    expect(star!.steps * 8 * 3).toBe(dpo!.steps * 8 * 8);
+  it("gives STaR the compute of DPO: 4 forward passes a token of a pair against 3 of an example", () => {
+    const sizes = [
+      { rows: { "verifier-sft.jsonl": 1022, "verifier-dpo.jsonl": 379 }, pair: 2, example: 1 },
+      { rows: { "verifier-sft.jsonl": 1029, "verifier-dpo.jsonl": 154 }, pair: 232.05, example: 99.57 },
+      { rows: { "verifier-sft.jsonl": 403, "verifier-dpo.jsonl": 1999 }, pair: 3000, example: 501 },
+    ];
+    for (const { rows, pair, example } of sizes) {
+      const tokens = (file: string) => (file.includes("dpo") ? pair : example);
+      // By default both halves of a pair are as long as an example.
+      const given = pair === 2 ? {} : { tokens };
+      const count = (file: string) => (rows as Record<string, number>)[file]!;
+      const [sft, dpo, star] = plan({ only: ["verifier"], rows: count, ...given });
+      expect([dpo, star]).toMatchObject([{ name: "verifier-dpo" }, { name: "verifier-star", epochs: null }]);
+      const spent = (stage: TrainingStage) =>
+        (stage.steps / Math.ceil(stage.rows / 8)) * stage.rows * tokens(stage.data);
+      expect((3 * spent(star!)) / (4 * spent(dpo!))).toBeCloseTo(1, 2);
+      expect(spent(sft!)).toBeCloseTo(sft!.epochs! * sft!.rows * example, 6);
+    }
+    expect(plan({ only: ["verifier"], rows: () => 379, tokens: () => undefined })).toEqual(
+      plan({ only: ["verifier"], rows: () => 379 }),
+    );
+  });
+
+  it("knows the tokens of the recorded run as its trainer counted them, so STaR gets DPO's compute within 2 %", async () => {
+    const dir = fileURLToPath(new URL("../../data/recorded", import.meta.url));
+    const { training, export: made } = (await readManifest(dir)) as unknown as {
+      training: { stages: { name: string; steps: number; tokens: number }[] };
+      export: { roles: { role: string; sft: number; pairs: number }[] };
+    };
+    const counted = await tokensPerRow(dir, 1024);
+    const own = new Map<string, number>(
+      made.roles.flatMap(({ role, sft, pairs }) => [
+        [`${role}-sft.jsonl`, sft] as const,
+        [`${role}-dpo.jsonl`, pairs] as const,
+      ]),
+    );
+    const sizes = { rows: (file: string) => own.get(file)!, tokens: (file: string) => counted.get(file) };
+    const stages = plan({ settings: modelOfProfile("tiny").training, generatorDpo: true, ...sizes });
+    const recorded = (name: string) => training.stages.find((stage) => stage.name === name)!;
+    for (const { name, method, data, rows, steps } of stages) {
+      const tokens = (steps / Math.ceil(rows / 8)) * rows * counted.get(data)!;
+      if (method !== "star") expect(Math.abs(tokens / recorded(name).tokens - 1)).toBeLessThan(0.005);
+      else expect(Math.abs((3 * tokens) / (4 * recorded(name.replace("star", "dpo")).tokens) - 1)).toBeLessThan(0.02);
+    }
+    expect((await tokensPerRow(dir, 50)).get("refiner-dpo.jsonl")).toBe(100);
+    expect(await tokensPerRow(join(dir, "train"), 1024)).toEqual(new Map());
+  });
+
+  it("is checked afterwards: STaR's share of DPO's compute, from the tokens that the trainer counted", () => {
+    const stage = (role: string, method: TrainingMethod, tokens: number | null) => ({
+      role,
+      method,
+      record: { tokens },
+    });
+    const stages = [
+      ...[stage("verifier", "sft", 7), stage("verifier", "dpo", 300), stage("verifier", "star", 396)],
+      ...[stage("refiner", "dpo", 300), stage("refiner", "star", null), stage("generator", "sft", 7)],
+    ];
+    expect([...starCompute(stages)]).toEqual([["verifier", 0.99]]);
   });
 
   it("passes over little data often and over much once, unless told how often", () => {
@@ -73,6 +136,7 @@ describe("the training plan", () => {
     expect(() => plan({ only: ["generator"], stages: ["dpo"] })).toThrow(/nothing to train.*only with generator DPO/);
     const none = (file: string) => (file === "refiner-dpo.jsonl" ? 0 : 9);
     expect(() => plan({ rows: none })).toThrow(/refiner-dpo has nothing to learn from \(refiner-dpo\.jsonl: 0 rows\)/);
+    expect(() => plan({ rows: none, stages: ["star"] })).toThrow(/refiner-star has nothing to learn from/);
     expect(plan({ rows: none, stages: ["sft"] })).toHaveLength(3);
   });
 });
@@ -123,7 +187,7 @@ describe("a stage's file", () => {
     expect(keys).toMatchObject({ trainer: "dpo", start_adapter: "verifier-sft", beta: 0.2, learning_rate: 0.0005 });
     for (const key of ["use_peft", "lora_r", "max_steps"]) expect(keys).not.toHaveProperty(key);
     expect(text).toContain("python ../../../../python/train.py verifier-dpo.yaml");
-    expect(parse(stageFile(plan()[5]!, form))).toMatchObject({ max_steps: 256, start_adapter: "verifier-sft" });
+    expect(parse(stageFile(plan()[5]!, form))).toMatchObject({ max_steps: 253, start_adapter: "verifier-sft" });
   });
 
   it("writes small numbers so that YAML 1.1 reads them as numbers, and fits the batch into a GPU's memory", () => {
@@ -176,6 +240,21 @@ describe("training never sees a test question", () => {
       /refiner-dpo\.jsonl line 41 holds no question of the run \("What is 100 \+ 1\?/,
     );
   });
+});
+
+describe("training never sees prompts that were not sent", () => {
+  it.each([{}, { prompt_set_hash: "0".repeat(64) }])(
+    "not from files that were exported with others: %j",
+    async (made) => {
+      const outputs = await mkdtemp(join(tmpdir(), "malt-prompts-"));
+      const dir = await trainingRun(outputs, "r");
+      await writeManifest(dir, { ...(await readManifest(dir)), export: made });
+      await expect(startTraining({ run: "r", outputs, heldOut: [] })).rejects.toThrow(
+        /not exported with the prompts that run "r" was sampled with .*; run `malt export --run r` again/,
+      );
+      await rm(outputs, { recursive: true });
+    },
+  );
 });
 
 describe("following", () => {
