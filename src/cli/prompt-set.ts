@@ -15,10 +15,10 @@ export const promptSetHelp = `${Object.keys(promptSets).join(", ")}, or a JSON o
  */
 export async function readPromptSet(given: string): Promise<PromptSet> {
   if (Object.hasOwn(promptSets, given)) return promptSets[given]!;
-  const known = Object.keys(promptSets).join(", ");
   const bytes = await readFile(given).catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === "ENOENT" ? "there is no such file either" : error.message;
-    throw new InputError(`unknown prompt set "${given}", and ${why}; known: ${known}, or give a JSON or YAML file`);
+    if (error.code !== "ENOENT") throw new InputError(`cannot read prompt set "${given}": ${error.message}`);
+    const known = Object.keys(promptSets).join(", ");
+    throw new InputError(`unknown prompt set "${given}"; known: ${known}; nor is there a file of that name`);
   });
   let content: unknown;
   try {

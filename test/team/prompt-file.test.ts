@@ -120,7 +120,7 @@ describe("--prompt-set", async () => {
     "says of %s that it is neither a name nor a file",
     async (name) => {
       await expect(readPromptSet(name)).rejects.toThrow(
-        /unknown prompt set ".*", and there is no such file either; known: ar/,
+        /unknown prompt set ".*"; known: arithmetic, .*; nor is there a file of that name/,
       );
       await expect(readPromptSet(folder)).rejects.toThrow(InputError);
     },
