@@ -7,6 +7,7 @@ import { InputError } from "../../src/errors.js";
 import {
   type PublishedRow,
   publishedFlips,
+  publishedFor,
   publishedGeneratorDpo,
   publishedTable,
   publishedTurns,
@@ -88,6 +89,25 @@ describe("the published tables", () => {
       expect(row.accuracy).toBe(cell(main, row.benchmark, "STaR SA+MV").accuracy);
     const dpo = await publishedGeneratorDpo();
     expect(cell(dpo, "MATH", "generator SFT+DPO").accuracy).toBeLessThan(cell(dpo, "MATH", "STaR SA").accuracy!);
+  });
+
+  it("give the rows of a run's own benchmark, of its own model if the paper has that one, and none otherwise", async () => {
+    const sources = async (table: number, benchmark: string, model: string) => {
+      const rows = publishedFor(await publishedTable(table), { benchmark, model });
+      return [...new Set(rows.map((row) => `${row.model}, ${row.benchmark}`))];
+    };
+    expect(await sources(1, "math", "malt-tiny")).toEqual([`${llama}, MATH`]);
+    expect(await sources(1, "gsm8k", "malt-tiny")).toEqual([`${llama}, GSM8K`]);
+    expect(await sources(1, "gsm8k", "Qwen/Qwen2.5-1.5B")).toEqual(["Qwen-2.5-1.5B-Base, GSM8K"]);
+    expect(await sources(1, "gsm8k", "/models/Qwen-2.5-1.5B-Base")).toEqual(["Qwen-2.5-1.5B-Base, GSM8K"]);
+    expect(await sources(1, "csqa", "meta-llama/Llama-3.1-8B-Instruct")).toEqual([`${llama}, CSQA`]);
+    expect(await sources(3, "gsm_symbolic", "meta-llama/Llama-3.1-70B-Instruct")).toEqual([
+      "Llama-3.1-70B-Instruct, GSM-Symbolic-P1",
+    ]);
+    for (const benchmark of ["arithmetic", "gsm8k+math", "constructor", ""])
+      expect(await sources(1, benchmark, llama)).toEqual([]);
+    expect(await sources(1, "gsm_symbolic", llama)).toEqual([]);
+    expect(publishedFor(await publishedTable(1), { benchmark: "math", model: "" })).toHaveLength(10);
   });
 
   it("leave a number nobody printed empty: null, and a dash on the page", async () => {
