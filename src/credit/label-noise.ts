@@ -48,11 +48,12 @@ export const isContradictory = (group: readonly Node[]): boolean =>
  * a function of the text). Only a lower bound, since labels that agree can all be wrong, and only about outputs that the
  * model gave twice.
  * @param nodes of one or more trees, in the dataset's order
- * @returns one row per role that has such groups, in the order of the nodes
+ * @returns one row per role that has such groups, in speaking order
  */
 export function identicalNoise(nodes: readonly Node[]): IdenticalSiblings[] {
   const rows = new Map<string, IdenticalSiblings>();
-  for (const group of identicalSiblings(nodes)) {
+  const groups = identicalSiblings(nodes).sort(([a], [b]) => a!.depth - b!.depth);
+  for (const group of groups) {
     const { role } = group[0]!;
     const row = rows.get(role) ?? { role, groups: 0, contradictory: 0, outputs: 0, wrong: 0 };
     const good = group.filter(({ label }) => label === true).length;
