@@ -54,12 +54,13 @@ export function run(): Result[] {
   });
   const { value } = backUp(trees);
   const small = forest(200);
+  const thresholds = Array.from({ length: 21 }, (_, i) => i / 20);
   return [
     ...poolings.map((pooling) => against(`backUp ${pooling}`, () => backUp(trees, { pooling }))),
     against("advantage", () => advantage(trees.parent, value, { tree })),
     {
       name: `sweepThresholds, 21 thresholds, ${small.forest.parent.length} nodes`,
-      ms: timedSync(5, () => sweepThresholds(small.forest, { tree: small.tree })),
+      ms: timedSync(5, () => sweepThresholds(small.forest, { tree: small.tree, thresholds })),
       peer: "21 back-ups of the same trees",
       peerMs: timedSync(5, () => {
         for (let i = 0; i <= 20; i++) backUp(small.forest, { threshold: i / 20 });

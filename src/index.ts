@@ -7,7 +7,7 @@
 export { extract, grade, gradeCase, gradeText } from "./answers/index.js";
 // A benchmark's questions, a model, a server, a team.
 export { loadQuestions } from "./benchmarks/load.js";
-export { heldOutBranches } from "./credit/label-noise.js";
+export { heldOutBranches, identicalNoise } from "./credit/label-noise.js";
 export { type Pairing, preferencePairs, sftExamples } from "./credit/pairs.js";
 // Credit.
 export { columns, scoreTrees, treeSize } from "./credit/score.js";
@@ -37,6 +37,7 @@ export {
 export {
   type PublishedRow,
   publishedFlips,
+  publishedFor,
   publishedGeneratorDpo,
   publishedTable,
   publishedTurns,
@@ -94,7 +95,6 @@ export {
   mixSystems,
   type System,
 } from "./team/systems.js";
-export { majorityVote } from "./team/vote.js";
 export { trainedAdapters } from "./train/adapters.js";
 // Training.
 export { readMetrics } from "./train/record.js";

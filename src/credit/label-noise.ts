@@ -1,11 +1,70 @@
 /**
- * Label noise measured on real trees: a run with more branches than the paper's n = 3 (Section 4.2) holds the trees of
- * n = 3 and, in its other branches, a second estimate of the same values. Pure.
+ * Label noise measured on real trees, in two ways. Siblings with the same text have the same true value, so where their
+ * labels differ, one of them is wrong. And a run with more branches than the paper's n = 3 (Section 4.2) holds the trees
+ * of n = 3 and, in its other branches, a second estimate of the same values. Pure.
  */
 import { InputError } from "../errors.js";
 import type { Node, Role } from "../types.js";
+import { siblingsOf } from "./pairs.js";
 import { type Columns, columns } from "./score.js";
 import { backUp } from "./values.js";
+
+/** What the siblings of one role that say the same say about its labels. */
+export interface IdenticalSiblings {
+  role: string;
+  /** Groups of two or more siblings with byte-identical texts, all labelled. */
+  groups: number;
+  /** Groups that hold both labels. */
+  contradictory: number;
+  /** Outputs in all groups. */
+  outputs: number;
+  /** Least number of wrong labels among these outputs: in each group the label that fewer of them have. */
+  wrong: number;
+}
+
+/**
+ * Siblings with byte-identical texts, a group for each text that a state has at least twice. Outputs without a label are
+ * left out. Groups in the order of their first output.
+ * @param nodes of one or more trees, in the dataset's order
+ */
+export function identicalSiblings(nodes: readonly Node[]): Node[][] {
+  return siblingsOf(nodes)
+    .flatMap((state) => {
+      const byText = new Map<string, Node[]>();
+      for (const node of state)
+        if (node.label !== null) byText.set(node.text, [...(byText.get(node.text) ?? []), node]);
+      return [...byText.values()];
+    })
+    .filter((group) => group.length > 1);
+}
+
+/** Whether a group of outputs holds both labels. */
+export const isContradictory = (group: readonly Node[]): boolean =>
+  group.some(({ label }) => label === true) && group.some(({ label }) => label === false);
+
+/**
+ * Label noise without any assumption: outputs of one state with the same text are the same output, so they have one true
+ * value and one true label. If their labels differ, the continuations did so by chance (or, at a leaf, the grader is not
+ * a function of the text). Only a lower bound, since labels that agree can all be wrong, and only about outputs that the
+ * model gave twice.
+ * @param nodes of one or more trees, in the dataset's order
+ * @returns one row per role that has such groups, in speaking order
+ */
+export function identicalNoise(nodes: readonly Node[]): IdenticalSiblings[] {
+  const rows = new Map<string, IdenticalSiblings>();
+  const groups = identicalSiblings(nodes).sort(([a], [b]) => a!.depth - b!.depth);
+  for (const group of groups) {
+    const { role } = group[0]!;
+    const row = rows.get(role) ?? { role, groups: 0, contradictory: 0, outputs: 0, wrong: 0 };
+    const good = group.filter(({ label }) => label === true).length;
+    row.groups += 1;
+    row.contradictory += Number(isContradictory(group));
+    row.outputs += group.length;
+    row.wrong += Math.min(good, group.length - good);
+    rows.set(role, row);
+  }
+  return [...rows.values()];
+}
 
 /** Trees with n children per state below each answer, and what the branches left out say about them. */
 export interface HeldOutBranches extends Columns {

@@ -7,7 +7,7 @@ import { checkPairOptions, type PairOptions, pairSiblings } from "./pairs.js";
 import { backUp, checkThreshold, type Forest, states, type ValueOptions } from "./values.js";
 
 export interface SweepOptions extends Omit<ValueOptions, "threshold">, PairOptions {
-  /** Each in [0, 1]. Default 0, 0.05, …, 1. */
+  /** Each in [0, 1]. Default 0, 0.05, …, 1, and every θ at which a label changes (see {@link labelSteps}). */
   thresholds?: readonly number[];
   /** Names by depth; default the depth as text. */
   roles?: readonly string[];
@@ -38,6 +38,27 @@ export interface SweepRow {
   expectedNoise: number | null;
 }
 
+const grid = Array.from({ length: 21 }, (_, i) => i / 20);
+
+/**
+ * Every θ in [0, 1] at which the label of some node, or of its reference, changes. Between two of them all labels stay as
+ * they are, and at each of them `>` already has the labels of what follows: so counts of labels are steps, and rows at
+ * these thresholds give the whole curve.
+ */
+function labelSteps(forest: Forest, options: SweepOptions): number[] {
+  const { pooling = "mean", incomplete = "skip", reference = new Float64Array() } = options;
+  const { value } = backUp(forest, { pooling, incomplete });
+  const steps = new Set([...value, ...reference]);
+  if (pooling === "local") {
+    // A value is the share of children labelled good, so whatever θ is, it is one of these fractions.
+    const children = new Int32Array(value.length);
+    for (const above of forest.parent) if (above >= 0) children[above]! += 1;
+    const most = children.reduce((a, b) => Math.max(a, b), 0);
+    for (let n = 2; n <= most; n++) for (let k = 1; k < n; k++) steps.add(k / n);
+  }
+  return [...steps].filter((step) => step >= 0 && step <= 1);
+}
+
 /**
  * Labels, counts and label noise at each θ, by role. The values themselves depend on θ under local pooling only.
  * @returns thresholds × depths rows, θ slowest
@@ -45,7 +66,8 @@ export interface SweepRow {
  */
 export function sweepThresholds(forest: Forest, options: SweepOptions = {}): SweepRow[] {
   const { pooling = "mean", incomplete = "skip", tree, text, use, reference } = options;
-  const thresholds = options.thresholds ?? Array.from({ length: 21 }, (_, i) => i / 20);
+  const thresholds =
+    options.thresholds ?? [...new Set([...grid, ...labelSteps(forest, options)])].sort((a, b) => a - b);
   for (const threshold of thresholds) checkThreshold(threshold);
   checkPairOptions(options);
   const size = forest.parent.length;

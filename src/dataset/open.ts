@@ -23,7 +23,12 @@ export interface OpenRun extends Dataset {
   promptSet: PromptSet;
   /** The threshold θ of its labels. */
   theta: number;
+  /** What its evaluation measured, or without one what was sampled: benchmark and model as run.json names them. */
+  measured: { benchmark: string; model: string };
 }
+
+/** What run.json says of an evaluation, as far as it is needed here. */
+const evaluated = z.object({ benchmark: z.string(), model: z.string() });
 
 /**
  * Opens a run for a notebook, from whatever folder the kernel runs in.
@@ -36,7 +41,9 @@ export async function openRun(choice: string | null = environment().run): Promis
   const manifest = await readManifest(dir);
   const { roles } = manifest.config;
   const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
-  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest) };
+  const sampled = { benchmark: manifest.benchmark.name, model: manifest.config.policy.model };
+  const measured = evaluated.safeParse(manifest.evaluation).data ?? sampled;
+  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest), measured };
   return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
 }
 

@@ -66,6 +66,40 @@ const turnShape = z.strictObject({
   accuracy: share,
 });
 
+/** What a run measured, by this project's names: whose published numbers are to be set beside it. */
+export interface Measured {
+  benchmark: string;
+  model: string;
+}
+
+/** The paper's names of the benchmarks that the loader knows. */
+const printedNames: Readonly<Record<string, string>> = {
+  gsm8k: "GSM8K",
+  csqa: "CSQA",
+  math: "MATH",
+  gsm_symbolic: "GSM-Symbolic-P1",
+};
+
+/**
+ * The published rows to set beside a measurement: of the same benchmark, and of the same model where the paper has it,
+ * else of the model it gives first. None where the paper has no number for this benchmark.
+ */
+export function publishedFor<Row extends { model: string; benchmark: string }>(
+  rows: readonly Row[],
+  measured: Measured,
+): Row[] {
+  const benchmark = Object.hasOwn(printedNames, measured.benchmark) ? printedNames[measured.benchmark] : undefined;
+  const same = rows.filter((row) => row.benchmark === benchmark);
+  // A server names a model by its path or place on a hub, and spells it a little differently.
+  const plain = (model: string) =>
+    model
+      .replace(/^.*[\\/]/, "")
+      .toLowerCase()
+      .replace(/[^a-z0-9]|base$/g, "");
+  const own = same.find(({ model }) => plain(model) === plain(measured.model)) ?? same[0];
+  return same.filter(({ model }) => model === own?.model);
+}
+
 /** data/published, seen from src/ and from dist/ alike. */
 const folder = dataPath("published");
 

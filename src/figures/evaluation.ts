@@ -65,7 +65,7 @@ export function systemsFigure(
     subtitle: asked(results),
     caption:
       "Lines: 95 % intervals with the question as the unit." +
-      (panels.length > 1 ? " Published: ± one standard deviation over four seeds; another model and benchmark." : ""),
+      (panels.length > 1 ? " Published: ± one standard deviation over four seeds." : ""),
     ...lineFrame(names),
     width: panels.length > 1 ? 820 : 640,
     x: {
@@ -152,7 +152,7 @@ export function ablationFigure(
     subtitle: asked(results),
     caption:
       "Dots: measured here, with 95 % intervals of the paired difference over questions." +
-      (drawn.length > 0 ? ` Hollow diamonds: ${source(published[0]!)}, another model and benchmark, no interval.` : ""),
+      (drawn.length > 0 ? ` Hollow diamonds: ${source(published[0]!)}, without intervals.` : ""),
     ...lineFrame(names),
     x: { ...xAxis("accuracy minus MALT's (percentage points)"), domain: dotDomain([0, ...ends]), grid: true },
     marks: [

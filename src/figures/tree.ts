@@ -1,5 +1,6 @@
 /** The picture of one question's search tree. */
 import * as Plot from "@observablehq/plot";
+import { identicalSiblings, isContradictory } from "../credit/label-noise.js";
 import { InputError } from "../errors.js";
 import type { Node, Question } from "../types.js";
 import { empty, figure, palette, plural, rolesOf, shorten } from "./style.js";
@@ -47,7 +48,8 @@ function layout(nodes: readonly Node[]): { placed: Placed[]; rows: number; last:
 
 /**
  * The search tree of one question from left to right, a column per role (paper, Section 4.2 and Figure 2). Colour is a
- * node's value, shape whether its own answer is right, the label its path and answer.
+ * node's value, shape whether its own answer is right, the label its path and answer. A ring marks outputs that have a
+ * sibling with the same text, byte for byte, and the other label: label noise, not a better output.
  * @param nodes rows of one question, in any order; the tree may be partly sampled
  * @param options.question adds the question's text and reference answer
  * @param options.theta the value drawn in grey, in (0, 1)
@@ -72,6 +74,8 @@ export function treeFigure(
   const sizes = roles.map((role) => plural(nodes.filter((node) => node.role === role).length, `${role} output`));
   const partial = nodes.some((node) => node.value === null);
 
+  const contradicted = new Set(identicalSiblings(nodes).filter(isContradictory).flat());
+
   const name = (p: Placed) => `${p.node.node_id}: ${shorten(p.node.answer ?? "no answer", 14)}`;
   const verdict = (p: Placed) => (p.node.correct === null ? "none" : p.node.correct ? "right" : "wrong");
   // A column with too many nodes for its labels keeps its colours and shapes alone.
@@ -90,7 +94,11 @@ export function treeFigure(
     subtitle: question && `${shorten(question.question, 400)} (Reference answer: ${shorten(question.answer, 40)})`,
     caption:
       `${sizes.join(", ")}. Colour and number: value, backed up from the leaves (1 for a right answer, otherwise 0). ` +
-      `Shape: the node's own answer.${partial ? " Partly sampled tree: white nodes have no value." : ""}`,
+      "Shape: the node's own answer." +
+      (contradicted.size > 0
+        ? " Ring: a sibling has the same text and the other label, so one of them is wrong (label noise)."
+        : "") +
+      (partial ? " Partly sampled tree: white nodes have no value." : ""),
     width: 210 + 155 * last,
     height: 60 + rowHeight * rows,
     marginTop: 44,
@@ -145,6 +153,10 @@ export function treeFigure(
         fontSize: 14,
         fill: palette.ink,
       }),
+      Plot.dot(
+        placed.filter(({ node }) => contradicted.has(node)),
+        { x: "x", y: "y", r: 9, stroke: palette.purple, strokeWidth: 2 },
+      ),
     ],
   });
 }

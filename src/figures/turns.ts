@@ -125,7 +125,7 @@ const fateColors = [palette.green, "#b7dcec", "#dddddd", palette.vermilion];
  * What became of the baseline's answers after the last turn, as shares of all questions (Figure 2). The difference of the
  * outer parts is the gain in accuracy.
  * @param systems default the teams of Table 1 that vote
- * @param published drawn below: other models and benchmarks
+ * @param published drawn below, under the names of their benchmarks
  * @param baseline `SA+MV` in the paper
  */
 export function flipsFigure(
@@ -169,7 +169,7 @@ export function flipsFigure(
     subtitle: asked(rows.filter(({ system }) => systems.includes(system))),
     caption:
       `Each question's vote under ${baseline} and after the team's last turn.` +
-      (printed.length > 0 ? ` Published: ${models}; other benchmarks.` : ""),
+      (printed.length > 0 ? ` Published: ${models}.` : ""),
     ...lineFrame(names, 8),
     width: 760,
     marginRight: 48,

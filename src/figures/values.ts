@@ -81,14 +81,15 @@ const measures: Record<ThresholdMeasure, { title: string; label: string; unit: "
   examples: { title: "SFT examples", label: "SFT examples (count)", unit: "count" },
   pairs: { title: "Preference pairs", label: "preference pairs (count)", unit: "count" },
   meanValue: { title: "Mean value of the SFT examples", label: "mean value", unit: "value" },
-  noise: { title: "Label noise", label: "labels that a re-estimate flips (%)", unit: "percent" },
+  noise: { title: "Label noise", label: "labels that a second estimate flips (%)", unit: "percent" },
   expectedNoise: { title: "Expected label noise", label: "labels expected to be wrong (%)", unit: "percent" },
 };
 
 /**
  * One measure against the threshold θ, a curve per role. Labels change only where θ passes a value, and `>` is strict, so
- * curves are steps that keep their height from each θ of the grid to the next; the expected noise alone also varies
- * between.
+ * what counts labels is drawn as steps that keep their height from each row's θ to the next: exact with the thresholds that
+ * `sweepThresholds` takes by default. The expected noise also varies between its values and jumps at them, so it is drawn
+ * as points alone. Under `noise` it is drawn too, hollow, as far as the rows have it.
  * @param rows of `sweepThresholds`, in any order; a null measure leaves a gap
  * @param theta the threshold in use, [0, 1], drawn as a dashed line
  */
@@ -102,12 +103,19 @@ export function thresholdFigure(rows: readonly SweepRow[], measure: ThresholdMea
   if (!sorted.some((row) => height(row) !== null)) return empty(title, "not measured in these rows");
   const roles = [...new Set(rows.map((row) => row.role))];
   const nodes = roles.map((role) => `${role} ${count(sorted.find((row) => row.role === role)!.nodes)}`);
-  const curve = measure === "expectedNoise" ? "linear" : "step-after";
+  const isModel = measure === "expectedNoise";
+  const isBoth = measure === "noise" && sorted.some((row) => row.noise !== null && row.expectedNoise !== null);
   const channels = { x: "threshold", y: height, stroke: "role" };
+  const point = { symbol: "role", strokeWidth: 1.6, r: 3.4 };
   const shapes = ["circle", "square", "triangle", "diamond", "star"] as const;
   return figure({
     title,
     subtitle: `Nodes with a value: ${nodes.join(", ")}`,
+    caption: isModel
+      ? "Points: computed at these θ; nothing is drawn between them."
+      : isBoth
+        ? "Steps: flipped by the second estimate. Points: expected to be wrong by the model, computed at these θ."
+        : "Steps: a label changes only where θ passes a value.",
     x: { ...xAxis("threshold θ on a node's value"), domain: [0, 1], inset: 8 },
     y: {
       ...yAxis(label),
@@ -120,8 +128,16 @@ export function thresholdFigure(rows: readonly SweepRow[], measure: ThresholdMea
     marks: [
       Plot.ruleY([0], { stroke: palette.ink }),
       ...thetaRule(theta),
-      Plot.line(sorted, { ...channels, z: "role", curve, strokeWidth: 2.2 }),
-      Plot.dot(sorted, { ...channels, symbol: "role", fill: "white", strokeWidth: 1.6, r: 3.4 }),
+      ...(isModel ? [] : [Plot.line(sorted, { ...channels, z: "role", curve: "step-after", strokeWidth: 2.2 })]),
+      ...(isBoth
+        ? [
+            Plot.dot(sorted, {
+              ...channels,
+              ...point,
+              y: (row: SweepRow) => (row.noise === null ? null : row.expectedNoise),
+            }),
+          ]
+        : [Plot.dot(sorted, { ...channels, ...point, fill: "white" })]),
     ],
   });
 }

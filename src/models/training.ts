@@ -5,7 +5,8 @@
 import { InputError } from "../errors.js";
 
 /**
- * What a stage is trained with. The paper (A.9) reports a fine-tuning service's terms; what they became in TRL's keys:
+ * What a stage is trained with. The paper's terms (A.9) look like those of a fine-tuning service, OpenPipe's; that is an
+ * inference, and data/published/README.md has other readings. What they became in TRL's keys:
  *
  * | paper | here | TRL |
  * |---|---|---|
@@ -18,7 +19,7 @@ import { InputError } from "../errors.js";
  * Batch size, β and epochs mean the same thing. The paper does not say which size of the data got how many epochs, so a
  * stage gets as many as come nearest to a fixed number of texts.
  *
- * The multiplier scales a base rate that the service chose and did not publish, so it has no absolute value; rates here
+ * The multiplier then scales a base rate that the service chose and did not publish, so it has no absolute value; rates here
  * are TRL's and PEFT's usual ones for LoRA, DPO's a fraction of SFT's.
  *
  * No key of TRL sets the adapter weight. Read as the adapter's share of the weights it would be the ratio given here

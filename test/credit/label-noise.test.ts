@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { xoroshiro128plus } from "pure-rand";
 import { describe, expect, it } from "vitest";
-import { heldOutBranches } from "../../src/credit/label-noise.js";
+import { heldOutBranches, identicalNoise, identicalSiblings } from "../../src/credit/label-noise.js";
 import { columns, scoreTrees } from "../../src/credit/score.js";
 import { sweepThresholds } from "../../src/credit/thresholds.js";
 import { backUp } from "../../src/credit/values.js";
+import { openRun } from "../../src/dataset/open.js";
 import { InputError } from "../../src/errors.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { sampleTrees } from "../../src/sample/trees.js";
@@ -178,5 +179,57 @@ describe("heldOutBranches", () => {
     expect(() => heldOutBranches(rows, maltRoles())).toThrow(/"verifier" branches 3 times.*n = 3.*more branches/);
     expect(() => heldOutBranches(rows, maltRoles(), 1.5)).toThrow("n is 1.5; give an integer of at least 1");
     expect(columns(heldOutBranches(rows, maltRoles(), 2).nodes, maltRoles(2)).tree.length).toBe(3 + 6 + 12);
+  });
+});
+
+describe("siblings that say the same", () => {
+  /** Answers to one question: their texts, and their labels as "+", "-" or "?" for none. */
+  const answers = (texts: string[], labels: string, question_id = "q"): Node[] =>
+    texts.map((text, branch) => ({
+      ...forest(1)[0]!,
+      ...{ question_id, node_id: `g${branch}`, branch, text },
+      ...(labels[branch] === "?" ? { value: null, label: null } : { label: labels[branch] === "+" }),
+    }));
+
+  it("are counted by role, with the labels that must be wrong: of a, a, b, b, b, c the b differ", () => {
+    const nodes = answers(["a", "a", "b", "b", "b", "c"], "--+-+-");
+    expect(identicalSiblings(nodes).map((group) => group.map(({ node_id }) => node_id))).toEqual([
+      ["g0", "g1"],
+      ["g2", "g3", "g4"],
+    ]);
+    expect(identicalNoise(nodes)).toEqual([{ role: "generator", groups: 2, contradictory: 1, outputs: 5, wrong: 1 }]);
+  });
+
+  it("share a state: the same text under another question or parent is no sibling", () => {
+    const [a, b] = [answers(["a", "b"], "+-"), answers(["a", "b"], "-+", "other")];
+    const below = answers(["a", "a"], "+-").map((node, i) => ({ ...node, node_id: `g${i}.v0`, parent_id: `g${i}` }));
+    expect(identicalNoise([...a, ...b, ...below])).toEqual([]);
+  });
+
+  it("are the same to the byte, and have labels", () => {
+    expect(identicalNoise(answers(["a", "a ", "A", "á", "a\u0301"], "+-+-+"))).toEqual([]);
+    expect(identicalNoise(answers(["a", "a", "a"], "+??"))).toEqual([]);
+    expect(identicalNoise(answers(["a", "a", "a"], "+?-"))[0]).toMatchObject({
+      outputs: 2,
+      contradictory: 1,
+      wrong: 1,
+    });
+  });
+
+  it("of the recorded run are those that SQL finds, and none contradicts itself at a leaf", async () => {
+    const run = await openRun(null);
+    try {
+      const expected = await run.query(`
+        SELECT role, count(*) AS groups, count(*) FILTER (good > 0 AND good < n) AS contradictory,
+               sum(n) AS outputs, sum(least(good, n - good)) AS wrong
+        FROM (SELECT role, depth, count(*) AS n, count(*) FILTER (label) AS good FROM nodes WHERE label IS NOT NULL
+              GROUP BY question_id, parent_id, role, depth, text)
+        WHERE n > 1 GROUP BY role, depth ORDER BY depth`);
+      const rows = identicalNoise(await run.nodes());
+      expect(rows).toEqual(expected);
+      expect(rows.find(({ role }) => role === "refiner")).toMatchObject({ contradictory: 0, wrong: 0 });
+    } finally {
+      run.close();
+    }
   });
 });

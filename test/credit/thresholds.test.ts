@@ -10,6 +10,9 @@ const forest: Forest = {
 };
 const tree = Int32Array.from([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
 
+const rng = xoroshiro128plus(7);
+const random = () => (rng.unsafeNext() >>> 0) / 2 ** 32;
+
 describe("sweepThresholds", () => {
   it("counts examples and pairs by role at each threshold", () => {
     const rows = sweepThresholds(forest, { thresholds: [0, 0.5, 1], tree, roles: ["generator", "verifier"] });
@@ -53,6 +56,41 @@ describe("sweepThresholds", () => {
     expect(sweepThresholds(forest, { thresholds: [0.5], tree })[0]!.noise).toBeNull();
   });
 
+  it("takes by default every θ at which a label changes, so that its rows give the whole curve", () => {
+    // Of 3 children, values are thirds and ninths: none is among the multiples of 0.05.
+    const shape = [3, 3, 3];
+    const parent: number[] = [];
+    const grow = (above: number, depth: number): void => {
+      for (let i = 0; i < (shape[depth] ?? 0); i++) grow(parent.push(above) - 1, depth + 1);
+    };
+    for (let question = 0; question < 30; question++) grow(-1, 0);
+    const trees: Forest = {
+      parent: Int32Array.from(parent),
+      reward: Float64Array.from(parent, () => +(random() < 0.5)),
+    };
+    const reference = backUp({ ...trees, reward: Float64Array.from(parent, () => +(random() < 0.5)) }).value;
+    for (const pooling of ["mean", "local"] as const) {
+      const rows = sweepThresholds(trees, { pooling, reference });
+      const fine = sweepThresholds(trees, {
+        pooling,
+        reference,
+        thresholds: Array.from({ length: 401 }, (_, i) => i / 400),
+      });
+      for (const row of fine) {
+        const step = rows.findLast(({ role, threshold }) => role === row.role && threshold <= row.threshold)!;
+        const counts = ({ nodes, examples, pairs, meanValue, noise }: typeof row) => [
+          nodes,
+          examples,
+          pairs,
+          meanValue,
+          noise,
+        ];
+        expect(counts(row)).toEqual(counts(step));
+      }
+      for (const at of [0, 0.5, 1]) expect(rows.some(({ threshold }) => threshold === at)).toBe(true);
+    }
+  });
+
   it("refuses bad options", () => {
     expect(() => sweepThresholds(forest, { thresholds: [2] })).toThrow("threshold is 2");
     expect(() => sweepThresholds(forest, { tree: new Int32Array(3) })).toThrow("tree has 3 entries for 12 nodes");
@@ -60,9 +98,6 @@ describe("sweepThresholds", () => {
 });
 
 describe("labelNoise", () => {
-  const rng = xoroshiro128plus(7);
-  const random = () => (rng.unsafeNext() >>> 0) / 2 ** 32;
-
   it("is the binomial posterior: 2 of 3 right, uniform prior", () => {
     // Beta(3, 2): P(p ≤ 1/2) = 5/16. The second tree makes siblings differ no more than independent draws would.
     const parent = Int32Array.from([-1, 0, 0, 0]);

@@ -27,6 +27,7 @@ describe("openRun", () => {
       expect((await run.questions()).length).toBe(run.manifest.benchmark.questions);
       expect(run.theta).toBe(0.5);
       expect(promptSetHash(run.promptSet)).toBe(run.manifest.prompt_set_hash);
+      expect(run.measured).toEqual({ benchmark: "arithmetic", model: "malt-tiny" });
       run.close();
     } finally {
       process.chdir(before);

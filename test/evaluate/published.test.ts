@@ -1,17 +1,23 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
+import { register as evaluateCommand } from "../../src/cli/evaluate.js";
+import { register as exportCommand } from "../../src/cli/export.js";
+import { register as trainCommand } from "../../src/cli/train.js";
 import { InputError } from "../../src/errors.js";
 import {
   type PublishedRow,
   publishedFlips,
+  publishedFor,
   publishedGeneratorDpo,
   publishedTable,
   publishedTurns,
   readPublished,
 } from "../../src/evaluate/published.js";
+import { dataPath } from "../../src/paths.js";
 import { plusMinus } from "../../src/stats/means.js";
 
 const llama = "Llama-3.1-8B-Instruct";
@@ -90,6 +96,67 @@ describe("the published tables", () => {
     expect(cell(dpo, "MATH", "generator SFT+DPO").accuracy).toBeLessThan(cell(dpo, "MATH", "STaR SA").accuracy!);
   });
 
+  it("give the gains that the README sets against Section 5.2", async () => {
+    const table = await publishedTable(1);
+    const readme = await readFile(dataPath("published", "README.md"), "utf8");
+    const benchmarks = ["GSM8K", "CSQA", "MATH"];
+    const voting = ["SA+MV", "MA+MV", "STaR SA+MV", "STaR MA+MV"];
+    const line = (name: string, of: (benchmark: string) => number) => {
+      const [malt, theirs] = [
+        benchmarks.map((benchmark) => cell(table, benchmark, "MALT").accuracy!),
+        benchmarks.map(of),
+      ];
+      const points = malt.map((share, i) => (100 * (share - theirs[i]!)).toFixed(2)).join(", ");
+      return `| ${name} | ${points} | ${malt.map((share, i) => (100 * (share / theirs[i]! - 1)).toFixed(1)).join(", ")} |`;
+    };
+    const baselines = table.filter(({ system }) => !system.startsWith("MALT"));
+    const best = (benchmark: string, model = llama) =>
+      Math.max(
+        ...baselines.filter((row) => row.model === model && row.benchmark === benchmark).map((row) => row.accuracy!),
+      );
+    for (const system of voting)
+      expect(readme).toContain(line(system, (benchmark) => cell(table, benchmark, system).accuracy!));
+    expect(readme).toContain(line("the best of all, by benchmark", (benchmark) => best(benchmark)));
+    const all = voting.flatMap((system) =>
+      benchmarks.map((name) => [cell(table, name, "MALT").accuracy!, cell(table, name, system).accuracy!] as const),
+    );
+    const range = (gains: number[], digits: number) =>
+      [Math.min(...gains), Math.max(...gains)].map((gain) => (100 * gain).toFixed(digits)).join(" to ");
+    expect(readme).toContain(
+      `${range(
+        all.map(([malt, other]) => malt - other),
+        2,
+      )} points`,
+    );
+    expect(readme).toContain(
+      `${range(
+        all.map(([malt, other]) => malt / other - 1),
+        1,
+      )} %`,
+    );
+    const qwen = "Qwen-2.5-1.5B-Base";
+    expect(cell(table, "GSM8K", "MALT", qwen).accuracy! - best("GSM8K", qwen)).toBeCloseTo(0.095, 9);
+  });
+
+  it("give the rows of a run's own benchmark, of its own model if the paper has that one, and none otherwise", async () => {
+    const sources = async (table: number, benchmark: string, model: string) => {
+      const rows = publishedFor(await publishedTable(table), { benchmark, model });
+      return [...new Set(rows.map((row) => `${row.model}, ${row.benchmark}`))];
+    };
+    expect(await sources(1, "math", "malt-tiny")).toEqual([`${llama}, MATH`]);
+    expect(await sources(1, "gsm8k", "malt-tiny")).toEqual([`${llama}, GSM8K`]);
+    expect(await sources(1, "gsm8k", "Qwen/Qwen2.5-1.5B")).toEqual(["Qwen-2.5-1.5B-Base, GSM8K"]);
+    expect(await sources(1, "gsm8k", "/models/Qwen-2.5-1.5B-Base")).toEqual(["Qwen-2.5-1.5B-Base, GSM8K"]);
+    expect(await sources(1, "csqa", "meta-llama/Llama-3.1-8B-Instruct")).toEqual([`${llama}, CSQA`]);
+    expect(await sources(3, "gsm_symbolic", "meta-llama/Llama-3.1-70B-Instruct")).toEqual([
+      "Llama-3.1-70B-Instruct, GSM-Symbolic-P1",
+    ]);
+    for (const benchmark of ["arithmetic", "gsm8k+math", "constructor", ""])
+      expect(await sources(1, benchmark, llama)).toEqual([]);
+    expect(await sources(1, "gsm_symbolic", llama)).toEqual([]);
+    expect(publishedFor(await publishedTable(1), { benchmark: "math", model: "" })).toHaveLength(10);
+  });
+
   it("leave a number nobody printed empty: null, and a dash on the page", async () => {
     const turns = await publishedTurns();
     expect(turns.filter((row) => row.benchmark === "MATH").map((row) => row.accuracy)).toEqual([0.535, 0.5575, 0.5725]);
@@ -123,4 +190,14 @@ describe("the published tables", () => {
       await rm(dir, { recursive: true });
     }
   });
+});
+
+it("the page on the paper's open places names options that the commands have", async () => {
+  const readme = await readFile(dataPath("published", "README.md"), "utf8");
+  const program = new Command();
+  for (const register of [trainCommand, exportCommand, evaluateCommand]) register(program);
+  const known = new Set(program.commands.flatMap(({ options }) => options.map(({ long }) => long)));
+  const named = [...new Set(readme.match(/--[a-z][a-z-]+/g))];
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter((option) => !known.has(option))).toEqual([]);
 });

@@ -71,6 +71,38 @@ describe("tree figure", () => {
     expect(new Set(shapes.slice(-3)).size).toBe(3);
   });
 
+  it("rings siblings with the same text and different labels, and those alone", () => {
+    const labelled = (rows: [text: string, label: boolean][]) =>
+      rows.map(([text, label], branch) => ({
+        ...tree[0]!,
+        node_id: `g${branch}`,
+        branch,
+        text,
+        value: Number(label),
+        label,
+      }));
+    const rings = (svg: string) => svg.match(/<circle [^>]*r="9"/g)?.length ?? 0;
+    const noisy = treeFigure(
+      labelled([
+        ["a", true],
+        ["a", false],
+        ["b", true],
+        ["c", false],
+      ]),
+    );
+    expect(rings(renderSvg(noisy))).toBe(2);
+    expect(noisy.caption).toContain("Ring: a sibling has the same text and the other label");
+    const clean = treeFigure(
+      labelled([
+        ["a", true],
+        ["a", true],
+        ["b", false],
+      ]),
+    );
+    expect(rings(renderSvg(clean))).toBe(0);
+    expect(clean.caption).not.toContain("Ring");
+  });
+
   it("draws other shapes of trees, and says when one is partly sampled", () => {
     const uneven = tree.filter((node) => node.depth < 2 && node.node_id !== "g1.v0");
     expect(marks(renderSvg(treeFigure(uneven)), "link")).toBe(11);
@@ -130,6 +162,23 @@ describe("threshold figure", () => {
     for (const said of ["preference pairs (count)", "generator 1,200, verifier 2,400", "θ = 0.25"]) {
       expect(svg).toContain(said);
     }
+  });
+
+  it("draws what a model expects as points, since nothing is known between them", () => {
+    // The legends have dots too; the figure's own are last.
+    const dots = (svg: string) =>
+      [...svg.matchAll(/<g aria-label="dot"[^>]*>(.*?)<\/g>/gs)].at(-1)![1]!.match(/<path /g)?.length;
+    const expected = renderSvg(thresholdFigure(sweep, "expectedNoise"));
+    expect(marks(expected, "line")).toBe(0);
+    expect(dots(expected)).toBe(15);
+    expect(thresholdFigure(sweep, "expectedNoise").caption).toContain("nothing is drawn between them");
+    const both = thresholdFigure(
+      sweep.map((row) => ({ ...row, noise: row.role === "refiner" ? null : 0.1 })),
+      "noise",
+    );
+    expect(marks(renderSvg(both), "line")).toBe(2);
+    expect(dots(renderSvg(both))).toBe(10);
+    expect(both.caption).toContain("Points: expected to be wrong by the model");
   });
 
   it("leaves a gap where a measure is null and says when it was not measured at all", () => {
