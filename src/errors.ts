@@ -39,11 +39,11 @@ export type Refusal =
   | "filter"
   | "request";
 
-/** The server understood the request and refuses it, mostly with HTTP 4xx; a retry would not help. */
+/** The server understood the request and refuses it, mostly with HTTP 4xx, or sends it elsewhere (3xx); a retry would not help. */
 export class RefusedError extends ServerError {
   override name = "RefusedError";
   readonly refusal: Refusal;
-  /** @param status the HTTP status, ≥ 400 */
+  /** @param status the HTTP status, ≥ 300 */
   constructor(
     message: string,
     readonly status: number,

@@ -58,7 +58,8 @@ export function register(program: Command): void {
           const { name, partition } = manifest.benchmark;
           if (partition !== undefined) parts.push(`questions of ${name}: ${partitionText(partition)}`);
           const nodes = await data.nodes();
-          parts.push(report(nodes, sft, pairs), ...modes(rolesByMode(await data.questions(), nodes), "role"));
+          parts.push(endings(nodes), report(nodes, sft, pairs));
+          parts.push(...modes(rolesByMode(await data.questions(), nodes), "role"));
         }
         if (has("evaluation")) {
           const rows = await data.query<EvaluationRow>("SELECT * FROM evaluation");
@@ -109,6 +110,14 @@ function roleTable(roles: readonly RoleSummary[]): string {
     percent(r.questionsWithPairs),
   ]);
   return alignedTable(head, rows);
+}
+
+/** Completions by role and finish reason. */
+export function endings(nodes: readonly Node[]): string {
+  const roles = summariseRoles(nodes);
+  const reasons = [...new Set(roles.flatMap(({ finishReasons }) => [...finishReasons.keys()]))];
+  const rows = roles.map((r) => [r.role, ...reasons.map((reason) => r.finishReasons.get(reason) ?? 0)]);
+  return alignedTable(["ended by", ...reasons], rows);
 }
 
 function critiqueTable(rows: ReturnType<typeof critiqueValue>): string {

@@ -50,8 +50,8 @@ export function refusalOf(status: number, words: string): Refusal | null {
  * The error for an answer with an HTTP error status.
  * @param answered who answered what, for the message: `http://host/v1 answered HTTP 400 …`
  */
-export function statusError(answered: string, status: number, words: string, cause: unknown): ServerError {
+export function statusError(answered: string, status: number, words: string): ServerError {
   const refusal = refusalOf(status, words);
-  if (refusal === null) return new ServerError(answered, { cause });
-  return new RefusedError(`${answered}; ${help[refusal]}`, status, { cause, refusal });
+  if (refusal === null) return new ServerError(answered);
+  return new RefusedError(`${answered}; ${help[refusal]}`, status, { refusal });
 }

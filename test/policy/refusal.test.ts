@@ -40,7 +40,7 @@ describe("a refusal is told apart by status and words", () => {
     [null, 502, "<html>Bad Gateway</html>"],
   ])("%s: HTTP %i %s", (refusal, status, words) => {
     expect(refusalOf(status, words)).toBe(refusal);
-    const error = statusError(`http://host/v1 answered HTTP ${status} ${words}`, status, words, null);
+    const error = statusError(`http://host/v1 answered HTTP ${status} ${words}`, status, words);
     expect(error instanceof RefusedError ? error.refusal : null).toBe(refusal);
     expect(error.message).toContain(words);
   });
@@ -52,7 +52,7 @@ describe("a refusal is told apart by status and words", () => {
     [400, "chat template missing", "--chat-template FILE"],
     [404, "no such model", "check the base URL and the model name"],
   ])("%i %s says what helps, and never to ask again", (status, words, help) => {
-    const { message } = statusError(words, status, words, null);
+    const { message } = statusError(words, status, words);
     expect(message).toContain(help);
     expect(message).not.toContain("again");
   });
