@@ -17,6 +17,7 @@ import { interruption } from "../run/interruption.js";
 import { type Manifest, readManifest, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { readPaper, results } from "../show/results.js";
+import { printResult } from "../show/terminal.js";
 import { promptSet } from "../team/prompts.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
@@ -105,7 +106,7 @@ async function evaluate(flags: Flags): Promise<void> {
   const embedded = await startEmbedded(elsewhere, row, elsewhere ? [] : used.map(ggufOf));
   const interrupted = interruption();
   const { signal } = interrupted;
-  const line = progressLine("evaluation requests", process.stderr);
+  const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
   const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
@@ -134,7 +135,7 @@ async function evaluate(flags: Flags): Promise<void> {
     });
     line.end();
     const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
-    process.stdout.write(`${results(evaluated.rows, paper)}\n\n${summary(evaluated)}\n`);
+    printResult(`${results(evaluated.rows, paper)}\n\n${summary(evaluated)}`);
   } catch (error) {
     line.end();
     throw error;

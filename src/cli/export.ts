@@ -6,6 +6,7 @@ import { exportRun } from "../dataset/export.js";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
+import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import { number } from "./options.js";
 
@@ -48,11 +49,11 @@ export function register(program: Command): void {
     .option("--openai", "also write the files of OpenAI's fine-tuning service", false)
     .action(async ({ run, ...options }: { run: string } & ExportOptions) => {
       const dir = runDir(run);
-      const line = progressLine("exporting questions", process.stderr);
+      const line = progressLine("exporting questions");
       const { files, ...summary } = await exportRun(dir, { ...options, onProgress: line.update }).finally(line.end);
       const tables = files.filter((file) => !file.startsWith("train"));
       const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
-      process.stdout.write(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}\n`);
+      printResult(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}`);
     });
 }
 

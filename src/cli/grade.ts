@@ -7,6 +7,7 @@ import type { GradeCase } from "../answers/case.js";
 import type { Verdict } from "../answers/index.js";
 import { InputError } from "../errors.js";
 import { parseLine } from "../json.js";
+import { printResult } from "../show/terminal.js";
 import { guarded } from "./guard.js";
 
 const caseSchema = z.object({
@@ -69,6 +70,6 @@ export function register(program: Command): void {
         "\nelse is compared as mathematics.",
     )
     .action(async ({ file }: { file: string }) => {
-      for await (const { step: _, ...verdict } of gradeFile(file)) process.stdout.write(`${JSON.stringify(verdict)}\n`);
+      for await (const { step: _, ...verdict } of gradeFile(file)) printResult(JSON.stringify(verdict));
     });
 }

@@ -10,9 +10,11 @@ import { RunError } from "../errors.js";
 import { percent } from "../format.js";
 import { readManifest } from "../run/manifest.js";
 import { readPaper, results } from "../show/results.js";
+import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
 import type { EvaluationRow, Node } from "../types.js";
+import { oneLine } from "../visible.js";
 
 /** What run.json says of the evaluation. */
 const about = z.object({
@@ -39,7 +41,7 @@ export function register(program: Command): void {
           const sft = await data.query<{ role: string }>("SELECT role FROM sft");
           const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
           const { policy, sampling, seed } = manifest.config;
-          parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
+          parts.push(oneLine(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`));
           parts.push(report(await data.nodes(), sft, pairs));
         }
         if (has("evaluation")) {
@@ -49,10 +51,10 @@ export function register(program: Command): void {
             throw new RunError(`run.json in ${dir} does not describe evaluation.parquet; run \`malt evaluate\` again`);
           const { benchmark, model, judge } = evaluation;
           const reader = judge.model ?? "the answer they state";
-          parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
+          parts.push(oneLine(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`));
           parts.push(results(rows, await readPaper(benchmark)));
         }
-        process.stdout.write(`${parts.join("\n\n")}\n`);
+        printResult(parts.join("\n\n"));
       } finally {
         data.close();
       }

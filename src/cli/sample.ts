@@ -13,6 +13,7 @@ import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
+import { printResult } from "../show/terminal.js";
 import { maltRoles, promptSet } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf } from "./options.js";
@@ -113,7 +114,7 @@ async function sample(flags: Flags): Promise<void> {
   const row = elsewhere ? servedElsewhere() : modelOfProfile(flags.profile);
   const embedded = await startEmbedded(elsewhere, row);
   const interrupted = interruption();
-  const line = liveLine(process.stderr);
+  const line = liveLine();
   const began = performance.now();
   let failure: ServerError | null = null;
   try {
@@ -146,7 +147,7 @@ async function sample(flags: Flags): Promise<void> {
       signal: interrupted.signal,
     });
     line.end();
-    process.stdout.write(`${summary(result, flags.prices)}\n`);
+    printResult(summary(result, flags.prices));
     const { failed, asked } = result.manifest.counts;
     if (failed > 0)
       throw new ServerError(

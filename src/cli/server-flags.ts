@@ -11,6 +11,7 @@ import { type Model, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
+import { say } from "../show/terminal.js";
 import { number } from "./options.js";
 
 /** How a server is queried. */
@@ -76,7 +77,7 @@ export async function startEmbedded(
 ): Promise<EmbeddedServer | null> {
   if (baseURL) return null;
   const { startServer } = await import("../models/embedded.js");
-  return startServer({ model, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
+  return startServer({ model, adapters, onStatus: say });
 }
 
 /** What a journal's damaged lines have cost, for the line at the end; nothing if there were none. */
