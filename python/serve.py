@@ -4,8 +4,8 @@ Scope: turn a few options into llama.cpp parameters, print on stdout where the s
 It leaves out profiles, model files and health checks: src/models/embedded.ts knows those.
 
 Protocol: one JSON line on stdout, {"url": ..., "version": ...} once the server answers on /health, or {"error": ...} before exit
-code 1; llama.cpp's own log goes to stderr. The process ends when its stdin closes, so it cannot outlive a parent that
-holds the other end, not even one that was killed with SIGKILL.
+code 1; llama.cpp's own log goes to stderr. The process ends when its stdin closes, also while it loads the model, so it
+cannot outlive a parent that holds the other end, not even one that was killed with SIGKILL.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import urllib.request
+from threading import Thread
 
 # OpenMP threads spin while they wait. With as many threads as cores and any other busy process, the default spinning
 # brings work almost to a standstill, so waiting threads go to sleep soon. OpenMP reads this once, when llama.cpp is
@@ -22,6 +23,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 def say(message: dict) -> None:
     print(json.dumps(message), flush=True)
+
+
+def end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    # llama.cpp's threads may still be decoding for a parent that is gone: exit without waiting for them.
+    os._exit(0)
 
 
 def main() -> int:
@@ -34,6 +42,8 @@ def main() -> int:
     options.add_argument("--threads", type=int, default=2, help="compute threads, never more than there are cores")
     options.add_argument("--lora", action="append", default=[], help="path of a GGUF adapter; may be given several times")
     args = options.parse_args()
+    watch = Thread(target=end_with_parent, daemon=True)
+    watch.start()
 
     try:
         import xllamacpp
@@ -79,9 +89,8 @@ def main() -> int:
         say({"error": str(error)})
         return 1
     say({"url": server.listening_address, "version": xllamacpp.__version__})
-    sys.stdin.buffer.read()
-    # llama.cpp's threads may still be decoding for a parent that is gone: exit without waiting for them.
-    os._exit(0)
+    watch.join()
+    return 0
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ from stage import (
     weights_of,
     write_whole,
 )
+from visible import VisibleStream
+
+sys.stderr = VisibleStream(sys.stderr)
 
 # Two spinning threads starve each other as soon as anything else runs on the machine.
 os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
@@ -57,6 +60,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 STOPPED = 143
+
+
+def stop_with_parent() -> None:
+    """Stops, as at SIGTERM, when stdin closes: its other end is a process that has just ended, however it ended."""
+
+    def watch():
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, daemon=True).start()
 
 
 class Stop:
@@ -385,11 +399,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="+", type=Path, help="YAML files, trained in this order")
     parser.add_argument("--gguf", action="store_true", help="also write each adapter for llama.cpp (Llama models)")
+    parser.add_argument("--tied", action="store_true", help="stop, as at SIGTERM, when stdin closes")
     parser.add_argument("--jobs", type=int, default=1, help="stages trained at the same time (default: 1)")
     options = parser.parse_args()
     files = [path.resolve() for path in options.config]
     signal.signal(signal.SIGTERM, Stop.ask)
     signal.signal(signal.SIGINT, Stop.ask)
+    if options.tied:
+        stop_with_parent()
     stage = files[0].stem
     try:
         # All files are read before the first is trained: loading torch takes seconds, training may take hours.

@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-/** The command line: one command per file of cli/. A MaltError is one line on stderr and exit code 1. */
+/**
+ * The command line: one command per file of cli/. A MaltError is one line on stderr and exit code 1, an interruption one
+ * line and 128 + the signal's number.
+ */
+import { inspect } from "node:util";
 import { Command } from "commander";
 import { register as evaluate } from "./cli/evaluate.js";
 import { register as exportRun } from "./cli/export.js";
@@ -10,20 +14,38 @@ import { register as reproduce } from "./cli/reproduce.js";
 import { register as sample } from "./cli/sample.js";
 import { register as serve } from "./cli/serve.js";
 import { register as train } from "./cli/train.js";
+import { environment } from "./environment.js";
 import { MaltError } from "./errors.js";
+import { interrupt, interruptedCode, interruptible } from "./run/interruption.js";
+import { onClosed, printResult, say } from "./show/terminal.js";
 
 const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
-  .showHelpAfterError("(malt <command> --help shows the options)");
+  .showHelpAfterError("(malt <command> --help shows the options)")
+  .configureOutput({ writeOut: (text) => printResult(text.trimEnd()), writeErr: (text) => lines(text.trimEnd()) });
 for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, grade]) register(program);
 
+onClosed(() => interrupt("SIGPIPE"));
+// The end of what started this process: a script that held the other end of a channel, or npm, which passes on neither
+// SIGHUP nor its own end.
+const abandoned = () => interruptedCode() ?? interrupt("SIGHUP");
+process.once("disconnect", abandoned).channel?.unref();
+const parent = process.ppid;
+if (environment().isRunByNpm) setInterval(() => process.ppid === parent || abandoned(), 500).unref();
+process.once("uncaughtException", end);
+
 checkFlags(process.argv.slice(2));
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof MaltError)) throw error;
-  process.stderr.write(`malt: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
-  process.exitCode = 1;
+await interruptible(() => program.parseAsync()).catch(end);
+
+/** Ends the process, and with it whatever it has started that is still at work. */
+function end(error: unknown): never {
+  if (error instanceof MaltError) say(`malt: ${error.message}`);
+  else lines(inspect(error));
+  process.exit(interruptedCode() ?? 1);
+}
+
+function lines(text: string): void {
+  text.split("\n").forEach(say);
 }
 
 /** An unknown flag is reported, with the nearest known one, before a missing flag is. */

@@ -1,11 +1,15 @@
 /**
  * One hierarchy of errors. A message says what is wrong, the value received and what to do; a caller may show
- * `error.message` alone.
+ * `error.message` alone. It may quote a server or a file, so it is made visible here: a notebook's kernel prints it as it is.
  */
+import { visible } from "./visible.js";
 
 /** Base of every error this project raises on purpose. The command line prints its message as one line, exit code 1. */
 export class MaltError extends Error {
   override name = "MaltError";
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message === undefined ? message : visible(message), options);
+  }
 }
 
 /** The caller's input or options are wrong: a file, a field, a flag, a run name. */

@@ -121,8 +121,10 @@ describe("rooms keep to their part", () => {
     expect(found(/process\.env\b/, "environment.ts")).toEqual([]);
   });
 
-  it("only show knows a kernel or a terminal", () => {
-    expect(found(/\bisTTY\b|"tslab/, "show")).toEqual([]);
+  it("only show knows a kernel or a terminal, and prints", () => {
+    expect(
+      found(/\bisTTY\b|"tslab|\bstdout\.write|\bstderr\.write|process\.std(?:out|err)|\bconsole\./, "show"),
+    ).toEqual([]);
   });
 });
 

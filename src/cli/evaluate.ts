@@ -20,6 +20,7 @@ import { interruption } from "../run/interruption.js";
 import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { modes, readPaper, results } from "../show/results.js";
+import { printResult } from "../show/terminal.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
@@ -126,7 +127,7 @@ async function evaluate(flags: Flags): Promise<void> {
   const embedded = await startEmbedded(elsewhere, row, elsewhere ? [] : used.map(ggufOf));
   const interrupted = interruption();
   const { signal } = interrupted;
-  const line = progressLine("evaluation requests", process.stderr);
+  const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
   const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
@@ -157,7 +158,7 @@ async function evaluate(flags: Flags): Promise<void> {
     line.end();
     const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
     const byMode = modes(systemsByMode(questions, evaluated.rows), "system");
-    process.stdout.write(`${[results(evaluated.rows, paper), ...byMode, summary(evaluated)].join("\n\n")}\n`);
+    printResult([results(evaluated.rows, paper), ...byMode, summary(evaluated)].join("\n\n"));
   } catch (error) {
     line.end();
     throw error;

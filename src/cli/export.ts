@@ -6,6 +6,7 @@ import { exportRun } from "../dataset/export.js";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
+import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import { extractionOption, number } from "./options.js";
 import { readPromptSet } from "./prompt-set.js";
@@ -57,13 +58,13 @@ export function register(program: Command): void {
     .action(async ({ run, promptSet: given, ...options }: Flags) => {
       const dir = runDir(run);
       const promptSet = given === undefined ? undefined : await readPromptSet(given);
-      const line = progressLine("exporting questions", process.stderr);
+      const line = progressLine("exporting questions");
       const { files, ...summary } = await exportRun(dir, { ...options, promptSet, onProgress: line.update }).finally(
         line.end,
       );
       const tables = files.filter((file) => !file.startsWith("train"));
       const written = [...tables, `train/ (${files.length - tables.length} files)`].join(", ");
-      process.stdout.write(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}\n`);
+      printResult(`${exportReport(summary)}\n\nwritten to ${dir}: ${written}`);
     });
 }
 

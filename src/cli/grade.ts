@@ -5,6 +5,7 @@ import type { GradeCase } from "../answers/case.js";
 import type { ExtractionMode, Verdict } from "../answers/index.js";
 import { parseLine } from "../json.js";
 import { linesOf } from "../lines.js";
+import { printResult } from "../show/terminal.js";
 import { guarded } from "./guard.js";
 import { extractionOption } from "./options.js";
 
@@ -68,7 +69,6 @@ export function register(program: Command): void {
         "\nelse is compared as mathematics.",
     )
     .action(async ({ file, extraction }: { file: string; extraction: ExtractionMode }) => {
-      for await (const { step: _, ...verdict } of gradeFile(file, extraction))
-        process.stdout.write(`${JSON.stringify(verdict)}\n`);
+      for await (const { step: _, ...verdict } of gradeFile(file, extraction)) printResult(JSON.stringify(verdict));
     });
 }

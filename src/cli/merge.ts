@@ -1,6 +1,7 @@
 /** `malt merge`: merges the shards of a run, which `malt sample --shard i/N` has sampled. */
 import type { Command } from "commander";
 import { type MergedRun, mergeShards } from "../sample/shards.js";
+import { printResult } from "../show/terminal.js";
 import { endingsNote } from "./server-flags.js";
 
 /** Adds the command to the command line. */
@@ -16,7 +17,7 @@ export function register(program: Command): void {
     )
     .option("--incomplete", "also merge shards that are not complete; `malt sample` goes on with the merged run", false)
     .action(async (options: { run: string; from?: string[]; incomplete: boolean }) => {
-      process.stdout.write(`${summary(await mergeShards(options))}\n`);
+      printResult(summary(await mergeShards(options)));
     });
 }
 

@@ -15,9 +15,11 @@ import { percent } from "../format.js";
 import { inPackage } from "../paths.js";
 import { readManifest } from "../run/manifest.js";
 import { modes, readPaper, results } from "../show/results.js";
+import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
 import type { EvaluationRow, Node, Question } from "../types.js";
+import { oneLine } from "../visible.js";
 
 /** What run.json says of the evaluation. */
 const about = z.object({
@@ -54,9 +56,9 @@ export function register(program: Command): void {
           const sft = await data.query<{ role: string }>("SELECT role FROM sft");
           const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
           const { policy, sampling, seed } = manifest.config;
-          parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
+          parts.push(oneLine(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`));
           const { name, partition } = manifest.benchmark;
-          if (partition !== undefined) parts.push(`questions of ${name}: ${partitionText(partition)}`);
+          if (partition !== undefined) parts.push(oneLine(`questions of ${name}: ${partitionText(partition)}`));
           const nodes = await data.nodes();
           parts.push(endings(nodes), report(nodes, sft, pairs));
           parts.push(...modes(rolesByMode(await data.questions(), nodes), "role"));
@@ -68,13 +70,14 @@ export function register(program: Command): void {
             throw new RunError(`run.json in ${dir} does not describe evaluation.parquet; run \`malt evaluate\` again`);
           const { benchmark, partition, model, judge } = evaluation;
           const reader = judge.model ?? "the answer they state";
-          parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
-          if (partition !== undefined) parts.push(`held-out questions of ${benchmark}: ${partitionText(partition)}`);
+          parts.push(oneLine(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`));
+          if (partition !== undefined)
+            parts.push(oneLine(`held-out questions of ${benchmark}: ${partitionText(partition)}`));
           parts.push(results(rows, await readPaper(benchmark)));
           const questions = await heldOut(evaluation);
           if (questions) parts.push(...modes(systemsByMode(questions, rows), "system"));
         }
-        process.stdout.write(`${parts.join("\n\n")}\n`);
+        printResult(parts.join("\n\n"));
       } finally {
         data.close();
       }

@@ -8,14 +8,16 @@ import { Command, Option } from "commander";
 import { openDataset } from "../dataset/export.js";
 import { mixedQuestion } from "../dataset/open.js";
 import { environment } from "../environment.js";
-import { IncompleteError } from "../errors.js";
+import { IncompleteError, MaltError } from "../errors.js";
 import { treeFigure } from "../figures/index.js";
 import { duration } from "../format.js";
 import { installExtra } from "../models/packages.js";
 import { modelOfProfile, profileNames, servedElsewhere } from "../models/table.js";
 import { arithmetic } from "../paths.js";
+import { interruptible } from "../run/interruption.js";
 import { runDir } from "../run/manifest.js";
 import { saveFigure } from "../show/notebook.js";
+import { printResult, say } from "../show/terminal.js";
 import { textTree } from "../show/text-tree.js";
 import type { SystemMessage } from "../team/prompts.js";
 import { trainerInstalled } from "../train/trainer.js";
@@ -89,7 +91,13 @@ export function register(program: Command): void {
     .option("--size <n>", "held-out questions per seed; the paper's 100", number("--size", positive), 100)
     .option("--seeds <n>", "how many evaluation seeds; the paper's 4", number("--seeds", positive), 4)
     .action(async (flags: Flags) => {
-      await reproduce(program, settle(flags));
+      const settled = settle(flags);
+      await interruptible(() => reproduce(program, settled)).catch((error) => {
+        // The same command would start yet another run.
+        if (flags.fresh && error instanceof MaltError)
+          error.message += `; with --run ${settled.run} in place of --fresh`;
+        throw error;
+      });
     });
 }
 
@@ -129,16 +137,17 @@ async function reproduce(program: Command, flags: Settled): Promise<void> {
   for (const [i, args] of steps.entries()) {
     const [command] = args;
     const start = performance.now();
-    process.stderr.write(`\n[${i + 1}/${steps.length}] malt ${args.join(" ")}\n`);
+    say("");
+    say(`[${i + 1}/${steps.length}] malt ${args.join(" ")}`);
     if (command === "train" && packages) await waitFor(packages);
     await program.parseAsync(args, { from: "user" }).catch((error) => {
       // Asking again would not help, and the later steps say how many trees are incomplete.
       if (!(error instanceof IncompleteError)) throw error;
-      process.stderr.write(`malt: going on without the refused questions: ${error.message}\n`);
+      say(`malt: going on without the refused questions: ${error.message}`);
     });
     if (command === "export") await showTree(flags.run);
     const [own, all] = [start, began].map((from) => duration((performance.now() - from) / 1000));
-    process.stderr.write(`      ${own}, ${all} since the start\n`);
+    say(`      ${own}, ${all} since the start`);
   }
 }
 
@@ -147,9 +156,7 @@ async function waitFor(packages: Promise<void>): Promise<void> {
   const begin = performance.now();
   const still = setInterval(() => {
     const seconds = (performance.now() - begin) / 1000;
-    process.stderr.write(
-      `      … the trainer (PyTorch and TRL, 3 GB on Linux) is being fetched, ${duration(seconds)}\n`,
-    );
+    say(`      … the trainer (PyTorch and TRL, 3 GB on Linux) is being fetched, ${duration(seconds)}`);
   }, 15_000);
   await packages.finally(() => clearInterval(still));
 }
@@ -165,7 +172,7 @@ async function showTree(run: string): Promise<void> {
     const question = questions.find((each) => each.id === id)!;
     const tree = nodes.filter(({ question_id }) => question_id === id);
     await saveFigure(treeFigure(tree, { question }), join(dir, "tree"));
-    process.stdout.write(`\n${textTree(question, tree)}\npicture of this tree: ${join(dir, "tree.png")}\n`);
+    printResult(`\n${textTree(question, tree)}\npicture of this tree: ${join(dir, "tree.png")}`);
   } finally {
     data.close();
   }

@@ -14,6 +14,7 @@ import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
+import { printResult } from "../show/terminal.js";
 import { maltRoles, type SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
@@ -123,7 +124,7 @@ async function sample(flags: Flags): Promise<void> {
   const row = elsewhere ? servedElsewhere() : modelOfProfile(flags.profile);
   const embedded = await startEmbedded(elsewhere, row);
   const interrupted = interruption();
-  const line = liveLine(process.stderr);
+  const line = liveLine();
   const began = performance.now();
   const failed = failures();
   try {
@@ -155,7 +156,7 @@ async function sample(flags: Flags): Promise<void> {
       signal: interrupted.signal,
     });
     line.end();
-    process.stdout.write(`${summary(result, flags.prices)}\n`);
+    printResult(summary(result, flags.prices));
     const { counts } = result.manifest;
     const goOn = failed.someRefused ? `; malt export --run ${result.manifest.run} leaves out their trees` : "";
     if (counts.failed === 0) return;

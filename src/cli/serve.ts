@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { ServerError } from "../errors.js";
 import { startServer } from "../models/embedded.js";
 import { models } from "../models/table.js";
+import { interruption } from "../run/interruption.js";
+import { printResult, say } from "../show/terminal.js";
 import { number } from "./options.js";
 
 /** Adds the command to the command line. */
@@ -22,23 +24,22 @@ export function register(program: Command): void {
       const server = await startServer({
         ...options,
         model: profile,
-        onStatus: (text) => process.stderr.write(`${text}\n`),
+        onStatus: say,
       });
-      process.stdout.write(
+      printResult(
         `base URL  ${server.baseURL}\nmodel     ${server.model}\nserver    ${server.build}\nlog       ${server.log}\n\n` +
           `Use it from another terminal:\n` +
           `  npx malt sample --base-url ${server.baseURL} --model ${server.model} --questions FILE.jsonl --run NAME\n` +
-          `or set OPENAI_BASE_URL=${server.baseURL}. Ctrl-C stops the server.\n`,
+          `or set OPENAI_BASE_URL=${server.baseURL}. Ctrl-C stops the server.`,
       );
-      let asked = false;
-      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-        process.once(signal, () => {
-          asked = true;
-          void server.stop();
-        });
-      }
-      await server.exited;
-      if (!asked) throw new ServerError(`the embedded server ended by itself; see its log ${server.log}`);
+      const { signal, off } = interruption();
+      signal.addEventListener("abort", () => void server.stop());
+      await server.exited.finally(off);
+      throw new ServerError(
+        signal.aborted
+          ? "the server is stopped; run the same command again to start it"
+          : `the embedded server ended by itself; see its log ${server.log}`,
+      );
     });
 }
 

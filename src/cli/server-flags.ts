@@ -12,6 +12,7 @@ import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
 import type { Counts } from "../sample/trees.js";
+import { say } from "../show/terminal.js";
 import { systemMessages } from "../team/prompts.js";
 import { number, oneOf } from "./options.js";
 
@@ -85,7 +86,7 @@ export async function startEmbedded(
 ): Promise<EmbeddedServer | null> {
   if (baseURL) return null;
   const { startServer } = await import("../models/embedded.js");
-  return startServer({ model, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
+  return startServer({ model, adapters, onStatus: say });
 }
 
 /** What a journal's damaged lines, and those without a result, have cost, for the line at the end; nothing if there were none. */

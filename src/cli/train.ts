@@ -2,12 +2,14 @@
 import { type Command, Option } from "commander";
 import { environment } from "../environment.js";
 import { modelOfProfile, profileNames } from "../models/table.js";
+import { interruption } from "../run/interruption.js";
 import { runDir } from "../run/manifest.js";
 import { trainingDisplay } from "../show/progress.js";
+import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import { starCompute, type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
-import { followToEnd, stopTraining, type TrainRunOptions, trainRun } from "../train/train.js";
+import { followToEnd, startTraining, stopTraining, type TrainRunOptions } from "../train/train.js";
 import { number, oneOf } from "./options.js";
 
 interface Flags {
@@ -98,28 +100,23 @@ async function train(flags: Flags): Promise<void> {
   if (flags.stop) {
     const stopped = await stopTraining(flags.run, outputs);
     const how = "with a checkpoint; run `malt train` again to go on from it";
-    process.stdout.write(
-      stopped ? `training of run "${flags.run}" is stopped ${how}\n` : `run "${flags.run}" is not being trained\n`,
+    printResult(
+      stopped ? `training of run "${flags.run}" is stopped ${how}` : `run "${flags.run}" is not being trained`,
     );
     return;
   }
-  const interrupted = new AbortController();
-  const interrupt = () => {
-    display.note("stopping after this step, with a checkpoint …");
-    interrupted.abort();
-  };
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  const display = trainingDisplay(process.stderr);
+  const before = await trainedStages(dir);
+  const display = trainingDisplay();
+  // Until the trainer is at work there is nothing to end gently.
+  if (!flags.follow) await startTraining({ ...options(flags, outputs), outlives: false, onStatus: display.note });
+  const { signal, off } = interruption();
+  signal.addEventListener("abort", () => display.note("stopping after this step, with a checkpoint …"));
   try {
-    const watch = { onProgress: display.update, signal: interrupted.signal };
-    const before = await trainedStages(dir);
-    const stages = flags.follow
-      ? await followToEnd(dir, watch)
-      : await trainRun({ ...options(flags, outputs), ...watch, onStatus: display.note });
-    process.stdout.write(`${summary(stages, new Set(before.map(({ sha256 }) => sha256)))}\n`);
+    const stages = await followToEnd(dir, { onProgress: display.update, signal });
+    printResult(summary(stages, new Set(before.map(({ sha256 }) => sha256))));
   } finally {
     display.end();
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    off();
   }
 }
 

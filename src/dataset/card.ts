@@ -3,6 +3,7 @@ import { stringify } from "yaml";
 import { partitionText } from "../benchmarks/doubts.js";
 import type { Manifest } from "../run/manifest.js";
 import type { Split } from "../types.js";
+import { visible } from "../visible.js";
 import type { ExportSummary } from "./rules.js";
 
 /**
@@ -103,7 +104,7 @@ function completeness(trees: ExportSummary["trees"], incomplete: "skip" | "avail
 
 /** Inline code that its content, such as a model's name, cannot leave; a bar would end a table cell. */
 function code(text: string): string {
-  return `\`${text.replace(/[`|\s]+/g, " ").trim()}\``;
+  return `\`${visible(text.replace(/[`|\s]+/g, " ").trim())}\``;
 }
 
 function sizeCategory(rows: number): string {

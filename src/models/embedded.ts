@@ -11,9 +11,11 @@ import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { endWithThis } from "../child.js";
 import { environment } from "../environment.js";
 import { InputError, ServerError } from "../errors.js";
 import { python, pythonScript, root } from "../paths.js";
+import { visible } from "../visible.js";
 import { type Model, modelOfProfile } from "./table.js";
 import { servedWeights } from "./weights.js";
 
@@ -90,7 +92,7 @@ export async function startServer(options: ServerOptions): Promise<EmbeddedServe
   const log = join(logs, `server-${name}-${child.pid}.log`);
   const tail = keepLog(child, log);
   const exited = new Promise<void>((done) => child.once("close", () => done()));
-  child.stdin.on("error", () => {});
+  endWithThis(child);
   try {
     const { url, version } = await ready(child, timeout, tail, log);
     return {
@@ -133,12 +135,14 @@ function keepLog(child: ChildProcess, path: string): () => string {
   const file = createWriteStream(path);
   // A full disk must not stop the server; losing its log matters less.
   file.on("error", () => {});
-  child.stderr!.pipe(file);
   const lines: string[] = [];
-  createInterface({ input: child.stderr! }).on("line", (line) => {
+  const input = createInterface({ input: child.stderr! }).on("line", (line) => {
+    // What a model's file says about itself is in it.
+    file.write(`${visible(line)}\n`);
     lines.push(line.trim());
     if (lines.length > 4) lines.shift();
   });
+  input.once("close", () => file.end());
   return () => lines.join(" | ");
 }
 

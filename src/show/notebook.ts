@@ -12,6 +12,7 @@ import type * as Plot from "@observablehq/plot";
 import { MaltError } from "../errors.js";
 import { inPackage } from "../paths.js";
 import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
+import { visible } from "../visible.js";
 import { altText, renderPng, renderSvg } from "./svg.js";
 
 type Bundle = Record<string, string>;
@@ -36,7 +37,11 @@ function writer(): Write {
       "nothing can be shown here: this is not a running tslab notebook; in a script use saveFigure, renderSvg, tableHtml",
     );
   }
-  return kernel.lastWriteDisplayData;
+  const write = kernel.lastWriteDisplayData;
+  return ({ data, ...message }, update) => {
+    const plain = data["text/plain"] !== undefined && { "text/plain": visible(data["text/plain"]) };
+    write({ ...message, data: { ...data, ...plain } }, update);
+  };
 }
 
 const send = (data: Bundle, metadata: Metadata = {}): void => writer()({ data, metadata, transient: {} }, false);
@@ -72,11 +77,14 @@ export async function saveFigure(
   return [`${path}.png`, `${path}.svg`];
 }
 
-/** Text as HTML text, safe in an element and in a quoted attribute; control characters become visible as U+FFFD. */
+/**
+ * Text as HTML text, safe in an element and in a quoted attribute; control characters, and those that reorder text, become
+ * visible as U+FFFD.
+ */
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   return text
-    .replace(/\p{Cc}|\p{Cs}/gu, (c) => ("\t\n\r".includes(c) ? c : "\u{FFFD}"))
+    .replace(/[\p{Cc}\p{Cs}\u202a-\u202e\u2066-\u2069]/gu, (c) => ("\t\n\r".includes(c) ? c : "\u{FFFD}"))
     .replace(/[&<>"']/g, (c) => entities[c]!);
 }
 

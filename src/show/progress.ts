@@ -2,6 +2,7 @@
 import { duration } from "../format.js";
 import type { Progress } from "../sample/trees.js";
 import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
+import { oneLine } from "../visible.js";
 
 /** Where the line goes: a terminal gets it redrawn in place, anything else a new line now and then. */
 export interface ProgressStream {
@@ -25,15 +26,16 @@ const interval = { terminal: 250, log: 10_000 };
 
 /**
  * Starts a line that is redrawn in place.
- * @param now the clock in milliseconds; replaced in tests
+ * @param stream replaced in tests, as is the clock `now` in milliseconds
  * @returns `show` takes a function that makes the text; it is not called when nothing is drawn
  */
-export function liveLine(stream: ProgressStream, now: () => number = Date.now) {
+export function liveLine(stream: ProgressStream = process.stderr, now: () => number = Date.now) {
   const every = stream.isTTY ? interval.terminal : interval.log;
   let shown = Number.NEGATIVE_INFINITY;
   let latest: (() => string) | null = null;
   let isBegun = false;
-  const draw = (text: string, time: number) => {
+  const draw = (said: string, time: number) => {
+    const text = oneLine(said);
     stream.write(stream.isTTY ? `\r${text.slice(0, (stream.columns ?? 80) - 1)}\x1b[K` : `${text}\n`);
     shown = time;
     latest = null;
@@ -46,7 +48,8 @@ export function liveLine(stream: ProgressStream, now: () => number = Date.now) {
       if (time - shown >= every) draw(text(), time);
     },
     /** A line that stays. Text that was waiting to be drawn before it is dropped. */
-    note(text: string): void {
+    note(said: string): void {
+      const text = oneLine(said);
       stream.write(stream.isTTY && isBegun ? `\r\x1b[K${text}\n` : `${text}\n`);
       latest = null;
       isBegun = false;
@@ -62,9 +65,13 @@ export function liveLine(stream: ProgressStream, now: () => number = Date.now) {
 /**
  * Starts a progress line.
  * @param what what is being done, e.g. "sampling requests"
- * @param now the clock in milliseconds; replaced in tests
+ * @param stream replaced in tests, as is the clock `now` in milliseconds
  */
-export function progressLine(what: string, stream: ProgressStream, now: () => number = Date.now): ProgressLine {
+export function progressLine(
+  what: string,
+  stream: ProgressStream = process.stderr,
+  now: () => number = Date.now,
+): ProgressLine {
   const line = liveLine(stream, now);
   let first: { time: number; done: number } | null = null;
   return {
@@ -88,8 +95,11 @@ export interface TrainingDisplay {
   end(): void;
 }
 
-/** @param now the clock in milliseconds; replaced in tests */
-export function trainingDisplay(stream: ProgressStream, now: () => number = Date.now): TrainingDisplay {
+/** @param stream replaced in tests, as is the clock `now` in milliseconds */
+export function trainingDisplay(
+  stream: ProgressStream = process.stderr,
+  now: () => number = Date.now,
+): TrainingDisplay {
   const line = liveLine(stream, now);
   // Where several stages are trained at the same time, one is watched until it is done.
   let watched: string | null = null;

@@ -8,6 +8,7 @@ import { percent } from "../format.js";
 import { type Estimate, plusMinus } from "../stats/means.js";
 import { allSystems } from "../team/systems.js";
 import type { EvaluationRow } from "../types.js";
+import { oneLine } from "../visible.js";
 import { alignedTable } from "./text-table.js";
 
 /** What the paper prints for the systems, flips and turns that are measured here. */
@@ -38,8 +39,8 @@ export function results(rows: readonly EvaluationRow[], paper: Paper): string {
     systemTable(table, reference),
     `${questions} held-out questions over ${seeds} ${seeds === 1 ? "seed" : "seeds"}. ± is the standard deviation over seeds with divisor n − 1, and with ` +
       "n in\nbrackets; intervals are 95 %, clustered by question. Tokens are completion tokens per question, of all passes;\n" +
-      `beside them their share of ${reference}'s.${equalTokens(table)}\n` +
-      `p: sign-flip test against ${reference} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
+      `beside them their share of ${oneLine(reference)}'s.${equalTokens(table)}\n` +
+      `p: sign-flip test against ${oneLine(reference)} on the same questions and seeds; p (Holm) is adjusted for all comparisons.`,
     ...withoutMajority(table),
     ...(teams.length > 0 ? [turnTable(rows, teams, paper)] : []),
     ...(teams.length > 0 && names.includes("SA+MV") ? [flipTable(rows, teams, paper)] : []),

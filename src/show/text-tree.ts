@@ -14,20 +14,20 @@ export function textTree({ question, answer }: Question, nodes: readonly Node[])
     return siblings.flatMap((node, i) => {
       const isLast = i === siblings.length - 1;
       const leaves = below(node.node_id).filter(({ depth }) => depth === last);
-      const marks = leaves.length > 0 ? `   ${leaves[0]!.role} ${leaves.map(mark).join(" ")}` : "";
+      const marks = leaves.length > 0 ? `   ${shown(leaves[0]!.role)} ${leaves.map(mark).join(" ")}` : "";
       const line = `${indent}${isLast ? "└─" : "├─"} ${described(node)}${marks}`;
       return [line, ...draw(node.node_id, `${indent}${isLast ? "   " : "│  "}`)];
     });
   };
-  return [`${shown(question)} (answer: ${answer})`, ...draw(null, "")].join("\n");
+  return [`${shown(question)} (answer: ${shown(answer)})`, ...draw(null, "")].join("\n");
 }
 
 const mark = ({ correct }: Node): string => (correct === null ? "–" : correct ? "✓" : "✗");
 
 function described(node: Node): string {
-  const answer = node.answer === null ? "no answer" : `answers ${shown(node.answer).slice(0, 24)}`;
+  const answer = node.answer === null ? "no answer" : `answers ${[...shown(node.answer)].slice(0, 24).join("")}`;
   const value = node.value === null ? "" : `, value ${node.value.toFixed(2)}`;
-  return `${node.role} ${node.node_id} ${answer} ${mark(node)}${value}`;
+  return `${shown(node.role)} ${shown(node.node_id)} ${answer} ${mark(node)}${value}`;
 }
 
 /** A text on one line, without what would steer a terminal. */

@@ -1,6 +1,6 @@
 /**
  * Training the roles (paper, Section 4.3): SFT on the positives, then DPO from the SFT policy, and the STaR baseline.
- * TRL does the training, in a Python process that outlives this one; this file plans, starts, follows and records it.
+ * TRL does the training, in a Python process that may outlive this one; this file plans, starts, follows and records it.
  * What it leaves out: serving and evaluating what was trained.
  */
 
@@ -53,8 +53,13 @@ export interface TrainRunOptions {
   onProgress?: (status: TrainingStatus) => void;
   /** Called with a message when something takes long, such as a download. */
   onStatus?: (text: string) => void;
-  /** Aborting it stops the trainer with a checkpoint. A process that just ends leaves it running. */
+  /** Aborting it stops the trainer with a checkpoint. */
   signal?: AbortSignal | undefined;
+  /**
+   * Whether the trainer goes on when this process ends, so that a cell that is run again joins it; default true.
+   * Otherwise it then stops with a checkpoint.
+   */
+  outlives?: boolean;
 }
 
 /**
@@ -156,7 +161,8 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
-    const launch = { gguf: model.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs };
+    const { outlives = true } = options;
+    const launch = { gguf: model.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs, outlives };
     await startTrainer(
       dir,
       plan.map(({ name }) => name),

@@ -1,5 +1,5 @@
 /**
- * The trainer as a process that outlives the one that started it. Scope: start it, find it again, follow it, stop it.
+ * The trainer as a process that may outlive the one that started it. Scope: start it, find it again, follow it, stop it.
  * It reports its status in train/trainer.jsonl and everything else in train/trainer.log; train/trainer.json identifies
  * its process.
  */
@@ -11,6 +11,7 @@ import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { endWithThis } from "../child.js";
 import { withoutKey } from "../environment.js";
 import { RunError } from "../errors.js";
 import { hasModules, installExtra, type OnStatus } from "../models/packages.js";
@@ -48,14 +49,16 @@ export async function ensureTrainer(onStatus: OnStatus): Promise<void> {
 /**
  * Starts python/train.py in a session of its own, so that neither Ctrl-C nor a kernel's end reaches it.
  * @param stages names of the YAML files in train/
- * @param options gguf: whether each adapter is also written for llama.cpp; jobs: how many stages are trained at a time
+ * @param options gguf: whether each adapter is also written for llama.cpp; jobs: how many stages are trained at a time;
+ *   outlives: whether it goes on when this process ends, true by default
  * @throws RunError if Python cannot be started
  */
 export async function startTrainer(
   dir: string,
   stages: readonly string[],
-  options: { gguf: boolean; offline: boolean; jobs?: number },
+  options: { gguf: boolean; offline: boolean; jobs?: number; outlives?: boolean },
 ): Promise<void> {
+  const { outlives = true } = options;
   await mkdir(trainDir(dir), { recursive: true });
   const [out, err] = await Promise.all([open(file(dir, "trainer.jsonl"), "w"), open(file(dir, "trainer.log"), "w")]);
   try {
@@ -69,15 +72,19 @@ export async function startTrainer(
       "--jobs",
       `${options.jobs ?? 1}`,
       ...(options.gguf ? ["--gguf"] : []),
+      ...(outlives ? [] : ["--tied"]),
       ...files,
     ];
-    const child = spawn(python, args, { cwd: trainDir(dir), detached: true, stdio: ["ignore", out.fd, err.fd], env });
+    // Its stdin closes with this process, however that ends.
+    const stdin = outlives ? "ignore" : "pipe";
+    const child = spawn(python, args, { cwd: trainDir(dir), detached: true, stdio: [stdin, out.fd, err.fd], env });
     await once(child, "spawn").catch((error: Error) => {
       throw new RunError(`the trainer cannot be started (${error.message}); run \`npm run setup\` first`, {
         cause: error,
       });
     });
     child.unref();
+    if (!outlives) endWithThis(child);
     const trainer: Trainer = { pid: child.pid!, host: hostname(), started: new Date().toISOString(), stages };
     const draft = `${file(dir, "trainer.json")}.draft`;
     await writeFile(draft, `${JSON.stringify(trainer)}\n`);

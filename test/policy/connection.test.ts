@@ -80,7 +80,7 @@ describe("an answer without end", () => {
     ["empty lines", endless("", "\n".repeat(65_536), "text/event-stream"), stream, "more than 1,180,"],
   ])("fails with what was exceeded, and its connection is closed: %s", async (_, page, send, words) => {
     const { policy, left } = await serve({ [chat]: page });
-    const error = await send(policy).catch((e: Error) => e);
+    const error = (await send(policy).catch((e) => e)) as Error;
     expect(error).toBeInstanceOf(ServerError);
     expect(error.message).toContain(words);
     await expect.poll(() => left.count).toBe(1);
