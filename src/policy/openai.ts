@@ -309,7 +309,7 @@ export async function requireModel(model: string, policy: Pick<Policy, "baseURL"
   if (unlisted.length === 0 || warned.has(policy)) return;
   warned.add(policy);
   const where = unlisted.join(", ");
-  process.stderr.write(`malt: warning: ${where} does not list its models, so it is not known to serve "${model}"\n`);
+  process.emitWarning(`${where} does not list its models, so it is not known to serve "${model}"`, "MaltWarning");
 }
 const warned = new WeakSet<object>();
 
