@@ -153,7 +153,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
         },
       );
     const answer = parseJson(page);
-    if (answer === undefined && /^\s*</.test(page))
+    if (answer === undefined && !/^\s*($|[[{])/.test(page))
       throw new ServerError(
         `${baseURL} answered with something that is not a list of models: ${shown(page)}; check the base URL`,
       );

@@ -247,13 +247,13 @@ describe("a server", () => {
     ["entries without names", { modelsFault: json(200, '{"data":[{"id":7},null,"fake"]}') }],
   ])("that answers /models with %s is asked for the named model, after one warning", async (_, options) => {
     const { policy, server } = await setUp(options);
-    const stderr = vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     for (const model of ["fake", "fake"]) await requireModel(model, policy);
     expect((await policy.complete(request)).map(({ text }) => text)).toEqual(texts);
-    expect(stderr.mock.calls).toEqual([
-      [`malt: warning: ${server.baseURL} does not list its models, so it is not known to serve "fake"\n`],
+    expect(warn.mock.calls).toEqual([
+      [`${server.baseURL} does not list its models, so it is not known to serve "fake"`, "MaltWarning"],
     ]);
-    stderr.mockRestore();
+    warn.mockRestore();
     await expect(onlyModel(policy)).rejects.toThrow(
       `${server.baseURL} does not list its models; name the one to ask with --model`,
     );

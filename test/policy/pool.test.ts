@@ -67,13 +67,13 @@ it("serves the models that all of them serve", async () => {
 
 it("is asked for a model that those who list theirs have, with a warning about the others", async () => {
   const { started, policy } = await pool({ models: [] }, { models: ["base", "old"] }, { models: ["base"] });
-  const stderr = vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+  const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
   await requireModel("base", policy);
   await expect(requireModel("old", policy)).rejects.toThrow('model "old" is not served');
-  expect(stderr.mock.calls.flat()).toEqual([
+  expect(warn.mock.calls.map(([text]) => text)).toEqual([
     expect.stringContaining(`${started[0]!.baseURL} does not list its models`),
   ]);
-  stderr.mockRestore();
+  warn.mockRestore();
   const { policy: none } = await pool({ models: [] }, { modelsFault: { status: 404, body: "" } });
   expect(await none.models()).toEqual([]);
 });
