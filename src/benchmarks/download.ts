@@ -19,6 +19,9 @@ export const defaultCache = cachePath("benchmarks");
 /** A server that sends nothing for this long has failed; milliseconds. */
 const TIMEOUT_MS = 120_000;
 
+/** Far above any benchmark; bytes. */
+const LONGEST = 2 ** 30;
+
 /**
  * SHA-256 of a file's bytes, as 64 hexadecimal digits; of a folder that of its question files' SHA-256s and names, in the
  * order they are read in.
@@ -43,9 +46,10 @@ export async function fileSha256(path: string): Promise<string> {
 /**
  * Downloads an http(s) URL unless it is in the cache, and returns the local path. A fragment `#sha256=<64 hex digits>`
  * pins the expected content.
+ * @param longest bytes, once decompressed, above which it fails
  * @throws InputError if the download fails or the content is not what was recorded or pinned
  */
-export async function download(url: URL, cache: string = defaultCache): Promise<string> {
+export async function download(url: URL, cache: string = defaultCache, longest: number = LONGEST): Promise<string> {
   const pin = /^#sha256=([0-9a-f]{64})$/i.exec(url.hash)?.[1]?.toLowerCase();
   const address = new URL(url);
   address.hash = "";
@@ -66,7 +70,7 @@ export async function download(url: URL, cache: string = defaultCache): Promise<
     await mkdir(folder, { recursive: true });
     const partial = `${path}.${process.pid}.partial`;
     try {
-      await fetchTo(address, partial);
+      await fetchTo(address, partial, longest);
       check(address, pin, await fileSha256(partial));
       await rename(partial, path);
     } finally {
@@ -94,11 +98,19 @@ function check(address: URL, pin: string | undefined, found: string): void {
   }
 }
 
-async function fetchTo(address: URL, path: string): Promise<void> {
+async function fetchTo(address: URL, path: string, longest: number): Promise<void> {
   try {
     const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
-    await pipeline(Readable.fromWeb(response.body as never), createWriteStream(path));
+    const bounded = async function* (pieces: AsyncIterable<Buffer>) {
+      let bytes = 0;
+      for await (const piece of pieces) {
+        bytes += piece.length;
+        if (bytes > longest) throw new Error(`more than ${longest.toLocaleString("en-US")} bytes`);
+        yield piece;
+      }
+    };
+    await pipeline(Readable.fromWeb(response.body as never), bounded, createWriteStream(path));
   } catch (error) {
     const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
     const why = cause?.code ?? cause?.message ?? message;

@@ -6,7 +6,7 @@ import * as z from "zod";
 import { partitionText } from "../benchmarks/doubts.js";
 import { fileSha256 } from "../benchmarks/download.js";
 import { loadQuestions } from "../benchmarks/load.js";
-import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
+import { countEnds, critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { openDataset } from "../dataset/export.js";
 import { runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
@@ -115,12 +115,10 @@ function roleTable(roles: readonly RoleSummary[]): string {
   return alignedTable(head, rows);
 }
 
-/** Completions by role and finish reason. */
+/** "ended by: stop 7,780, length 19, content_filter 1" */
 export function endings(nodes: readonly Node[]): string {
-  const roles = summariseRoles(nodes);
-  const reasons = [...new Set(roles.flatMap(({ finishReasons }) => [...finishReasons.keys()]))];
-  const rows = roles.map((r) => [r.role, ...reasons.map((reason) => r.finishReasons.get(reason) ?? 0)]);
-  return alignedTable(["ended by", ...reasons], rows);
+  const counts = [...countEnds(nodes)].map(([reason, times]) => `${reason} ${times.toLocaleString("en-US")}`);
+  return `ended by: ${counts.join(", ")}`;
 }
 
 function critiqueTable(rows: ReturnType<typeof critiqueValue>): string {

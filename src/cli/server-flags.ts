@@ -55,7 +55,12 @@ export function withPatienceFlags(command: Command): Command {
     )
     .option("--max-concurrency <n>", "bound that auto never passes", number("--max-concurrency", positive), 1024)
     .option("--max-retries <n>", "further attempts of a request", number("--max-retries", { min: 0, integer: true }), 5)
-    .option("--timeout <s>", "seconds until an answer must begin", number("--timeout", { min: 1 }), 3600)
+    .option(
+      "--timeout <s>",
+      "seconds until an answer must begin, and from there until it must end",
+      number("--timeout", { min: 1 }),
+      3600,
+    )
     .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600);
 }
 

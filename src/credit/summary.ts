@@ -16,8 +16,6 @@ export interface RoleSummary {
   answered: number;
   /** Share of nodes cut off by max_tokens. */
   truncated: number;
-  /** Nodes by `finish_reason`, the most frequent first. */
-  finishReasons: ReadonlyMap<string, number>;
   meanTokens: number | null;
   sftExamples: number;
   pairs: number;
@@ -55,7 +53,6 @@ export function summariseRoles(
       ),
       answered: share((n) => n.answer !== null),
       truncated: share((n) => n.finish_reason === "length"),
-      finishReasons: countsOf(rows.map((n) => n.finish_reason)),
       meanTokens: counted ? rows.reduce((t, n) => t + (n.completion_tokens ?? 0), 0) / rows.length : null,
       sftExamples: sft.filter((e) => e.role === name).length,
       pairs: own.length,
@@ -64,10 +61,10 @@ export function summariseRoles(
   });
 }
 
-/** How often each value is there, the most frequent first. */
-function countsOf(values: readonly string[]): Map<string, number> {
+/** Completions by `finish_reason`, the most frequent first. */
+export function countEnds(nodes: readonly Pick<Node, "finish_reason">[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  for (const { finish_reason } of nodes) counts.set(finish_reason, (counts.get(finish_reason) ?? 0) + 1);
   return new Map([...counts].sort(([, a], [, b]) => b - a));
 }
 

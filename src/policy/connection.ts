@@ -2,7 +2,7 @@
  * The connection to one server: its address, its sockets, and requests whose answers are bounded, decoded and come from
  * nowhere else. What it leaves out: completions (openai.ts).
  */
-import { pipeline } from "node:stream";
+import { pipeline, type Readable } from "node:stream";
 import { createBrotliDecompress, createUnzip } from "node:zlib";
 import { Agent, type Dispatcher, Headers, request } from "undici";
 import { InputError } from "../errors.js";
@@ -123,15 +123,15 @@ function placeOf(target: string, from: string): string {
 
 /** A body as its server meant it, as long as it stays within the bounds; else its connection is closed. */
 async function* bounded(
-  raw: AsyncIterable<Buffer>,
-  encoding: string | null,
+  raw: Readable,
+  encodings: string | null,
   { bytes, line }: Bounds,
   mustBeText: boolean,
 ): AsyncGenerator<Buffer> {
   const utf8 = new TextDecoder("utf-8", { fatal: true });
   let inLine = 0;
   try {
-    for await (const piece of limited(decoded(limited(raw, bytes), encoding), bytes)) {
+    for await (const piece of limited(decoded(raw, encodings, bytes), bytes)) {
       const end = piece.lastIndexOf(10);
       inLine = end < 0 ? inLine + piece.length : piece.length - end - 1;
       if (inLine > line) throw new BadAnswer(`answered with a line of more than ${bytesOf(line)}`);
@@ -142,9 +142,11 @@ async function* bounded(
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     if (/^(Z_|ERR__)/.test(code))
-      throw new BadAnswer(`answered with content-encoding ${encoding}, which cannot be decoded (${code})`);
+      throw new BadAnswer("answered with a body that cannot be decoded", `content-encoding ${encodings}, ${code}`);
     if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") throw new BadAnswer("answered with bytes that are not UTF-8");
     throw error;
+  } finally {
+    raw.destroy();
   }
 }
 
@@ -161,19 +163,20 @@ async function* limited(pieces: AsyncIterable<Buffer>, bytes: number): AsyncGene
 const bytesOf = (count: number): string => `${count.toLocaleString("en-US")} bytes`;
 
 /** @throws BadAnswer for an encoding that Node cannot decode */
-function decoded(pieces: AsyncIterable<Buffer>, encodings: string | null): AsyncIterable<Buffer> {
+function decoded(raw: AsyncIterable<Buffer>, encodings: string | null, bytes: number): AsyncIterable<Buffer> {
   const names = (encodings ?? "")
     .toLowerCase()
-    .split(",")
-    .map((name) => name.trim());
+    .split(/[\s,]+/)
+    .filter((name) => name !== "" && name !== "identity");
+  const known = ["gzip", "x-gzip", "deflate", "br"];
+  // The other encodings, and a long list of these, are nothing that a proxy does.
+  if (names.length > 3 || names.some((name) => !known.includes(name)))
+    throw new BadAnswer("answered with a body that cannot be decoded", `content-encoding ${encodings}`);
   return names.reverse().reduce((encoded, name) => {
-    if (name === "" || name === "identity") return encoded;
-    if (!["gzip", "x-gzip", "deflate", "br"].includes(name))
-      throw new BadAnswer("answered with a content-encoding that cannot be decoded", name);
     const decoder = name === "br" ? createBrotliDecompress() : createUnzip();
-    // Errors reach the reader through the last stream.
-    return pipeline(encoded, decoder, () => {});
-  }, pieces);
+    // Compressed bytes count too: they may hold nothing. Errors reach the reader through the decoder.
+    return pipeline(limited(encoded, bytes), decoder, () => {});
+  }, raw);
 }
 
 /** @throws InputError unless it is an http(s) URL without a password or query */

@@ -13,7 +13,7 @@ import { RunError } from "../errors.js";
 import type { JournalEntry } from "../types.js";
 import { type Discarded, readDiscarded } from "./discarded.js";
 import { failing, journalFile, journalFiles, journalFolder, syncFolder } from "./files.js";
-import { decode, encode, type Line, readLines } from "./line.js";
+import { decode, encode, endOf, type Line, readLines } from "./line.js";
 import { lock } from "./lock.js";
 import { type JournalReader, readByQuestion, type ScannedFile, scan } from "./reader.js";
 import { setAside, truncateTo } from "./repair.js";
@@ -119,10 +119,12 @@ export async function* readJournal(dir: string): AsyncGenerator<JournalEntry> {
   }
 }
 
-/** A reader of a journal cannot sample again what is damaged. */
+/** A reader of a journal cannot sample again what is damaged, or did not end in a result. */
 const refuse = (path: string) => (line: Line) => {
+  const end = endOf(line.bytes);
+  const what = end === null ? "is damaged" : `ended in finish_reason ${JSON.stringify(end)}, which is no result`;
   throw new RunError(
-    `${path}, line ${line.number} is damaged: ${JSON.stringify(line.bytes.toString("utf8", 0, 60))}; ` +
+    `${path}, line ${line.number} ${what}: ${JSON.stringify(line.bytes.toString("utf8", 0, 60))}; ` +
       "the `malt sample` command that made the run sets it aside and asks for it again",
   );
 };

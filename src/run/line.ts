@@ -6,6 +6,7 @@
 import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import * as z from "zod";
+import { parseJson } from "../json.js";
 import { finishReasons } from "../policy/answer.js";
 import type { JournalEntry } from "../types.js";
 
@@ -46,6 +47,13 @@ export function decode(line: Buffer): JournalEntry | null {
   } catch {
     return null;
   }
+}
+
+/** The `finish_reason` of a line that is refused for nothing else, null for any other. */
+export function endOf(line: Buffer): string | null {
+  const own = isIntact(line) ? shape : strictShape;
+  const any = own.extend({ finish_reason: z.string() }).safeParse(parseJson(line.toString()));
+  return any.success && !finishReasons.includes(any.data.finish_reason) ? any.data.finish_reason : null;
 }
 
 /** {@link encode} writes the key first, then the question; {@link decode} reads ids with special characters. */

@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answerKind, grade, gradeText } from "../../src/answers/index.js";
-import { fileSha256 } from "../../src/benchmarks/download.js";
+import { download, fileSha256 } from "../../src/benchmarks/download.js";
 import { checkHeldOut, unseen } from "../../src/benchmarks/held-out.js";
 import { questionList } from "../../src/benchmarks/list.js";
 import { type LoadOptions, loadQuestions, questionsIn } from "../../src/benchmarks/load.js";
@@ -563,6 +563,14 @@ describe("download", () => {
     expect(await fileSha256(copy)).toBe(pin);
     await writeFile(copy, body.replace("1", "2"));
     expect(await failure(`${base}/q.jsonl`, { cache })).toMatch(/delete its folder/);
+  });
+
+  it("of more bytes than allowed fails, and leaves nothing behind", async () => {
+    const cache = join(folder, "cache-long");
+    const url = new URL(`${base}/q.jsonl`);
+    await expect(download(url, cache, body.length - 1)).rejects.toThrow(`(more than ${body.length - 1} bytes)`);
+    expect((await readdir(cache, { recursive: true })).filter((name) => /jsonl|json|partial/.test(name))).toEqual([]);
+    expect(await readFile(await download(url, cache, body.length), "utf8")).toBe(body);
   });
 
   it("a failed download is an error and leaves nothing behind", async () => {

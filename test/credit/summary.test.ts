@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { report } from "../../src/cli/report.js";
+import { endings, report } from "../../src/cli/report.js";
 import { critiqueValue, summariseRoles } from "../../src/credit/summary.js";
 import type { Node } from "../../src/types.js";
 
@@ -87,6 +87,11 @@ describe("malt report", () => {
       "",
       "Intervals are 95 %, over 2 questions.",
     ]);
+  });
+
+  it("counts completions by finish reason", () => {
+    const filtered = [node("q", "g0", null, "content_filter"), node("q", "g1", null, "tool_calls")];
+    expect(endings([...nodes, ...filtered])).toBe("ended by: stop 9, length 1, content_filter 1, tool_calls 1");
   });
 
   it("has no table of critiques for a lone generator", () => {

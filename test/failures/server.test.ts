@@ -249,6 +249,20 @@ describe("under way", () => {
     expect(fake.requests).toHaveLength(26);
   });
 
+  it("ends made by a filter or a call of a tool are results, and are counted", async () => {
+    const ends = ["stop", "content_filter", "tool_calls"];
+    const fake = await fakeServer({ reply: (_, seed) => ({ text: `${seed}`, finish_reason: ends[seed % 3]! }) });
+    const { code, stdout } = await sample(place, fake.baseURL).ended;
+    expect(code).toBe(0);
+    const number = (end: string) => journalled.filter((entry) => entry.finish_reason === end).length;
+    const journalled = await journal(place);
+    expect(stdout).toContain(
+      `0 truncated, ${number("content_filter")} ended by content_filter, ${number("tool_calls")} ended in tool_calls, `,
+    );
+    expect((await manifest(place)).counts).toMatchObject({ content_filter: number("content_filter"), truncated: 0 });
+    expect(fake.requests).toHaveLength(26);
+  });
+
   it("the key is sent, and is in no file and no output", async () => {
     const key = "sk-secret-0123456789abcdef";
     place.env.OPENAI_API_KEY = key;

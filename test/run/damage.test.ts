@@ -1,11 +1,20 @@
 import { readdirSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RunError } from "../../src/errors.js";
 import { openJournal, openJournalReader } from "../../src/run/journal.js";
 import { decode, encode, questionOf } from "../../src/run/line.js";
+import type { JournalEntry } from "../../src/types.js";
 import { entry, lines, oldLine, runFolder } from "./folder.js";
+
+/** A line as an earlier version wrote it where a completion ended in no result. */
+function ending(entry: JournalEntry, end: string, write: (entry: JournalEntry) => string): string {
+  const line = write(entry).replace('"finish_reason":"stop"', `"finish_reason":"${end}"`);
+  const json = line.replace(/,"crc":"[0-9a-f]{8}"\}\n$/, "}");
+  return json === line ? line : `${json.slice(0, -1)},"crc":"${crc32(json).toString(16).padStart(8, "0")}"}\n`;
+}
 
 const trio = [entry("one"), entry("two", { text: "zwei Äpfel\u2028" }), entry("three")];
 
@@ -99,6 +108,42 @@ describe("a damaged line", () => {
     await expect(openJournalReader(dir)).rejects.toThrow(says);
     await expect(openJournalReader(dir)).rejects.toBeInstanceOf(RunError);
   });
+
+  it.each(["abort", "error", "", "load"])(
+    "is told from a line that ended in %j, which is asked again too",
+    async (end) => {
+      for (const write of [encode, oldLine]) {
+        const bad = ending(trio[1]!, end, write);
+        const {
+          dir,
+          path,
+          read,
+          write: open,
+          keys,
+          text,
+        } = runFolder({
+          "completions.jsonl": `${write(trio[0]!)}${bad}${write(trio[2]!)}`,
+        });
+        const says = `${path("completions.jsonl")}, line 2 ended in finish_reason "${end}", which is no result`;
+        await expect(read()).rejects.toThrow(says);
+        await expect(openJournalReader(dir)).rejects.toThrow(says);
+        expect(await open()).toBe(1);
+        expect(await keys()).toEqual([trio[0]!.key, trio[2]!.key]);
+        expect(await text("damaged.txt")).toContain(bad);
+      }
+      expect(() => encode({ ...trio[1]!, finish_reason: end })).toThrow();
+    },
+  );
+
+  it.each(["length", "content_filter", "tool_calls", "function_call"])(
+    "is none of %s, nor of a text about ends",
+    async (end) => {
+      const other = { ...trio[1]!, finish_reason: end, text: '","finish_reason":"abort","prompt_tokens":' };
+      const { read, write } = runFolder({ "completions.jsonl": lines(trio[0]!, other) });
+      expect(await write()).toBe(0);
+      expect(await read()).toEqual([trio[0]!, other]);
+    },
+  );
 
   it("among lines without checksums is one that has not exactly an entry's fields", async () => {
     const content = trio.map(oldLine);

@@ -68,6 +68,22 @@ const sorted = (entries: JournalEntry[]) =>
   entries.map((entry) => JSON.stringify(entry)).sort((a, b) => (a < b ? -1 : 1));
 
 describe("a tree", () => {
+  it("counts completions by what ended them, where that is not the model", async () => {
+    const ends = ["stop", "length", "content_filter", "tool_calls", "function_call"];
+    const complete: Complete = async (request) =>
+      (await honest(request)).map((each, i) => ({ ...each, finish_reason: ends[(request.seed + i) % 5]! }));
+    const given = options({ complete });
+    const counts = await sampleTrees(given);
+    const number = (...of: string[]) => given.journal.all().filter((each) => of.includes(each.finish_reason)).length;
+    expect(counts).toMatchObject({
+      truncated: number("length"),
+      content_filter: number("content_filter"),
+      tool_calls: number("tool_calls", "function_call"),
+    });
+    expect(number("content_filter")).toBeGreaterThan(0);
+    expect(await sampleTrees(options())).not.toHaveProperty("content_filter");
+  });
+
   it("of the paper has 3 answers, 9 critiques and 27 refinements per question", async () => {
     const given = options();
     expect(await sampleTrees(given)).toMatchObject({
@@ -256,6 +272,96 @@ describe("the schedule", () => {
     expect(await sampleTrees(given)).toMatchObject({ ok: 4, failed: 1, pending: 8, completions: 1 + 3 + 9 });
     expect(given.journal.all()[0]).toMatchObject({ node_id: "g2" });
     expect(await sampleTrees({ ...given, complete: honest })).toMatchObject({ ok: 13, failed: 0, completions: 39 });
+  });
+});
+
+describe("a choice that its stream withdraws", () => {
+  const isRoot = (request: CompletionRequest) => !request.messages[0]!.content.includes("Solution:");
+  /** A journal that can discard, as the run's own does. */
+  function discarding() {
+    const entries: JournalEntry[] = [];
+    const discarded: string[] = [];
+    return {
+      ...memory(),
+      append: async (more: readonly JournalEntry[]) => void entries.push(...more),
+      discard: async (more: readonly JournalEntry[]) => {
+        for (const { key } of more) {
+          discarded.push(key);
+          // The first of a key, as in the files.
+          entries.splice(
+            entries.findIndex((entry) => entry.key === key),
+            1,
+          );
+        }
+      },
+      all: () => entries,
+      discarded,
+    };
+  }
+
+  it.each<[string, number, number]>([
+    ["nothing has grown on it", 1, 0],
+    ["its critiques are there", 4, 4],
+    ["its whole subtree is there", 13, 4],
+  ])("leaves nothing behind: %s", async (_, size, states) => {
+    const whole = options({ questions: [question("a")] });
+    const right = await sampleTrees(whole);
+    const journal = discarding();
+    let go = () => {};
+    const grown = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const append = journal.append;
+    journal.append = async (more) => {
+      await append(more);
+      if (journal.all().length >= size) go();
+    };
+    const seen: Readonly<Counts>[] = [];
+    const asked: CompletionRequest[] = [];
+    const complete: Complete = async (request, _, onChoice, onWithdrawn) => {
+      asked.push(request);
+      const all = await honest(request);
+      if (!isRoot(request)) return all;
+      onChoice!(1, completion("garbled"));
+      await grown;
+      // What grew on it may still be in flight.
+      await new Promise(setImmediate);
+      onWithdrawn!(1);
+      onChoice!(1, all[1]!);
+      return all;
+    };
+    const given = options({
+      questions: [question("a")],
+      journal: journal as never,
+      complete,
+      onProgress: (now) => seen.push(now),
+    });
+    const { session, ...counts } = await sampleTrees(given);
+    const { session: __, ...expected } = right;
+    expect(counts).toEqual(expected);
+    expect(sorted(journal.all())).toEqual(sorted(whole.journal.all()));
+    expect(session.completions).toBe(39 + journal.discarded.length);
+    expect(journal.discarded.length).toBeGreaterThanOrEqual(size);
+    expect(asked.length).toBeGreaterThanOrEqual(13 + states);
+    for (const { asked, ok, failed, pending } of seen) expect([ok + failed + pending, failed]).toEqual([asked, 0]);
+  });
+
+  it("takes the failures below it back too, and stays to be asked where the request fails in the end", async () => {
+    const failures: string[] = [];
+    const journal = discarding();
+    const complete: Complete = async (request, _, onChoice, onWithdrawn) => {
+      if (!isRoot(request)) throw new ServerError("no critique");
+      onChoice!(0, completion("garbled"));
+      await expect.poll(() => failures.length).toBe(1);
+      onWithdrawn!(0);
+      throw new ServerError("contradicts itself");
+    };
+    const onFailure = (error: ServerError) => void failures.push(error.message);
+    const given = options({ questions: [question("a")], journal: journal as never, complete, onFailure });
+    expect(await sampleTrees(given)).toMatchObject({ asked: 13, ok: 0, failed: 1, pending: 12, completions: 0 });
+    expect(failures).toEqual(["no critique", "contradicts itself"]);
+    expect(journal.all()).toEqual([]);
+    expect(journal.discarded).toHaveLength(1);
   });
 });
 
