@@ -151,7 +151,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     for (const [branch, entry] of entries.entries()) if (entry) grow(state, branch, entry);
     const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
     if (missing.length === 0) report();
-    else for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
+    else if (!stop.signal.aborted)
+      for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
     return state;
   };
 
@@ -330,7 +331,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
 
   /**
    * Opens questions so that about as many states are waiting as may be in flight; all at once where one role speaks at
-   * a time.
+   * a time. After a stop, the rest are opened too, if only to count what an earlier call has sampled of them.
    */
   const openAll = async () => {
     const ahead = () => (order === "wide" ? Number.POSITIVE_INFINITY : limit.now);
@@ -338,7 +339,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     for await (const question of questions) {
       if (opened++ === 0) checkPrompts(roles, options.promptSet, question);
       while (queue.size >= ahead() && !stop.signal.aborted) await change();
-      if (stop.signal.aborted) return;
+      if (stop.signal.aborted && !journal.completions) return;
       const kept = await journal.kept(question.id);
       visit({ question, kept: new Map(kept.map((entry) => [entry.key, entry])) }, null, []);
       if (order === "deep") pump();
@@ -359,6 +360,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   } finally {
     options.signal?.removeEventListener("abort", cancel);
   }
+  report();
   if (stop.signal.aborted) throw stop.signal.reason;
   return { ...progress, in_flight: 0, limit: limit.now };
 }
