@@ -27,9 +27,12 @@ function stop(signal) {
   latest = Date.now();
   for (const child of children) {
     const passed = signal === "SIGPIPE" ? "SIGHUP" : signal;
-    // A group of its own: a child gets each signal once, and what it has started gets it too.
-    if (!windows) process.kill(-child.pid, passed);
-    else child.kill(passed);
+    try {
+      // A child leads a group: it gets each signal once, and what it has started gets it too.
+      process.kill(windows ? child.pid : -child.pid, passed);
+    } catch {
+      // It has just ended.
+    }
   }
   if (children.size === 0) end();
 }

@@ -23,16 +23,21 @@ export function interrupt(cause: Cause): void {
   if (latest && (cause === "SIGPIPE" || time - latest.time < same)) return;
   latest = { cause, time };
   works.pop()?.abort(new RunError("interrupted; what had finished is kept, run the same command again to go on"));
-  if (works.length === 0) listen(false);
+  listen();
 }
 
 /** The exit code of a process that was interrupted, 128 + the signal's number; null if it was not. */
 export const interruptedCode = (): number | null => (latest ? 128 + constants.signals[latest.cause] : null);
 
-function listen(on: boolean): void {
+let isListening = false;
+
+/** Listens for signals as long as there is work. Listening anew would lose a signal that has just come. */
+function listen(): void {
+  if (isListening === works.length > 0) return;
+  isListening = !isListening;
   for (const signal of signals) {
-    process.off(signal, interrupt);
-    if (on) process.on(signal, interrupt);
+    if (isListening) process.on(signal, interrupt);
+    else process.off(signal, interrupt);
   }
 }
 
@@ -51,11 +56,11 @@ export function interruption(): { signal: AbortSignal; off(): void } {
   // Not at once: a notebook's kernel runs the first part of a cell, up to its first `await`, in a mode in which Node.js
   // gives SIGINT back to the system when it ends, so a listener added during that part would let SIGINT kill the
   // kernel.
-  queueMicrotask(() => listen(works.length > 0));
+  queueMicrotask(listen);
   const off = () => {
     const place = works.indexOf(controller);
     if (place >= 0) works.splice(place, 1);
-    if (works.length === 0) listen(false);
+    listen();
   };
   return { signal: controller.signal, off };
 }

@@ -69,7 +69,7 @@ it("20 kills and 5 interruptions at random moments, then the same command: the s
     child = started.child;
     const { signal, code, errors } = await started.ended;
     if (planned === "SIGKILL") expect([signal, errors]).toEqual(["SIGKILL", []]);
-    if (planned === "SIGINT") expect([code, errors]).toEqual([1, [expect.stringMatching(/^malt: interrupted; /)]]);
+    if (planned === "SIGINT") expect([code, errors]).toEqual([130, [expect.stringMatching(/^malt: interrupted; /)]]);
     if (planned === null) expect([code, errors]).toEqual([0, []]);
 
     const kept = new Set(finished.map(({ seed }) => seed));
@@ -139,7 +139,7 @@ it("Ctrl-C ends with one line, and the same command goes on", async () => {
   const started = sample(at, fake.baseURL);
   child = started.child;
   const { code, errors } = await started.ended;
-  expect(code).toBe(1);
+  expect(code).toBe(130);
   expect(errors).toEqual(["malt: interrupted; what had finished is kept, run the same command again to go on"]);
   const { counts } = await manifest(at);
   expect(counts.ok).toBeGreaterThan(0);

@@ -1,5 +1,5 @@
 /** What a terminal gets to see of texts that servers and files hold. */
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { dataPath } from "../../src/paths.js";
@@ -64,7 +64,6 @@ it("names of files, models, roles and benchmarks are printed without their contr
   await mkdir(dir, { recursive: true });
   for (const table of ["questions", "nodes", "sft", "dpo", "evaluation"])
     await copyFile(dataPath("recorded", `${table}.parquet`), join(dir, `${table}.parquet`));
-  const { readFile } = await import("node:fs/promises");
   const manifest = JSON.parse(await readFile(dataPath("recorded", "run.json"), "utf8"));
   manifest.config.policy.model = name;
   for (const evaluation of [manifest.evaluation ?? []].flat()) evaluation.benchmark = evaluation.model = name;
