@@ -33,6 +33,9 @@ process.once("disconnect", abandoned).channel?.unref();
 const parent = process.ppid;
 if (environment().isRunByNpm) setInterval(() => process.ppid === parent || abandoned(), 500).unref();
 process.once("uncaughtException", end);
+// Node.js would print a warning as it is, and a server's or a file's own words may be in it.
+process.removeAllListeners("warning");
+process.on("warning", (each) => lines(each.name === "MaltWarning" ? `malt: warning: ${each.message}` : inspect(each)));
 
 checkFlags(process.argv.slice(2));
 await interruptible(() => program.parseAsync()).catch(end);

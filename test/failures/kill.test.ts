@@ -113,7 +113,7 @@ it("a damaged journal line is set aside, and only its request is asked again; th
   const path = join(folder(at), "journal", "completions.jsonl");
   const lines = (await readFile(path, "utf8")).split("\n");
   const hit = lines.findIndex((line) => line.includes('"node_id":"g1"'));
-  lines[hit] = lines[hit]!.replace("Final", "Fatal").replace("Considering", "Consideration");
+  lines[hit] = lines[hit]!.replace('"text":"', '"text":"Fatal ');
   await writeFile(path, lines.join("\n"));
   await expect(exportRun(folder(at))).rejects.toThrow(`line ${hit + 1} is damaged`);
 
