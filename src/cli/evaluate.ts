@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
-import { benchmarkName } from "../benchmarks/list.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
@@ -35,6 +34,7 @@ import {
 interface Flags extends ServerFlags {
   run: string;
   questions?: string;
+  benchmark?: string;
   systems?: string[];
   size: number;
   seeds: number;
@@ -59,6 +59,10 @@ export function register(program: Command): void {
     .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run whose adapters are evaluated")
     .option("--questions <file>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
+    .option(
+      "--benchmark <name>",
+      "name of the benchmark, where the file does not tell; a run keeps one evaluation of each",
+    )
     .option(
       "--systems <names>",
       "comma-separated: main (Table 1), debate (Table 2), mixes (Table 4), ablations (Table 5), extra, all, or names of " +
@@ -91,7 +95,7 @@ async function evaluate(flags: Flags): Promise<void> {
   const manifest = await readManifest(dir);
   const runModel = manifest.config.policy.model;
   const path = flags.questions ?? ownTest(manifest);
-  const questions = await loadQuestions(path, {});
+  const questions = await loadQuestions(path, { benchmark: flags.benchmark });
   const systems = findSystems(flags.systems ?? ["main"]);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
   const elsewhere = flags.baseUrl ?? env.baseURL;
@@ -133,7 +137,7 @@ async function evaluate(flags: Flags): Promise<void> {
       signal,
     });
     line.end();
-    const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
+    const paper = await readPaper(evaluated.benchmark);
     process.stdout.write(`${results(evaluated.rows, paper)}\n\n${summary(evaluated)}\n`);
   } catch (error) {
     line.end();
@@ -145,11 +149,16 @@ async function evaluate(flags: Flags): Promise<void> {
   }
 }
 
-/** One line: what was written, what it took, and where it is. */
-function summary({ rows, sampled, damaged, seconds, unclear, dir }: Evaluated): string {
+/** What was written, what it took, where it is, and what it replaced. */
+function summary({ rows, sampled, damaged, seconds, unclear, dir, benchmark, replaced }: Evaluated): string {
   const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
   const doubt = unclear > 0 ? `, ${unclear} turns before the last without a verdict` : "";
-  return `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  const line = `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  if (replaced === null) return line;
+  return (
+    `${line}\nThey replace the earlier evaluation of ${benchmark}: ${replaced}. What it sampled is kept: with its flags the ` +
+    "command\nwrites it again and samples nothing. --benchmark NAME keeps other questions apart."
+  );
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */

@@ -12,11 +12,10 @@ import { readManifest } from "../run/manifest.js";
 import { readPaper, results } from "../show/results.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
-import type { EvaluationRow, Node } from "../types.js";
+import type { Node } from "../types.js";
 
-/** What run.json says of the evaluation. */
+/** What run.json says of an evaluation. */
 const about = z.object({
-  benchmark: z.string(),
   model: z.string(),
   judge: z.object({ kind: z.string(), model: z.string().optional() }),
 });
@@ -28,7 +27,8 @@ export function register(program: Command): void {
     .summary("show what a run and its evaluation say")
     .description("accuracy by role, the worth of a critique, and the comparison of systems")
     .requiredOption("--run <name>", "name of an exported or evaluated run, or its folder, such as data/recorded")
-    .action(async ({ run }: { run: string }) => {
+    .option("--benchmark <name>", "show only this one of the benchmarks that systems were evaluated on")
+    .action(async ({ run, benchmark: only }: { run: string; benchmark?: string }) => {
       const dir = runFolder(run);
       const manifest = await readManifest(dir);
       const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
@@ -42,12 +42,14 @@ export function register(program: Command): void {
           parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
           parts.push(report(await data.nodes(), sft, pairs));
         }
-        if (has("evaluation")) {
-          const rows = await data.query<EvaluationRow>("SELECT * FROM evaluation");
-          const evaluation = about.safeParse(manifest.evaluation).data;
+        for (const benchmark of only === undefined ? await data.benchmarks() : [only]) {
+          const rows = await data.evaluation(benchmark);
+          const evaluation = about.safeParse(manifest.evaluation?.[benchmark]).data;
           if (!evaluation)
-            throw new RunError(`run.json in ${dir} does not describe evaluation.parquet; run \`malt evaluate\` again`);
-          const { benchmark, model, judge } = evaluation;
+            throw new RunError(
+              `run.json in ${dir} does not describe the evaluation of ${benchmark}; run \`malt evaluate\` again`,
+            );
+          const { model, judge } = evaluation;
           const reader = judge.model ?? "the answer they state";
           parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
           parts.push(results(rows, await readPaper(benchmark)));

@@ -37,6 +37,7 @@ interface Outcome {
  * @throws InputError if there are no rows or the reference is not among them
  */
 export function summariseSystems(rows: readonly EvaluationRow[], reference?: string): SystemResult[] {
+  checkBenchmark(rows);
   const bySystem = groupBy(rows, (row) => row.system);
   const names = [...bySystem.keys()];
   const chosen = reference ?? (names.includes("MALT") ? "MALT" : names[0]);
@@ -190,7 +191,15 @@ export function besidePublished(
   return { columns, rows: rows.filter((row) => row.published.some((found) => found !== null)) };
 }
 
+/** @throws InputError for rows of several benchmarks, whose questions may have the same ids */
+function checkBenchmark(rows: readonly EvaluationRow[]): void {
+  const [name, another] = new Set(rows.map((row) => row.benchmark));
+  if (another !== undefined)
+    throw new InputError(`the rows are of several benchmarks ("${name}", "${another}", …); choose those of one`);
+}
+
 function rowsOf(rows: readonly EvaluationRow[], system: string): EvaluationRow[] {
+  checkBenchmark(rows);
   const own = rows.filter((row) => row.system === system);
   if (own.length > 0) return own;
   const names = [...new Set(rows.map((row) => row.system))].join(", ") || "none";

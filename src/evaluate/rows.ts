@@ -25,11 +25,11 @@ export async function rowsOf(
   const ofTurn = async (question: Question, role: Role, depth: number): Promise<EvaluationRow[]> => {
     const passes = said.get(question.id)!;
     const isLast = depth === system.roles.length - 1;
+    const texts = passes.map((turns) => (isLast ? turns.at(-1)! : turns[depth]!).text);
     const read = await Promise.all(
-      passes.map((turns) => {
-        const text = (isLast ? turns.at(-1)! : turns[depth]!).text;
-        return (isLast ? ownAnswer : judge).read(question, role, text, turns.slice(0, depth));
-      }),
+      passes.map((turns, pass) =>
+        (isLast ? ownAnswer : judge).read(question, role, texts[pass]!, turns.slice(0, depth)),
+      ),
     );
     const voters = isLast || judge.about.kind === "own" ? read : winningSide(read);
     const voted = majorityVote(voters.map(({ answer }) => answer));
@@ -38,11 +38,13 @@ export async function rowsOf(
     return read.map(({ answer, correct }, pass) => {
       const own = system.debate ? passes[pass]! : [passes[pass]![depth]!];
       return {
+        benchmark: question.benchmark,
         system: system.name,
         seed,
         question_id: question.id,
         pass,
         turn: role.name,
+        text: texts[pass]!,
         answer,
         correct: correct === true,
         voted_answer: voted,

@@ -72,7 +72,7 @@ describe("malt evaluate", () => {
     expect(first).toMatch(/^MA\+MV .*\ndebate .*\nSA\+MV .*\n/m);
     // 3 questions, 2 seeds, 9 completions of the team and 6 more of the debate, which begins with the team's answers.
     expect(first).toMatch(/90 completions sampled in .* s; in .*evaluation\.parquet\n$/);
-    expect((await readManifest(join(outputs, "runs", name))).evaluation).toMatchObject({
+    expect((await readManifest(join(outputs, "runs", name))).evaluation!.own).toMatchObject({
       seeds: [7, 8],
       size: 3,
       prompt_set: "gsm8k",
@@ -86,7 +86,47 @@ describe("malt evaluate", () => {
     );
     expect(printed).toMatch(/^debate {2,}\d+\.\d\d ± \d+\.\d\d {2,}86\.75 /m);
     said = "";
-    expect(await malt("evaluate", ...args, "--systems", "SA", "--seed", "7")).toContain("nothing was sampled");
+    const again = await malt("evaluate", ...args, "--systems", "SA", "--seed", "7");
+    expect(again).toContain("nothing was sampled");
+    expect(again).toMatch(
+      /replace the earlier evaluation of own: MA\+MV, debate, SA\+MV on 3 questions of .*, seeds 7, 8\./,
+    );
+  });
+
+  it("keeps benchmarks apart, and report shows them all or one", async () => {
+    const server = await fakeServer();
+    const name = await run();
+    const given = [
+      "--run",
+      name,
+      "--base-url",
+      server.baseURL,
+      "--questions",
+      questions,
+      "--seeds",
+      "1",
+      "--size",
+      "3",
+    ];
+    for (const benchmark of ["gsm8k", "gsm_symbolic-p1"]) {
+      said = "";
+      const printed = await malt("evaluate", ...given, "--systems", "SA,SA+MV", "--benchmark", benchmark);
+      expect(printed).not.toContain("replace");
+    }
+    said = "";
+    const all = await malt("report", "--run", name);
+    const [first, second] = all.split("evaluation of malt-tiny on gsm_symbolic-p1;");
+    expect(first).toContain("evaluation of malt-tiny on gsm8k;");
+    expect(first).toMatch(/^system .* Llama-3\.1-8B GSM8K {2,}Qwen-2\.5-1\.5B GSM8K$/m);
+    expect(first).not.toMatch(/MATH|Symbolic/);
+    expect(second).toMatch(/^SA\+MV {2,}\d+\.\d\d {2,}73\.75 ± 2\.38/m);
+    said = "";
+    expect(await malt("report", "--run", name, "--benchmark", "gsm_symbolic-p1")).toBe(
+      `evaluation of malt-tiny on gsm_symbolic-p1;${second}`,
+    );
+    await expect(malt("report", "--run", name, "--benchmark", "math")).rejects.toThrow(
+      'no evaluation on benchmark "math" in ',
+    );
   });
 
   it("asks another model to judge, with the key it needs", async () => {

@@ -198,7 +198,7 @@ describe("an evaluation with a judge", () => {
       adapters: hashes(),
     };
     const own = await evaluateRun(options);
-    expect((await readManifest(own.dir)).evaluation).toMatchObject({ judge: ownAnswer.about });
+    expect((await readManifest(own.dir)).evaluation!.sums).toMatchObject({ judge: ownAnswer.about });
     const judged = await evaluateRun({ ...options, judge });
     const turns = (rows: typeof own.rows, turn: string, system = "MA+MV") =>
       rows.filter((row) => row.turn === turn && row.system === system);
@@ -214,6 +214,6 @@ describe("an evaluation with a judge", () => {
     for (const content of shown.filter(unsure))
       expect(content).toMatch(/Earlier, the generator wrote:\n(?:I draw|Not sure)/);
     const { evaluation } = await readManifest(own.dir);
-    expect(evaluation).toMatchObject({ judge: { kind: "llm", model: "gpt-4", unclear: 18 } });
+    expect(evaluation!.sums).toMatchObject({ judge: { kind: "llm", model: "gpt-4", unclear: 18 } });
   });
 });

@@ -11,11 +11,13 @@ function rows(system: string, marks: readonly string[], { seed = 0, passes = 1 }
   return marks.flatMap((turns, q) =>
     [...turns].flatMap((mark, depth) =>
       Array.from({ length: passes }, (_, pass) => ({
+        benchmark: "sums",
         system,
         seed,
         question_id: `q${q}`,
         pass,
         turn: ["generator", "verifier", "refiner"][depth]!,
+        text: null,
         answer: mark === "+" ? "12" : "7",
         correct: mark === "+",
         voted_answer: mark === "+" ? "12" : "7",
@@ -47,6 +49,12 @@ describe("the table of systems", () => {
     expect([sa!.tokens, malt!.tokens]).toEqual([10, 3 * (10 + 20 + 30)]);
     const uncounted = table.map((row, i) => (i === 0 ? { ...row, completion_tokens: null } : row));
     expect(summariseSystems(uncounted).map(({ tokens }) => tokens)).toEqual([null, 180]);
+  });
+
+  it("is of one benchmark: rows of two, whose questions may have the same ids, are refused", () => {
+    const mixed = [...table, ...rows("SA+MV", ["+"]).map((row) => ({ ...row, benchmark: "other" }))];
+    for (const use of [() => summariseSystems(mixed), () => perTurn(mixed, "MALT"), () => flips(mixed, "MALT", "SA")])
+      expect(use).toThrow(/several benchmarks \("sums", "other", …\); choose those of one/);
   });
 
   it("compares with MALT on the same questions and seeds; questions keep their seeds together", () => {
