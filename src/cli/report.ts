@@ -4,15 +4,25 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
-import { openDataset } from "../dataset/export.js";
+import { type Dataset, openDataset } from "../dataset/export.js";
 import { runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
+import { turnedPasses } from "../evaluate/results.js";
 import { percent } from "../format.js";
 import { readManifest } from "../run/manifest.js";
+import { exampleText } from "../show/examples.js";
 import { readPaper, results } from "../show/results.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
-import type { Node } from "../types.js";
+import type { EvaluationRow, Node } from "../types.js";
+import { number } from "./options.js";
+
+interface Flags {
+  run: string;
+  benchmark?: string;
+  examples: number;
+  system?: string;
+}
 
 /** What run.json says of an evaluation. */
 const about = z.object({
@@ -28,7 +38,14 @@ export function register(program: Command): void {
     .description("accuracy by role, the worth of a critique, and the comparison of systems")
     .requiredOption("--run <name>", "name of an exported or evaluated run, or its folder, such as data/recorded")
     .option("--benchmark <name>", "show only this one of the benchmarks that systems were evaluated on")
-    .action(async ({ run, benchmark: only }: { run: string; benchmark?: string }) => {
+    .option(
+      "--examples <n>",
+      "show so many passes that the team corrects, and as many that it breaks, with all they said (Appendix A.4)",
+      number("--examples", { min: 0, integer: true }),
+      0,
+    )
+    .option("--system <name>", "the team of the examples (default: MALT if it was evaluated, else the last team)")
+    .action(async ({ run, benchmark: only, examples, system }: Flags) => {
       const dir = runFolder(run);
       const manifest = await readManifest(dir);
       const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
@@ -53,12 +70,31 @@ export function register(program: Command): void {
           const reader = judge.model ?? "the answer they state";
           parts.push(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`);
           parts.push(results(rows, await readPaper(benchmark)));
+          if (examples > 0) parts.push(...(await examplesOf(data, rows, examples, system)));
         }
         process.stdout.write(`${parts.join("\n\n")}\n`);
       } finally {
         data.close();
       }
     });
+}
+
+/** Passes that a team corrects and breaks, the first of each, with their questions. */
+async function examplesOf(
+  data: Dataset,
+  rows: readonly EvaluationRow[],
+  most: number,
+  system = rows.find((row) => row.system === "MALT")?.system ??
+    rows.findLast(({ turn }) => turn !== "generator")?.system,
+): Promise<string[]> {
+  if (system === undefined) return ["There are no examples, because no team was evaluated."];
+  const asked = await data.evaluationQuestions(rows[0]!.benchmark);
+  return [true, false].flatMap((isRight) => {
+    const passes = turnedPasses(rows, system, isRight);
+    const title = `${passes.length} passes that ${system} ${isRight ? "corrects" : "breaks"}, the first ${Math.min(most, passes.length)}:`;
+    const of = (turns: readonly EvaluationRow[]) => asked.find(({ id }) => id === turns[0]!.question_id);
+    return [title, ...passes.slice(0, most).map((turns) => exampleText(turns, of(turns)))];
+  });
 }
 
 /** The summaries as aligned tables; that of critiques only where the team has a verifier. */

@@ -145,6 +145,8 @@ export interface Dataset {
    * @throws RunError if there is none, which says how to get it
    */
   evaluation(benchmark?: string): Promise<EvaluationRow[]>;
+  /** The questions of an evaluation; none where they were not kept, as in older runs. */
+  evaluationQuestions(benchmark: string): Promise<Question[]>;
   close(): void;
 }
 
@@ -177,19 +179,25 @@ export async function openDataset(dir: string): Promise<Dataset> {
     const [own, all] = [new Set(await benchmarksOf("questions")), await benchmarksOf("evaluation")];
     return [...all.filter((name) => own.has(name)), ...all.filter((name) => !own.has(name))];
   };
+  const questionsIn = async (sql: string, values?: readonly string[]): Promise<Question[]> => {
+    const rows = await query<Omit<Question, "id" | "choices"> & { question_id: string; choices: string | null }>(
+      sql,
+      values,
+    );
+    return rows.map(({ question_id, choices, ...rest }) => ({
+      id: question_id,
+      ...rest,
+      choices: choices === null ? null : (JSON.parse(choices) as string[]),
+    }));
+  };
   return {
     query,
     benchmarks,
     nodes: () => query<Node>("SELECT * FROM nodes"),
-    async questions() {
-      const rows = await query<Omit<Question, "id" | "choices"> & { question_id: string; choices: string | null }>(
-        "SELECT * FROM questions",
-      );
-      return rows.map(({ question_id, choices, ...rest }) => ({
-        id: question_id,
-        ...rest,
-        choices: choices === null ? null : (JSON.parse(choices) as string[]),
-      }));
+    questions: () => questionsIn("SELECT * FROM questions"),
+    async evaluationQuestions(benchmark) {
+      if (!views.has("evaluation_questions")) return [];
+      return questionsIn("SELECT * FROM evaluation_questions WHERE benchmark = $1", [benchmark]);
     },
     async evaluation(benchmark) {
       if (!views.has("evaluation")) {

@@ -157,6 +157,18 @@ export function flips(rows: readonly EvaluationRow[], system: string, baseline =
   });
 }
 
+/**
+ * Passes whose last turn is right and whose first was wrong, or the other way round: what the examples of Appendix A.4 are
+ * chosen from.
+ * @param isRight true for passes that the team corrects, false for those that it breaks
+ * @returns the turns of each pass in speaking order
+ * @throws InputError for a system that is not there
+ */
+export function turnedPasses(rows: readonly EvaluationRow[], system: string, isRight: boolean): EvaluationRow[][] {
+  const passes = groupBy(rowsOf(rows, system), ({ seed, question_id, pass }) => `${seed} ${pass} ${question_id}`);
+  return [...passes.values()].filter((turns) => turns[0]!.correct !== isRight && turns.at(-1)!.correct === isRight);
+}
+
 /** Measured systems beside what the paper prints for systems of the same name. */
 export interface BesidePublished {
   /** Model and benchmark of each published column, in the order of the published rows. */

@@ -85,6 +85,13 @@ describe("malt evaluate", () => {
       "evaluation of malt-tiny on own; turns before the last are read by the answer they state",
     );
     expect(printed).toMatch(/^debate {2,}\d+\.\d\d ± \d+\.\d\d {2,}86\.75 /m);
+    expect(printed).not.toContain("passes that");
+    said = "";
+    const examples = await malt("report", "--run", name, "--examples", "1");
+    const title =
+      /^(\d+) passes that MA\+MV corrects, the first 1:\n\nMA\+MV, question test-\d, seed [78], pass [123]\n/m;
+    expect(Number(title.exec(examples)?.[1])).toBeGreaterThan(0);
+    expect(examples).toMatch(/^question \(answer: 12\)\n {4}Unseen \d: what is .*\ngenerator \(.*\)\n {4}/m);
     said = "";
     const again = await malt("evaluate", ...args, "--systems", "SA", "--seed", "7");
     expect(again).toContain("nothing was sampled");

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
 import { publishedTable } from "../../src/evaluate/published.js";
-import { besidePublished, flips, perTurn, summariseSystems } from "../../src/evaluate/results.js";
+import { besidePublished, flips, perTurn, summariseSystems, turnedPasses } from "../../src/evaluate/results.js";
+import { exampleText } from "../../src/show/examples.js";
 import { readPaper, results } from "../../src/show/results.js";
 import type { EvaluationRow } from "../../src/types.js";
 
@@ -27,6 +28,35 @@ function rows(system: string, marks: readonly string[], { seed = 0, passes = 1 }
     ),
   );
 }
+
+describe("passes for examples", () => {
+  it("are those whose last turn is right and first was wrong, or the other way round, turn by turn", () => {
+    const table = [...rows("MALT", ["--+", "+-+", "+--", "-++"], { passes: 2 }), ...rows("SA", ["-"])];
+    const chosen = (isRight: boolean) =>
+      turnedPasses(table, "MALT", isRight).map((turns) => turns.map((r) => `${r.question_id} ${r.pass} ${r.turn[0]}`));
+    const pass = (q: number, p: number) => ["g", "v", "r"].map((turn) => `q${q} ${p} ${turn}`);
+    expect(chosen(true)).toEqual([pass(0, 0), pass(0, 1), pass(3, 0), pass(3, 1)]);
+    expect(chosen(false)).toEqual([pass(2, 0), pass(2, 1)]);
+    expect(turnedPasses(table, "SA", true)).toEqual([]);
+    expect(() => turnedPasses(table, "MA", true)).toThrow('system "MA" is not in this evaluation');
+  });
+
+  it("are printed with question and texts, without what would steer a terminal", () => {
+    const [g, v, r] = rows("MALT", ["-++"]).map((row, i) => ({ ...row, text: ["It is\n\u001b[2J7.", null, "12"][i]! }));
+    const question = {
+      id: "q0",
+      benchmark: "sums",
+      split: "test",
+      question: "3 x 4?",
+      choices: null,
+      answer: "12",
+    } as const;
+    expect(exampleText([g!, v!, { ...r!, answer: null, correct: false }], question)).toBe(
+      "MALT, question q0, seed 0, pass 1\nquestion (answer: 12)\n    3 x 4?\ngenerator (7, wrong)\n    It is\n     [2J7.\n" +
+        "verifier (12, right)\n    … the text was not kept\nrefiner (no answer)\n    12",
+    );
+  });
+});
 
 describe("the table of systems", () => {
   const table = [
