@@ -11,7 +11,7 @@ const recorded = {
   folder: "recorded",
   files: [
     ...["run.json", "questions.parquet", "nodes.parquet", "sft.parquet", "dpo.parquet"],
-    ...["evaluation.parquet", "train/metrics.parquet"],
+    ...["evaluation.parquet", "evaluation_questions.parquet", "train/metrics.parquet"],
   ],
   note: `
 The recorded run of the notebooks: the manifest, the tables, the training metrics and this card of a run that \`npm start\`

@@ -201,6 +201,8 @@ export interface PreferencePair {
 
 /** One turn of one pass of a system over one held-out question: one row of evaluation.parquet. */
 export interface EvaluationRow {
+  /** That of the questions; ids are unique only within it. */
+  benchmark: string;
   /** `SA`, `MA+MV`, `MALT`, … */
   system: string;
   /** Which subset of the questions was drawn, and which sampling seeds. */
@@ -210,6 +212,8 @@ export interface EvaluationRow {
   pass: number;
   /** The role whose answer this is: generator, verifier or refiner. */
   turn: string;
+  /** What was said; of a debate the last round. Null in files that were written before texts were kept. */
+  text: string | null;
   /** Canonical form of this turn's answer; null if it gives none. */
   answer: string | null;
   /** False also where there is no answer. */

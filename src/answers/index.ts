@@ -34,6 +34,7 @@ export {
   findAnswer,
   type Rule,
 } from "./find/extract.js";
+export { ownText } from "./find/own.js";
 export { type GradeStep, grade, type Verdict } from "./grade.js";
 export { canonical } from "./meaning/canonical.js";
 export { type AnswerKind, answerKind, inferKind } from "./plain/kind.js";

@@ -6,7 +6,6 @@ import type { Command } from "commander";
 import type { ExtractionMode } from "../answers/index.js";
 import { fileSha256 } from "../benchmarks/download.js";
 import { unseen } from "../benchmarks/held-out.js";
-import { benchmarkName } from "../benchmarks/list.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
@@ -68,7 +67,10 @@ export function register(program: Command): void {
     .requiredOption("--run <name>", "name of the run whose adapters are evaluated")
     .option("--questions <path>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
-    .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
+    .option(
+      "--benchmark <name>",
+      "name of the benchmark, where the file does not tell; a run keeps one evaluation of each",
+    )
     .option(
       "--systems <names>",
       "comma-separated: main (Table 1), debate (Table 2), mixes (Table 4), ablations (Table 5), extra, all, or names of " +
@@ -156,7 +158,7 @@ async function evaluate(flags: Flags): Promise<void> {
       signal,
     });
     line.end();
-    const paper = await readPaper(benchmarkName(questions.map(({ benchmark }) => benchmark)));
+    const paper = await readPaper(evaluated.benchmark);
     const byMode = modes(systemsByMode(questions, evaluated.rows), "system");
     printResult([results(evaluated.rows, paper), ...byMode, summary(evaluated)].join("\n\n"));
   } catch (error) {
@@ -169,11 +171,16 @@ async function evaluate(flags: Flags): Promise<void> {
   }
 }
 
-/** One line: what was written, what it took, and where it is. */
-function summary({ rows, sampled, damaged, seconds, unclear, dir }: Evaluated): string {
+/** What was written, what it took, where it is, and what it replaced. */
+function summary({ rows, sampled, damaged, seconds, unclear, dir, benchmark, replaced }: Evaluated): string {
   const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
   const doubt = unclear > 0 ? `, ${unclear} turns before the last without a verdict` : "";
-  return `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  const line = `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  if (replaced === null) return line;
+  return (
+    `${line}\nThey replace the earlier evaluation of ${benchmark}: ${replaced}. What it sampled is kept: with its flags the ` +
+    "command\nwrites it again and samples nothing. --benchmark NAME keeps other questions apart."
+  );
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */

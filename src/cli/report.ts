@@ -4,39 +4,36 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { partitionText } from "../benchmarks/doubts.js";
-import { fileSha256 } from "../benchmarks/download.js";
-import { loadQuestions } from "../benchmarks/load.js";
 import { countEnds, critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
-import { openDataset } from "../dataset/export.js";
+import { type Dataset, openDataset } from "../dataset/export.js";
 import { runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
 import { rolesByMode, systemsByMode } from "../evaluate/extraction.js";
+import { turnedPasses } from "../evaluate/results.js";
 import { percent } from "../format.js";
-import { inPackage } from "../paths.js";
 import { readManifest } from "../run/manifest.js";
+import { exampleText } from "../show/examples.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
-import type { EvaluationRow, Node, Question } from "../types.js";
+import type { EvaluationRow, Node } from "../types.js";
 import { oneLine } from "../visible.js";
+import { number } from "./options.js";
 
-/** What run.json says of the evaluation. */
+interface Flags {
+  run: string;
+  benchmark?: string;
+  examples: number;
+  system?: string;
+}
+
+/** What run.json says of an evaluation. */
 const about = z.object({
-  benchmark: z.string(),
   partition: z.string().optional(),
   model: z.string(),
   judge: z.object({ kind: z.string(), model: z.string().optional() }),
-  source: z.string(),
-  sha256: z.string().nullable(),
 });
-
-/** The questions of an evaluation, where their file is still there and the same; else null. */
-async function heldOut({ source, sha256 }: z.infer<typeof about>): Promise<Question[] | null> {
-  const path = [inPackage(source), source].find((file) => existsSync(file));
-  if (path === undefined || (await fileSha256(path)) !== sha256) return null;
-  return loadQuestions(path, {});
-}
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -45,7 +42,15 @@ export function register(program: Command): void {
     .summary("show what a run and its evaluation say")
     .description("accuracy by role, the worth of a critique, and the comparison of systems")
     .requiredOption("--run <name>", "name of an exported or evaluated run, or its folder, such as data/recorded")
-    .action(async ({ run }: { run: string }) => {
+    .option("--benchmark <name>", "show only this one of the benchmarks that systems were evaluated on")
+    .option(
+      "--examples <n>",
+      "show so many passes that the team corrects, and as many that it breaks, with all they said (Appendix A.4)",
+      number("--examples", { min: 0, integer: true }),
+      0,
+    )
+    .option("--system <name>", "the team of the examples (default: MALT if it was evaluated, else the last team)")
+    .action(async ({ run, benchmark: only, examples, system }: Flags) => {
       const dir = runFolder(run);
       const manifest = await readManifest(dir);
       const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
@@ -63,25 +68,46 @@ export function register(program: Command): void {
           parts.push(endings(nodes), report(nodes, sft, pairs));
           parts.push(...modes(rolesByMode(await data.questions(), nodes), "role"));
         }
-        if (has("evaluation")) {
-          const rows = await data.query<EvaluationRow>("SELECT * FROM evaluation");
-          const evaluation = about.safeParse(manifest.evaluation).data;
+        for (const benchmark of only === undefined ? await data.benchmarks() : [only]) {
+          const rows = await data.evaluation(benchmark);
+          const evaluation = about.safeParse(manifest.evaluation?.[benchmark]).data;
           if (!evaluation)
-            throw new RunError(`run.json in ${dir} does not describe evaluation.parquet; run \`malt evaluate\` again`);
-          const { benchmark, partition, model, judge } = evaluation;
+            throw new RunError(
+              `run.json in ${dir} does not describe the evaluation of ${benchmark}; run \`malt evaluate\` again`,
+            );
+          const { partition, model, judge } = evaluation;
           const reader = judge.model ?? "the answer they state";
           parts.push(oneLine(`evaluation of ${model} on ${benchmark}; turns before the last are read by ${reader}`));
           if (partition !== undefined)
             parts.push(oneLine(`held-out questions of ${benchmark}: ${partitionText(partition)}`));
           parts.push(results(rows, await readPaper(benchmark)));
-          const questions = await heldOut(evaluation);
-          if (questions) parts.push(...modes(systemsByMode(questions, rows), "system"));
+          const questions = await data.evaluationQuestions(benchmark);
+          parts.push(...modes(systemsByMode(questions, rows), "system"));
+          if (examples > 0) parts.push(...(await examplesOf(data, rows, examples, system)));
         }
         printResult(parts.join("\n\n"));
       } finally {
         data.close();
       }
     });
+}
+
+/** Passes that a team corrects and breaks, the first of each, with their questions. */
+async function examplesOf(
+  data: Dataset,
+  rows: readonly EvaluationRow[],
+  most: number,
+  system = rows.find((row) => row.system === "MALT")?.system ??
+    rows.findLast(({ turn }) => turn !== "generator")?.system,
+): Promise<string[]> {
+  if (system === undefined) return ["There are no examples, because no team was evaluated."];
+  const asked = await data.evaluationQuestions(rows[0]!.benchmark);
+  return [true, false].flatMap((isRight) => {
+    const passes = turnedPasses(rows, system, isRight);
+    const title = `${passes.length} passes that ${system} ${isRight ? "corrects" : "breaks"}, the first ${Math.min(most, passes.length)}:`;
+    const of = (turns: readonly EvaluationRow[]) => asked.find(({ id }) => id === turns[0]!.question_id);
+    return [title, ...passes.slice(0, most).map((turns) => exampleText(turns, of(turns)))];
+  });
 }
 
 /** The summaries as aligned tables; that of critiques only where the team has a verifier. */

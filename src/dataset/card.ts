@@ -79,6 +79,8 @@ ${completeness(trees, options.incomplete)}
   (\`cd\` here, \`duckdb run.duckdb\`), or \`SET file_search_path = '<this folder>'\` first.
 - \`train/<role>-sft.jsonl\` (prompt, completion) and \`train/<role>-dpo.jsonl\` (prompt, chosen, rejected) are TRL's
   conversational forms.
+- \`evaluation.parquet\` and \`evaluation_questions.parquet\` are there once systems were evaluated: what each said at each
+  turn, one benchmark after another.
 - \`run.json\` is the manifest; \`journal/\` holds every completion, and all other files derive from it.
 
 A node's \`node_id\` is its path (\`g0.v2.r1\`: the second refinement of the third critique of the first answer). \`answer\`

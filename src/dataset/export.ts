@@ -7,17 +7,24 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { gradeText } from "../answers/index.js";
 import { type Grade, noQuestion, treeScorer } from "../credit/score.js";
-import { openDuckDB, pathLiteral } from "../duckdb.js";
+import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { openJournalReader, readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, promptSetOf, readManifest, streamQuestions, writeManifest } from "../run/manifest.js";
+import {
+  findManifest,
+  type Manifest,
+  promptSetOf,
+  readManifest,
+  streamQuestions,
+  writeManifest,
+} from "../run/manifest.js";
 import type { JournalReader } from "../run/reader.js";
 import type { PromptSet } from "../team/prompts.js";
 import type { EvaluationRow, Node, Question, Split } from "../types.js";
 import { card } from "./card.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
-import { tableNames, writeViews } from "./tables.js";
+import { evaluationTables, tableNames, tables, writeViews } from "./tables.js";
 
 /**
  * Writes questions, nodes, sft and dpo as Parquet, run.duckdb, trees.arrow, the trainer's JSONL files and the card, and
@@ -44,7 +51,7 @@ export async function exportRun(
     const { trees, roles, splits } = await writeTrees(runDir, staging, manifest, rules, options);
     const nodes = roles.reduce((sum, role) => sum + role.nodes, 0);
     const summary: ExportSummary = { options: rules, trees, nodes, roles };
-    const evaluation = existsSync(join(runDir, "evaluation.parquet")) ? ["evaluation"] : [];
+    const evaluation = evaluationTables.filter((name) => existsSync(join(runDir, `${name}.parquet`)));
     await writeViews(join(staging, "run.duckdb"), [...tableNames, ...evaluation], [staging, runDir]);
     await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, splits, summary));
     const files = await moveAll(staging, runDir);
@@ -107,7 +114,7 @@ async function checkQuestions(runDir: string): Promise<void> {
 
 /** Writes run.duckdb again over all Parquet files in a run folder; does nothing before the first export. */
 export async function refreshViews(runDir: string): Promise<void> {
-  const names = [...tableNames, "evaluation"].filter((name) => existsSync(join(runDir, `${name}.parquet`)));
+  const names = [...tableNames, ...evaluationTables].filter((name) => existsSync(join(runDir, `${name}.parquet`)));
   if (!names.includes("nodes")) return;
   const draft = join(runDir, `.run.duckdb.${process.pid}`);
   await rm(draft, { force: true });
@@ -133,16 +140,25 @@ export type Row = Record<string, unknown>;
 /** A dataset opened for reading. */
 export interface Dataset {
   /**
-   * Runs any SQL of DuckDB; the tables questions, nodes, sft, dpo, evaluation and training (metrics.parquet) exist
-   * where their files do.
+   * Runs any SQL of DuckDB; the tables questions, nodes, sft, dpo, evaluation, evaluation_questions and training
+   * (metrics.parquet) exist where their files do.
+   * @param values of $1, $2, … in the SQL
    */
-  query<T extends object = Row>(sql: string): Promise<T[]>;
+  query<T extends object = Row>(sql: string, values?: readonly string[]): Promise<T[]>;
   /** All nodes in the dataset's order. */
   nodes(): Promise<Node[]>;
   /** All questions in the run's order. */
   questions(): Promise<Question[]>;
-  /** All rows of the evaluation, system by system. @throws RunError that says how to get it, if there is none */
-  evaluation(): Promise<EvaluationRow[]>;
+  /** The benchmarks that systems were evaluated on, that of the run's own questions first, the others by their names. */
+  benchmarks(): Promise<string[]>;
+  /**
+   * The rows of the evaluation on one benchmark, system by system.
+   * @param benchmark by default the first of {@link benchmarks}
+   * @throws RunError if there is none, which says how to get it
+   */
+  evaluation(benchmark?: string): Promise<EvaluationRow[]>;
+  /** The questions of an evaluation; none where they were not kept, as in older runs. */
+  evaluationQuestions(benchmark: string): Promise<Question[]>;
   close(): void;
 }
 
@@ -151,38 +167,81 @@ export interface Dataset {
  * @throws RunError if there is none of them
  */
 export async function openDataset(dir: string): Promise<Dataset> {
-  const files = [...tableNames, "evaluation"].map((name) => [name, join(dir, `${name}.parquet`)] as const);
+  const files = [...tableNames, ...evaluationTables].map((name) => [name, join(dir, `${name}.parquet`)] as const);
   // A trained run keeps its metrics with the trainer's files; a copy may be with the tables.
   const metrics = [".", "train"].map((folder) => ["training", join(dir, folder, "metrics.parquet")] as const);
   const views = new Map([...files, ...metrics].filter(([, path]) => existsSync(path)));
   if (views.size === 0) throw new RunError(`no Parquet files in ${dir}; export the run first, or check the folder`);
   const { connection, close } = await openDuckDB(2);
-  for (const [name, path] of views)
-    await connection.run(`CREATE VIEW ${name} AS SELECT * FROM read_parquet(${pathLiteral(resolve(path))})`);
-  const query = async <T extends object = Row>(sql: string): Promise<T[]> => {
-    const result = await connection.runAndReadAll(sql);
+  const query = async <T extends object = Row>(sql: string, values?: readonly string[]): Promise<T[]> => {
+    const result = await connection.runAndReadAll(sql, values && [...values]);
     return result.getRowObjectsJS().map((row) => plain(row) as T);
+  };
+  for (const [name, path] of views) {
+    const table = `read_parquet(${pathLiteral(resolve(path))})`;
+    const columns = name === "evaluation" ? await evaluationColumns(table, dir, query) : "*";
+    await connection.run(`CREATE VIEW ${name} AS SELECT ${columns} FROM ${table}`);
+  }
+  const benchmarksOf = async (table: "questions" | "evaluation"): Promise<string[]> => {
+    if (!views.has(table)) return [];
+    const rows = await query<{ benchmark: string }>(`SELECT DISTINCT benchmark FROM ${table} ORDER BY benchmark`);
+    return rows.map(({ benchmark }) => benchmark);
+  };
+  const benchmarks = async () => {
+    const [own, all] = [new Set(await benchmarksOf("questions")), await benchmarksOf("evaluation")];
+    return [...all.filter((name) => own.has(name)), ...all.filter((name) => !own.has(name))];
+  };
+  const questionsIn = async (sql: string, values?: readonly string[]): Promise<Question[]> => {
+    const rows = await query<Omit<Question, "id" | "choices"> & { question_id: string; choices: string | null }>(
+      sql,
+      values,
+    );
+    return rows.map(({ question_id, choices, ...rest }) => ({
+      id: question_id,
+      ...rest,
+      choices: choices === null ? null : (JSON.parse(choices) as string[]),
+    }));
   };
   return {
     query,
+    benchmarks,
     nodes: () => query<Node>("SELECT * FROM nodes"),
-    async questions() {
-      const rows = await query<Omit<Question, "id" | "choices"> & { question_id: string; choices: string | null }>(
-        "SELECT * FROM questions",
-      );
-      return rows.map(({ question_id, choices, ...rest }) => ({
-        id: question_id,
-        ...rest,
-        choices: choices === null ? null : (JSON.parse(choices) as string[]),
-      }));
+    questions: () => questionsIn("SELECT * FROM questions"),
+    async evaluationQuestions(benchmark) {
+      if (!views.has("evaluation_questions")) return [];
+      return questionsIn("SELECT * FROM evaluation_questions WHERE benchmark = $1", [benchmark]);
     },
-    async evaluation() {
-      if (views.has("evaluation")) return query<EvaluationRow>("SELECT * FROM evaluation");
-      const advice = "make one with `npx malt evaluate --run NAME`, or open another run (MALT_RUN=NAME)";
-      throw new RunError(`no evaluation.parquet in ${dir}; ${advice}`);
+    async evaluation(benchmark) {
+      if (!views.has("evaluation")) {
+        const advice = "make one with `npx malt evaluate --run NAME`, or open another run (MALT_RUN=NAME)";
+        throw new RunError(`no evaluation.parquet in ${dir}; ${advice}`);
+      }
+      const all = await benchmarks();
+      const chosen = benchmark ?? all[0] ?? "";
+      if (benchmark !== undefined && !all.includes(benchmark))
+        throw new RunError(`no evaluation on benchmark "${benchmark}" in ${dir}; there are: ${all.join(", ")}`);
+      return query<EvaluationRow>("SELECT * FROM evaluation WHERE benchmark = $1", [chosen]);
     },
     close,
   };
+}
+
+/**
+ * The columns of evaluation.parquet for a view. Older files lack some: the benchmark is then the one in run.json beside
+ * them, "unknown" without it, and other columns are null.
+ */
+async function evaluationColumns(table: string, dir: string, query: Dataset["query"]): Promise<string> {
+  const found = await query<{ column_name: string }>(`DESCRIBE SELECT * FROM ${table}`);
+  const names = new Set(found.map(({ column_name }) => column_name));
+  const [benchmark = "unknown"] = names.has("benchmark")
+    ? []
+    : Object.keys((await findManifest(dir))?.evaluation ?? {});
+  return Object.entries(tables.evaluation)
+    .map(([name, type]) => {
+      if (names.has(name)) return name;
+      return `${name === "benchmark" ? literal(benchmark) : `NULL::${type}`} AS ${name}`;
+    })
+    .join(", ");
 }
 
 /** Counts and sums arrive as BigInt, which neither JSON nor Plot accepts. */

@@ -8,7 +8,7 @@ import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
 import { parquetFolder } from "./parquet.js";
 import type { ExportSummary, RoleCounts } from "./rules.js";
-import { json, type LineFile, lineFile } from "./tables.js";
+import { json, type LineFile, lineFile, questionRow } from "./tables.js";
 
 /** Takes one scored tree after another. */
 export interface TreeFiles {
@@ -56,8 +56,8 @@ export async function treeFiles(
 
   return {
     async write(question, tree) {
-      const { id, choices, ...rest } = question;
-      questions.writeJson(json({ question_id: id, ...rest, choices: choices && JSON.stringify(choices) }));
+      const { id } = question;
+      questions.writeJson(json(questionRow(question)));
       arrow.write(tree.nodes);
       for (const node of tree.nodes) {
         nodes.writeJson(json(node));

@@ -23,12 +23,12 @@ export interface OpenRun extends Dataset {
   promptSet: PromptSet;
   /** The threshold θ of its labels. */
   theta: number;
-  /** What its evaluation measured, or without one what was sampled: benchmark and model as run.json names them. */
+  /** What its first evaluation measured, or without one what was sampled: benchmark and model as run.json names them. */
   measured: { benchmark: string; model: string };
 }
 
 /** What run.json says of an evaluation, as far as it is needed here. */
-const evaluated = z.object({ benchmark: z.string(), model: z.string() });
+const evaluated = z.object({ model: z.string() });
 
 /**
  * Opens a run for a notebook, from whatever folder the kernel runs in.
@@ -41,10 +41,11 @@ export async function openRun(choice: string | null = environment().run): Promis
   const manifest = await readManifest(dir);
   const { roles } = manifest.config;
   const rules = z.object({ options: z.object({ threshold: z.number() }) }).safeParse(manifest.export).data?.options;
-  const sampled = { benchmark: manifest.benchmark.name, model: manifest.config.policy.model };
-  const measured = evaluated.safeParse(manifest.evaluation).data ?? sampled;
-  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest), measured };
-  return { ...(await openDataset(dir)), ...about, theta: rules?.threshold ?? 0.5 };
+  const about = { name: manifest.run, dir, manifest, roles, promptSet: promptSetOf(manifest) };
+  const data = await openDataset(dir);
+  const [benchmark = manifest.benchmark.name] = await data.benchmarks();
+  const { model } = evaluated.safeParse(manifest.evaluation?.[benchmark]).data ?? manifest.config.policy;
+  return { ...data, ...about, measured: { benchmark, model }, theta: rules?.threshold ?? 0.5 };
 }
 
 /** The folder of a run that is given by name, in MALT_OUTPUTS, or as a folder, from the package's folder on. */

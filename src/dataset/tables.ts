@@ -7,19 +7,22 @@ import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { literal, openDuckDB } from "../duckdb.js";
+import type { Question } from "../types.js";
 
 const chat = "STRUCT(role VARCHAR, content VARCHAR)[]";
 
+const question = {
+  question_id: "VARCHAR",
+  benchmark: "VARCHAR",
+  split: "VARCHAR",
+  question: "VARCHAR",
+  choices: "VARCHAR",
+  answer: "VARCHAR",
+} as const;
+
 /** Column names in order with their DuckDB types. `choices` is a JSON array of texts, or null. */
 export const tables = {
-  questions: {
-    question_id: "VARCHAR",
-    benchmark: "VARCHAR",
-    split: "VARCHAR",
-    question: "VARCHAR",
-    choices: "VARCHAR",
-    answer: "VARCHAR",
-  },
+  questions: question,
   nodes: {
     question_id: "VARCHAR",
     node_id: "VARCHAR",
@@ -59,22 +62,35 @@ export const tables = {
     rejected: chat,
   },
   evaluation: {
+    benchmark: "VARCHAR",
     system: "VARCHAR",
     seed: "INTEGER",
     question_id: "VARCHAR",
     pass: "INTEGER",
     turn: "VARCHAR",
+    text: "VARCHAR",
     answer: "VARCHAR",
     correct: "BOOLEAN",
     voted_answer: "VARCHAR",
     voted_correct: "BOOLEAN",
     completion_tokens: "INTEGER",
   },
+  /** The held-out questions that the rows of `evaluation` are about, with the same `benchmark`. */
+  evaluation_questions: question,
 } as const satisfies Record<string, Record<string, string>>;
 
-export type TableName = Exclude<keyof typeof tables, "evaluation">;
+/** The tables that evaluations leave in a run. */
+export const evaluationTables = ["evaluation", "evaluation_questions"] as const satisfies (keyof typeof tables)[];
+export type TableName = Exclude<keyof typeof tables, (typeof evaluationTables)[number]>;
 /** The tables that are derived from the journal of a run's trees. */
 export const tableNames = ["questions", "nodes", "sft", "dpo"] as const satisfies TableName[];
+
+/** A question as a row of its table. */
+export const questionRow = ({ id, choices, ...rest }: Question) => ({
+  question_id: id,
+  ...rest,
+  choices: choices && JSON.stringify(choices),
+});
 
 /** A text file of one JSON value per line, written in large pieces. */
 export interface LineFile {

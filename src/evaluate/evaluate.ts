@@ -1,7 +1,7 @@
 /**
  * Evaluation: systems × random subsets of held-out questions, one per seed (paper, Section 5.2). Samples every pass
- * once, grades it, and writes evaluation.parquet. What it leaves out: which systems there are (team/systems.ts), who reads
- * the turns before the last (judge.ts) and what the numbers mean (results.ts).
+ * once, grades it, and writes evaluation.parquet, which holds one evaluation of each benchmark. What it leaves out: which
+ * systems there are (team/systems.ts), who reads the turns before the last (judge.ts) and what the numbers mean (results.ts).
  *
  * All completions go to one journal, evaluation/journal/, under the same keys as those of trees: model, adapter, prompt,
  * parameters, seed and path. So passes that systems have in common are sampled once: SA is the generator's turn of MA,
@@ -12,20 +12,21 @@
  */
 
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import type { ExtractionMode } from "../answers/index.js";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { questionList } from "../benchmarks/list.js";
-import { refreshViews } from "../dataset/export.js";
+import { openDataset, refreshViews } from "../dataset/export.js";
 import { parquetFolder } from "../dataset/parquet.js";
-import { json } from "../dataset/tables.js";
+import { evaluationTables, json, questionRow } from "../dataset/tables.js";
 import { InputError, RunError, ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { type Journal, openJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { type Manifest, promptSetOf, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
+import { promptSetOf, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import { failures } from "../sample/failures.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
@@ -72,6 +73,8 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
 /** What a call of {@link evaluateRun} did. */
 export interface Evaluated {
   dir: string;
+  /** That of the questions; of several, their names with "+" between them. */
+  benchmark: string;
   /** In the order of evaluation.parquet: systems as asked, seeds, questions, turns, passes. */
   rows: EvaluationRow[];
   /** Completions sampled by this call; the others were in the journal. */
@@ -80,13 +83,19 @@ export interface Evaluated {
   damaged: number;
   /** Rows before a system's last turn on which the judge gave no verdict; they count as not correct. */
   unclear: number;
+  /**
+   * The earlier evaluation of this benchmark, in words, if it had rows of other systems, seeds or questions, which are no
+   * longer in the tables; else null. Its completions stay in the journal.
+   */
+  replaced: string | null;
   seconds: number;
 }
 
 /**
- * Evaluates the systems, or continues an evaluation that was stopped. evaluation.parquet then holds exactly these
- * systems, and the same journal gives the same bytes. Added systems sample only what is missing: if more votes are
- * asked for than before, the earlier ones are kept.
+ * Evaluates the systems, or continues an evaluation that was stopped. Of this benchmark evaluation.parquet then holds
+ * exactly these systems, seeds and questions; the rows of other benchmarks stay. The same journal gives the same bytes, in
+ * whatever order benchmarks were evaluated. Added systems sample only what is missing: if more votes are asked for than
+ * before, the earlier ones are kept.
  * @throws InputError if an adapter is missing, a held-out question is one of the run's, or an option is out of range;
  *   ServerError if requests failed: then nothing is written but the journal, and the same call continues; RunError if
  *   another process writes the run or its evaluation, or a file cannot be written
@@ -122,6 +131,8 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const kept = await openJournal(join(dir, "evaluation"));
   const journal = remembering(kept);
   const failed = collector(options.onFailure);
+  const list = await questionList(options.questions);
+  const { benchmark } = list;
   const said = new Map<string, Transcripts[]>();
   const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
   try {
@@ -156,20 +167,19 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     for (const [s, seed] of seeds.entries()) {
       const reader = patient(judge, failed.of("the judge"));
       const read = await rowsOf(system, seed, subsets[s]!, said.get(system.name)![s]!, reader, extraction);
-      rows.push(...read.rows);
+      for (const row of read.rows) rows.push({ ...row, benchmark });
       unclear += read.unclear;
     }
   }
   failed.throw(judge.about.kind === "llm" ? judge.about.base_url : policy.baseURL);
   const sampled = journal.added();
   const seconds = (performance.now() - began) / 1000;
-  const before = earlier.parse(manifest.evaluation ?? {});
+  const before = earlier.parse(new Map(Object.entries(manifest.evaluation ?? {})).get(benchmark) ?? {});
   const { owner, build } = sampled > 0 ? await policy.info() : before.server;
-  const list = await questionList(options.questions);
   const section = {
     source: source.path,
     sha256: source.sha256,
-    benchmark: list.benchmark,
+    benchmark,
     ...(list.partition && { partition: list.partition }),
     questions: list.length,
     questions_sha256: list.sha256,
@@ -195,17 +205,36 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     /** Over all calls. */
     wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
   };
-  await publish(dir, rows, section);
-  return { dir, rows, sampled, damaged: kept.damaged, unclear, seconds };
+  const drawn = new Set(subsets.flat().map(({ id }) => id));
+  const asked = options.questions.filter(({ id }) => drawn.has(id)).map((each) => questionRow({ ...each, benchmark }));
+  await publish(dir, benchmark, { evaluation: rows, evaluation_questions: asked }, section);
+  return { dir, benchmark, rows, sampled, damaged: kept.damaged, unclear, replaced: lost(before, section), seconds };
 }
 
-/** What an earlier evaluation of the run left in run.json. */
+/** What an earlier evaluation of the same benchmark left in run.json. */
 const earlier = z.object({
+  source: z.string().default(""),
+  questions_sha256: z.string().default(""),
+  size: z.number().default(0),
+  seeds: z.array(z.number()).default([]),
+  systems: z.array(z.object({ name: z.string() })).default([]),
   server: z
     .object({ owner: z.string().nullable(), build: z.string().nullable() })
     .default({ owner: null, build: null }),
   wall_seconds: z.number().default(0),
 });
+
+/** An evaluation in words, if it had rows that a newer one has not; else null. */
+function lost(
+  { source, questions_sha256, size, seeds, systems }: z.infer<typeof earlier>,
+  now: { questions_sha256: string; size: number; seeds: readonly number[]; systems: readonly { name: string }[] },
+): string | null {
+  const sameQuestions = systems.length === 0 || (questions_sha256 === now.questions_sha256 && size <= now.size);
+  const names = new Set(now.systems.map(({ name }) => name));
+  if (sameQuestions && seeds.every((s) => now.seeds.includes(s)) && systems.every(({ name }) => names.has(name)))
+    return null;
+  return `${systems.map(({ name }) => name).join(", ")} on ${size} questions of ${source}, seeds ${seeds.join(", ")}`;
+}
 
 /** @throws InputError for a plan without systems or seeds, with one of them twice, or with impossible numbers */
 function checkPlan(systems: readonly System[], seeds: readonly number[]): void {
@@ -315,8 +344,8 @@ function collector(onFailure: EvaluateOptions["onFailure"]) {
 
 /** A judge whose failures are collected, so that the other turns are judged and kept. */
 function patient(judge: Judge, onFailure: (error: ServerError, questionId: string) => void): Judge {
-  const read: Judge["read"] = (question, role, text) =>
-    judge.read(question, role, text).catch((error) => {
+  const read: Judge["read"] = (question, ...turn) =>
+    judge.read(question, ...turn).catch((error) => {
       if (!(error instanceof ServerError)) throw error;
       onFailure(error, question.id);
       return { answer: null, correct: null };
@@ -324,24 +353,39 @@ function patient(judge: Judge, onFailure: (error: ServerError, questionId: strin
   return { ...judge, read };
 }
 
-/** evaluation.parquet, the view on it and the section of run.json: each as a whole or not at all. */
-async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: Manifest["evaluation"]): Promise<void> {
+type Tables = Record<(typeof evaluationTables)[number], readonly (object & { benchmark: string })[]>;
+
+/**
+ * The tables of the evaluation, the views on them and the section of run.json: each as a whole or not at all. What other
+ * benchmarks have there stays. Benchmarks come in the order of their names.
+ */
+async function publish(dir: string, benchmark: string, own: Tables, section: Record<string, unknown>): Promise<void> {
   const unlock = await lock(join(dir, "lock"));
   const staging = join(dir, ".evaluation");
   try {
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { recursive: true });
+    const others = await othersThan(benchmark, dir);
     const parquet = await parquetFolder(staging);
     try {
-      const table = parquet.table("evaluation");
-      for (const row of rows) table.writeJson(json(row));
-      await table.finish();
+      for (const name of evaluationTables) {
+        const table = parquet.table(name);
+        const rows = [...others[name], ...own[name]].sort((a, b) => order(a.benchmark, b.benchmark));
+        for (const row of rows) {
+          table.writeJson(json(row));
+          await table.room();
+        }
+        await table.finish();
+      }
     } finally {
       await parquet.close();
     }
-    await rename(join(staging, "evaluation.parquet"), join(dir, "evaluation.parquet"));
+    for (const name of evaluationTables) await rename(join(staging, `${name}.parquet`), join(dir, `${name}.parquet`));
     await refreshViews(dir);
-    await writeManifest(dir, { ...(await readManifest(dir)), evaluation });
+    const manifest = await readManifest(dir);
+    const sections = Object.entries({ ...manifest.evaluation, [benchmark]: section });
+    const evaluation = Object.fromEntries(sections.sort(([a], [b]) => order(a, b)));
+    await writeManifest(dir, { ...manifest, evaluation });
   } catch (error) {
     // What the file system and DuckDB report is a plain Error; any other error already says what to do.
     if (!(error instanceof Error) || Object.getPrototypeOf(error) !== Error.prototype) throw error;
@@ -350,5 +394,22 @@ async function publish(dir: string, rows: readonly EvaluationRow[], evaluation: 
   } finally {
     await rm(staging, { recursive: true, force: true });
     await unlock();
+  }
+}
+
+const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The rows of all other benchmarks in a run's tables. */
+async function othersThan(benchmark: string, dir: string): Promise<Tables> {
+  const has = (name: string) => existsSync(join(dir, `${name}.parquet`));
+  if (!has("evaluation")) return { evaluation: [], evaluation_questions: [] };
+  const data = await openDataset(dir);
+  try {
+    const rows = (name: keyof Tables) =>
+      data.query<{ benchmark: string }>(`SELECT * FROM ${name} WHERE benchmark <> $1`, [benchmark]);
+    const questions = has("evaluation_questions") ? await rows("evaluation_questions") : [];
+    return { evaluation: await rows("evaluation"), evaluation_questions: questions };
+  } finally {
+    data.close();
   }
 }

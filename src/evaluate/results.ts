@@ -43,6 +43,7 @@ interface Outcome {
  * @throws InputError if there are no rows or the reference is not among them
  */
 export function summariseSystems(rows: readonly EvaluationRow[], reference?: string): SystemResult[] {
+  checkBenchmark(rows);
   const bySystem = groupBy(rows, (row) => row.system);
   const names = [...bySystem.keys()];
   const chosen = reference ?? (names.includes("MALT") ? "MALT" : names[0]);
@@ -180,6 +181,18 @@ export function flips(rows: readonly EvaluationRow[], system: string, baseline =
   });
 }
 
+/**
+ * Passes whose last turn is right and whose first was wrong, or the other way round: what the examples of Appendix A.4 are
+ * chosen from.
+ * @param isRight true for passes that the team corrects, false for those that it breaks
+ * @returns the turns of each pass in speaking order
+ * @throws InputError for a system that is not there
+ */
+export function turnedPasses(rows: readonly EvaluationRow[], system: string, isRight: boolean): EvaluationRow[][] {
+  const passes = groupBy(rowsOf(rows, system), ({ seed, question_id, pass }) => `${seed} ${pass} ${question_id}`);
+  return [...passes.values()].filter((turns) => turns[0]!.correct !== isRight && turns.at(-1)!.correct === isRight);
+}
+
 /** Measured systems beside what the paper prints for systems of the same name. */
 export interface BesidePublished {
   /** Model and benchmark of each published column, in the order of the published rows. */
@@ -214,7 +227,15 @@ export function besidePublished(
   return { columns, rows: rows.filter((row) => row.published.some((found) => found !== null)) };
 }
 
+/** @throws InputError for rows of several benchmarks, whose questions may have the same ids */
+function checkBenchmark(rows: readonly EvaluationRow[]): void {
+  const [name, another] = new Set(rows.map((row) => row.benchmark));
+  if (another !== undefined)
+    throw new InputError(`the rows are of several benchmarks ("${name}", "${another}", …); choose those of one`);
+}
+
 function rowsOf(rows: readonly EvaluationRow[], system: string): EvaluationRow[] {
+  checkBenchmark(rows);
   const own = rows.filter((row) => row.system === system);
   if (own.length > 0) return own;
   const names = [...new Set(rows.map((row) => row.system))].join(", ") || "none";

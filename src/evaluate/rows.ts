@@ -2,11 +2,11 @@
  * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
  * sampling.
  */
-import { answerKind, type ExtractionMode, gradeText, sameAnswer } from "../answers/index.js";
+import { answerKind, type ExtractionMode, sameAnswer } from "../answers/index.js";
 import type { System } from "../team/systems.js";
 import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
-import type { Judge } from "./judge.js";
+import { type Judge, ownAnswerIn, type Reading } from "./judge.js";
 import type { Transcripts } from "./passes.js";
 
 /**
@@ -24,31 +24,33 @@ export async function rowsOf(
   judge: Judge,
   extraction: ExtractionMode = "strict",
 ): Promise<{ rows: EvaluationRow[]; unclear: number }> {
+  const rule = ownAnswerIn(extraction);
   let unclear = 0;
   const ofTurn = async (question: Question, role: Role, depth: number): Promise<EvaluationRow[]> => {
     const passes = said.get(question.id)!;
     const isLast = depth === system.roles.length - 1;
+    const texts = passes.map((turns) => (isLast ? turns.at(-1)! : turns[depth]!).text);
     const read = await Promise.all(
-      passes.map((turns) => {
-        const text = (isLast ? turns.at(-1)! : turns[depth]!).text;
-        return isLast ? gradeText(question, text, extraction) : judge.read(question, role, text);
-      }),
+      passes.map((turns, pass) => (isLast ? rule : judge).read(question, role, texts[pass]!, turns.slice(0, depth))),
     );
     const kind = answerKind(question);
+    const voters = isLast || judge.about.kind === "own" ? read : winningSide(read);
     const voted = majorityVote(
-      read.map(({ answer }) => answer),
+      voters.map(({ answer }) => answer),
       (a, b) => sameAnswer(a, b, kind),
     );
-    const winner = read.find(({ answer }) => answer !== null && answer === voted);
+    const winner = voters.find(({ answer }) => answer !== null && answer === voted);
     if (!isLast) unclear += read.filter(({ correct }) => correct === null).length;
     return read.map(({ answer, correct }, pass) => {
       const own = system.debate ? passes[pass]! : [passes[pass]![depth]!];
       return {
+        benchmark: question.benchmark,
         system: system.name,
         seed,
         question_id: question.id,
         pass,
         turn: role.name,
+        text: texts[pass]!,
         answer,
         correct: correct === true,
         voted_answer: voted,
@@ -61,4 +63,15 @@ export async function rowsOf(
   };
   const turns = questions.flatMap((question) => system.roles.map((role, depth) => ofTurn(question, role, depth)));
   return { rows: (await Promise.all(turns)).flat(), unclear };
+}
+
+/**
+ * The side that most verdicts of a model take, right or wrong. Verdicts vote and not answers, because a turn that is rated
+ * wrong need not state one. Of equally large sides the one that was first wins, as in a vote of answers. Turns without a
+ * verdict do not vote.
+ */
+function winningSide(read: readonly Reading[]): readonly Reading[] {
+  const [right, wrong] = [true, false].map((side) => read.filter(({ correct }) => correct === side));
+  if (right!.length !== wrong!.length) return right!.length > wrong!.length ? right! : wrong!;
+  return read.find(({ correct }) => correct !== null)?.correct ? right! : wrong!;
 }

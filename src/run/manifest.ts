@@ -29,6 +29,12 @@ const promptSetShape: z.ZodType<PromptSet> = z.looseObject({
   systemMessage: z.enum(systemMessages).optional(),
 });
 
+/** A run once kept a single evaluation; it is read as that of its benchmark. */
+const byBenchmark = (section: unknown): unknown => {
+  const old = z.object({ systems: z.array(z.unknown()), benchmark: z.string().default("unknown") }).safeParse(section);
+  return old.success ? { [old.data.benchmark]: section } : section;
+};
+
 // Loose, so that later steps can keep a section of their own, such as `export`.
 const manifestShape = z.looseObject({
   /** Version of this file's form. */
@@ -120,6 +126,8 @@ const manifestShape = z.looseObject({
   shards: z.array(z.looseObject({ index: z.number().int().positive(), journal_sha256: sha256 })).optional(),
   /** Options and counts of the last export (dataset/export.ts), if there was one. */
   export: z.record(z.string(), z.unknown()).optional(),
+  /** The last evaluation on each benchmark, by the benchmark's name (evaluate/evaluate.ts), if there was one. */
+  evaluation: z.preprocess(byBenchmark, z.record(z.string(), z.looseObject({}))).optional(),
 });
 
 /** The content of run.json. */

@@ -18,15 +18,34 @@ export interface Paper {
   turns: readonly PublishedTurn[];
 }
 
-/** Tables 1, 2, 4 and 5, the generator's DPO, Table 3 for its own benchmark, and Figures 2 and 3. */
+/** What the paper calls the benchmarks, by how their names begin here; of GSM-Symbolic it has only the variant P1. */
+const printed: readonly [begin: RegExp, name: string][] = [
+  [/^gsm8k/i, "GSM8K"],
+  [/^gsm.?symbolic/i, "GSM-Symbolic-P1"],
+  [/^math/i, "MATH"],
+  [/^(csqa|common)/i, "CSQA"],
+];
+
+/**
+ * Tables 1 to 5, the generator's DPO, and Figures 2 and 3, as far as they are about a benchmark. For one that the paper has
+ * not, all but Table 3, which prints one benchmark alone.
+ */
 export async function readPaper(benchmark: string): Promise<Paper> {
-  const tables = benchmark === "gsm_symbolic" ? [3] : [1, 2, 4, 5];
-  const accuracies = (await Promise.all(tables.map(publishedTable))).flat();
-  const dpo = benchmark === "gsm_symbolic" ? [] : await publishedGeneratorDpo();
-  return { accuracies: [...accuracies, ...dpo], flips: await publishedFlips(), turns: await publishedTurns() };
+  const own = printed.find(([begin]) => begin.test(benchmark))?.[1];
+  const about = <Row extends { benchmark: string }>(rows: readonly Row[]) =>
+    rows.filter((row) => (own === undefined ? row.benchmark !== "GSM-Symbolic-P1" : row.benchmark === own));
+  const tables = await Promise.all([1, 2, 3, 4, 5].map(publishedTable));
+  return {
+    accuracies: about([...tables.flat(), ...(await publishedGeneratorDpo())]),
+    flips: about(await publishedFlips()),
+    turns: about(await publishedTurns()),
+  };
 }
 
-/** The tables of systems, of accuracy after each turn and of flips, each beside the paper's, and how to read them. */
+/**
+ * The tables of systems, of accuracy after each turn and of flips, each beside the paper's, and how to read them.
+ * @param rows of one benchmark
+ */
 export function results(rows: readonly EvaluationRow[], paper: Paper): string {
   const names = [...new Set(rows.map((row) => row.system))];
   const seeds = new Set(rows.map((row) => row.seed)).size;

@@ -72,7 +72,7 @@ describe("malt evaluate", () => {
     expect(first).toMatch(/^MA\+MV .*\ndebate .*\nSA\+MV .*\n/m);
     // 3 questions, 2 seeds, 9 completions of the team and 6 more of the debate, which begins with the team's answers.
     expect(first).toMatch(/90 completions sampled in .* s; in .*evaluation\.parquet\n$/);
-    expect((await readManifest(join(outputs, "runs", name))).evaluation).toMatchObject({
+    expect((await readManifest(join(outputs, "runs", name))).evaluation!.own).toMatchObject({
       seeds: [7, 8],
       size: 3,
       prompt_set: "gsm8k",
@@ -85,8 +85,55 @@ describe("malt evaluate", () => {
       "evaluation of malt-tiny on own; turns before the last are read by the answer they state",
     );
     expect(printed).toMatch(/^debate {2,}\d+\.\d\d ± \d+\.\d\d {2,}86\.75 /m);
+    expect(printed).not.toMatch(/passes that .* corrects/);
     said = "";
-    expect(await malt("evaluate", ...args, "--systems", "SA", "--seed", "7")).toContain("nothing was sampled");
+    const examples = await malt("report", "--run", name, "--examples", "1");
+    const title =
+      /^(\d+) passes that MA\+MV corrects, the first 1:\n\nMA\+MV, question test-\d, seed [78], pass [123]\n/m;
+    expect(Number(title.exec(examples)?.[1])).toBeGreaterThan(0);
+    expect(examples).toMatch(/^question \(answer: 12\)\n {4}Unseen \d: what is .*\ngenerator \(.*\)\n {4}/m);
+    said = "";
+    const again = await malt("evaluate", ...args, "--systems", "SA", "--seed", "7");
+    expect(again).toContain("nothing was sampled");
+    expect(again).toMatch(
+      /replace the earlier evaluation of own: MA\+MV, debate, SA\+MV on 3 questions of .*, seeds 7, 8\./,
+    );
+  });
+
+  it("keeps benchmarks apart, and report shows them all or one", async () => {
+    const server = await fakeServer();
+    const name = await run();
+    const given = [
+      "--run",
+      name,
+      "--base-url",
+      server.baseURL,
+      "--questions",
+      questions,
+      "--seeds",
+      "1",
+      "--size",
+      "3",
+    ];
+    for (const benchmark of ["gsm8k", "gsm_symbolic-p1"]) {
+      said = "";
+      const printed = await malt("evaluate", ...given, "--systems", "SA,SA+MV", "--benchmark", benchmark);
+      expect(printed).not.toContain("replace");
+    }
+    said = "";
+    const all = await malt("report", "--run", name);
+    const [first, second] = all.split("evaluation of malt-tiny on gsm_symbolic-p1;");
+    expect(first).toContain("evaluation of malt-tiny on gsm8k;");
+    expect(first).toMatch(/^system .* Llama-3\.1-8B GSM8K {2,}Qwen-2\.5-1\.5B GSM8K$/m);
+    expect(first).not.toMatch(/MATH|Symbolic/);
+    expect(second).toMatch(/^SA\+MV {2,}\d+\.\d\d {2,}73\.75 ± 2\.38/m);
+    said = "";
+    expect(await malt("report", "--run", name, "--benchmark", "gsm_symbolic-p1")).toBe(
+      `evaluation of malt-tiny on gsm_symbolic-p1;${second}`,
+    );
+    await expect(malt("report", "--run", name, "--benchmark", "math")).rejects.toThrow(
+      'no evaluation on benchmark "math" in ',
+    );
   });
 
   it("asks with the prompts of a file", async () => {
@@ -184,7 +231,7 @@ describe("malt evaluate", () => {
     vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     await expect(malt("evaluate", ...args)).rejects.toThrow(/splits train and test; give --split test/);
     await malt("evaluate", ...args, "--split", "test", "--benchmark", "GSM8K");
-    expect((await readManifest(join(outputs, "runs", name))).evaluation).toMatchObject({
+    expect((await readManifest(join(outputs, "runs", name))).evaluation!.gsm8k).toMatchObject({
       benchmark: "gsm8k",
       questions: rows.length - 1,
     });

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -14,7 +14,7 @@ import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { readPaper, results } from "../../src/show/results.js";
 import { type PromptSet, promptSet, promptSetHash } from "../../src/team/prompts.js";
 import { debateSystem, findSystems } from "../../src/team/systems.js";
-import type { Complete, EvaluationRow } from "../../src/types.js";
+import type { Complete, EvaluationRow, Question } from "../../src/types.js";
 import { hashes, heldOut, team } from "../team.js";
 import { trainingRun } from "../train/run.js";
 
@@ -62,11 +62,13 @@ describe("evaluation.parquet", () => {
     const read = await data.query<EvaluationRow>("SELECT * FROM evaluation");
     data.close();
     expect(columns.map((c) => [c.column_name, c.column_type])).toEqual([
+      ["benchmark", "VARCHAR"],
       ["system", "VARCHAR"],
       ["seed", "INTEGER"],
       ["question_id", "VARCHAR"],
       ["pass", "INTEGER"],
       ["turn", "VARCHAR"],
+      ["text", "VARCHAR"],
       ["answer", "VARCHAR"],
       ["correct", "BOOLEAN"],
       ["voted_answer", "VARCHAR"],
@@ -153,7 +155,7 @@ describe("the prompts of an evaluation", () => {
     expect(first.length).toBeGreaterThan(0);
     for (const text of first) expect(text).toMatch(/^Solve this, please: Unseen/);
     const { evaluation } = await readManifest(folder(given));
-    expect(evaluation).toMatchObject({
+    expect(evaluation!.sums).toMatchObject({
       ...{ prompt_set: "gsm8k", prompts: mine, prompt_set_hash: promptSetHash(mine) },
       systems: [
         { roles: [{ name: "generator" }, { name: "refiner", critique: null, missingCritique: "told" }], debate: null },
@@ -202,7 +204,9 @@ describe("a vote at equal tokens", () => {
     expect(found.get("MALT")!.tokens).toBe(3 * (2 * words.other + words.refiner));
     expect(found.get("SA+MV@9")!.votes).toBe(9);
     const { evaluation } = await readManifest(folder(given));
-    expect(evaluation).toMatchObject({ systems: [{ votes, tokens_of: "MALT" }, { votes: 3, tokens_of: null }, {}] });
+    expect(evaluation!.sums).toMatchObject({
+      systems: [{ votes, tokens_of: "MALT" }, { votes: 3, tokens_of: null }, {}],
+    });
     // The same journal gives the same bytes, without another request.
     const before = await parquet(given);
     expect((await evaluateRun(given)).sampled).toBe(0);
@@ -230,6 +234,127 @@ describe("a vote at equal tokens", () => {
   });
 });
 
+/** Other questions, under the same ids. */
+const other: Question[] = heldOut.map((q, i) => ({
+  ...q,
+  benchmark: "other, and more",
+  question: `Harder ${i}: what is 3 times 4?`,
+}));
+
+describe("evaluations of several benchmarks", () => {
+  const both = async (order: readonly (readonly Question[])[]) => {
+    const given = await options({ systems: findSystems(["MA+MV", "debate"]) });
+    const rows = new Map<string, EvaluationRow[]>();
+    for (const questions of order) {
+      const evaluated = await evaluateRun({ ...given, questions });
+      rows.set(evaluated.benchmark, evaluated.rows);
+    }
+    return { given, rows };
+  };
+
+  it("are kept side by side, with all texts and questions; the order they were made in does not show", async () => {
+    const { given, rows } = await both([heldOut, other]);
+    const data = await openDataset(folder(given));
+    expect(await data.benchmarks()).toEqual(["other, and more", "sums"]);
+    for (const [benchmark, own] of rows) expect(await data.evaluation(benchmark)).toEqual(own);
+    const all = await data.query<EvaluationRow>("SELECT * FROM evaluation");
+    expect(all).toEqual([...rows.get("other, and more")!, ...rows.get("sums")!]);
+    await expect(data.evaluation("gsm8k")).rejects.toThrow('"gsm8k" in ');
+    const asked = await data.query<{ question: string }>(
+      `SELECT DISTINCT question FROM evaluation JOIN evaluation_questions USING (benchmark, question_id)
+       WHERE benchmark = $1 ORDER BY question`,
+      ["other, and more"],
+    );
+    const drawn = new Set([3, 1].flatMap((seed) => drawSubset(other, 4, seed).map(({ question }) => question)));
+    expect(asked.map(({ question }) => question)).toEqual([...drawn].sort());
+    data.close();
+
+    const said = new Map<string, string>();
+    for await (const { question_id, node_id, key, text } of readJournal(join(folder(given), "evaluation")))
+      said.set(`${question_id} ${node_id} ${key}`, text);
+    const texts = new Set(said.values());
+    expect(all.every(({ text }) => texts.has(text!))).toBe(true);
+    const last = all.find((row) => row.system === "debate")!;
+    expect([...said].find(([, text]) => text === last.text)![0]).toContain(".debate3 ");
+
+    const { given: reversed } = await both([other, heldOut, other]);
+    expect(await parquet(reversed)).toEqual(await parquet(given));
+    const { evaluation } = await readManifest(folder(given));
+    expect(Object.keys(evaluation!)).toEqual(["other, and more", "sums"]);
+  });
+
+  it("are replaced one at a time, and what is lost from the tables is said and costs nothing to get back", async () => {
+    const { given, rows } = await both([heldOut, other]);
+    const before = await parquet(given);
+    const again = await evaluateRun({ ...given, systems: findSystems(["MA"]), seeds: [3], size: 2 });
+    expect(again.replaced).toBe("MA+MV, debate on 4 questions of test.jsonl, seeds 3, 1");
+    const data = await openDataset(folder(given));
+    expect(await data.evaluation("sums")).toEqual(again.rows);
+    expect(await data.evaluation("other, and more")).toEqual(rows.get("other, and more"));
+    data.close();
+    const more = await evaluateRun({ ...given, systems: findSystems(["MA", "MA+MV", "debate"]) });
+    expect([more.sampled, more.replaced]).toEqual([0, null]);
+    const back = await evaluateRun(given);
+    expect([back.sampled, back.replaced]).toEqual([0, "MA, MA+MV, debate on 4 questions of test.jsonl, seeds 3, 1"]);
+    expect(await parquet(given)).toEqual(before);
+    const renamed = heldOut.map((q) => ({ ...q, question: `${q.question} Say it.` }));
+    expect((await evaluateRun({ ...given, questions: renamed })).replaced).toMatch(/^MA\+MV, debate on 4 questions/);
+  });
+
+  it("take a file of several benchmarks as one", async () => {
+    const mixed = [...heldOut.slice(0, 3), ...other.slice(3)];
+    const given = await options({ systems: findSystems(["SA"]), questions: mixed });
+    const { rows, benchmark } = await evaluateRun(given);
+    expect(benchmark).toBe("sums+other, and more");
+    expect(new Set(rows.map((row) => row.benchmark))).toEqual(new Set([benchmark]));
+  });
+
+  it("are added to a run of the time when it kept one, whose rows had neither benchmark nor text", async () => {
+    const given = await options({ systems: findSystems(["MA+MV"]) });
+    const { rows } = await evaluateRun(given);
+    const manifest = await readManifest(folder(given));
+    const file = join(folder(given), "evaluation.parquet");
+    const data = await openDataset(folder(given));
+    await data.query(`COPY (SELECT * EXCLUDE (benchmark, text) FROM evaluation) TO '${file}.old' (FORMAT parquet)`);
+    data.close();
+    await rename(`${file}.old`, file);
+    await rm(join(folder(given), "evaluation_questions.parquet"));
+    const single = { ...manifest, evaluation: manifest.evaluation!.sums };
+    await writeFile(join(folder(given), "run.json"), JSON.stringify(single));
+    expect(await readManifest(folder(given))).toEqual(manifest);
+    const old = rows.map((row) => ({ ...row, text: null }));
+    const read = await openDataset(folder(given));
+    expect(await read.evaluation()).toEqual(old);
+    read.close();
+    const added = await evaluateRun({ ...given, questions: other });
+    const grown = await openDataset(folder(given));
+    expect(await grown.evaluation("sums")).toEqual(old);
+    expect(await grown.evaluation("other, and more")).toEqual(added.rows);
+    grown.close();
+  });
+
+  it("are chosen by the run's own benchmark, else by their names", async () => {
+    const { given, rows } = await both([heldOut, other]);
+    const chosen = async () => {
+      const data = await openDataset(folder(given));
+      const found = await data.evaluation();
+      data.close();
+      return found;
+    };
+    expect(await chosen()).toEqual(rows.get("other, and more"));
+    const data = await openDataset(folder(given));
+    await data.query(
+      `COPY (SELECT * FROM evaluation_questions WHERE benchmark = 'sums')
+       TO '${join(folder(given), "questions.parquet")}' (FORMAT parquet)`,
+    );
+    data.close();
+    expect(await chosen()).toEqual(rows.get("sums"));
+    const again = await openDataset(folder(given));
+    expect(await again.benchmarks()).toEqual(["sums", "other, and more"]);
+    again.close();
+  });
+});
+
 describe("what systems have in common", () => {
   it("is sampled once: single agents cost nothing beside teams, STaR and MALT share a generator", async () => {
     const { policy, asked } = team();
@@ -249,7 +374,7 @@ describe("what systems have in common", () => {
     expect(again).toMatchObject({ sampled: 0 });
     expect(again.rows).toHaveLength(2 * 4 * (1 + 3 + 3));
     const { evaluation } = await readManifest(folder(given));
-    expect(evaluation).toMatchObject({ server: { owner: "fake", build: "1" }, model: "malt-tiny", size: 4 });
+    expect(evaluation!.sums).toMatchObject({ server: { owner: "fake", build: "1" }, model: "malt-tiny", size: 4 });
   });
 
   it("ends where adapters differ: weights of another training are asked anew, and what they are shown with them", async () => {

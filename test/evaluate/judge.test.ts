@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { ServerError, UnreachableError } from "../../src/errors.js";
 import { evaluateRun } from "../../src/evaluate/evaluate.js";
-import { judgePrompt, llmJudge, ownAnswer, parseVerdict } from "../../src/evaluate/judge.js";
+import { type Judge, judgePrompt, llmJudge, ownAnswer, parseVerdict, type Reading } from "../../src/evaluate/judge.js";
+import { rowsOf } from "../../src/evaluate/rows.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { readManifest } from "../../src/run/manifest.js";
 import { maltRoles } from "../../src/team/prompts.js";
 import { findSystems } from "../../src/team/systems.js";
+import type { JournalEntry } from "../../src/types.js";
 import { type FakeOptions, type FakeServer, startFakeServer } from "../fake-server.js";
 import { hashes, heldOut, team } from "../team.js";
 import { trainingRun } from "../train/run.js";
@@ -44,6 +46,13 @@ describe("a verdict", () => {
     ["Verdict: not correct", null],
     ["That is correct, I think.", null],
     ["Verdict:", null],
+    ["Verdict: correct or incorrect", null],
+    ['I must end with "Verdict: correct" or "Verdict: incorrect".', null],
+    ["Verdict: correct/incorrect", null],
+    ["Verdict: correct?", null],
+    ["Verdict: incorrect, since the correct answer is 12.", false],
+    ["<think>Verdict: correct</think>\nVerdict: incorrect", false],
+    ["<think>The step says 12. Verdict: correct", null],
     ["", null],
   ])("%j reads as %j", (reply, verdict) => expect(parseVerdict(reply)).toBe(verdict));
 });
@@ -58,6 +67,20 @@ describe("a model as judge", () => {
     expect(body.messages).toEqual(judgePrompt(question, verifier!, "The solution stands."));
     for (const part of [question.question, "Reference answer: 12", "verifier", "The solution stands."])
       expect(body.messages[0]!.content).toContain(part);
+  });
+
+  it("is shown what a critique is about, and asked again where the same critique is about something else", async () => {
+    const { server, judge } = await setUp({
+      reply: ([message]) => ({ text: `Verdict: ${message!.content.includes("makes 12") ? "" : "in"}correct` }),
+    });
+    const about = (text: string) => judge.read(question, verifier!, "No mistakes.", [{ role: "generator", text }]);
+    expect(await about("It makes 12.\nFinal Answer: 12")).toEqual({ answer: "12", correct: true });
+    // Rated wrong, it means the answer that it approves.
+    expect(await about("It makes 7.\nFinal Answer: 7")).toEqual({ answer: "7", correct: false });
+    expect(server.requests).toHaveLength(2);
+    expect(server.requests[1]!.body.messages[0]!.content).toMatch(
+      /the generator wrote:\nIt makes 7[\s\S]*No mistakes\./,
+    );
   });
 
   it.each<[string, string, { answer: string | null; correct: boolean | null }]>([
@@ -89,6 +112,71 @@ describe("a model as judge", () => {
     const asked = ["a", "b", "c"].map((text) => judge.read(question, verifier!, text));
     await expect(Promise.all(asked)).rejects.toBeInstanceOf(ServerError);
     await Promise.allSettled(asked);
+  });
+});
+
+describe("the rule", () => {
+  const critique = (text: string, solution: string, role = verifier!) =>
+    ownAnswer.read(question, role, text, [{ role: "generator", text: solution }]);
+
+  it("reads an approval as the answer it approves, and what a critique states itself as its own", async () => {
+    expect(await critique("The solution is correct.", "Final Answer: 12")).toEqual({ answer: "12", correct: true });
+    expect(await critique("No mistakes.", "Final Answer: 7")).toEqual({ answer: "7", correct: false });
+    expect(await critique("The solution is correct.\nFinal Answer: 7", "Final Answer: 12")).toMatchObject({
+      answer: "7",
+    });
+  });
+
+  it("reads nothing into an objection, an approval of no answer, or a refinement", async () => {
+    const nothing = { answer: null, correct: null };
+    expect(await critique("The solution is not correct.", "Final Answer: 12")).toEqual(nothing);
+    expect(await critique("The solution is correct.", "Who knows.")).toEqual(nothing);
+    expect(await ownAnswer.read(question, verifier!, "The solution is correct.")).toEqual(nothing);
+    expect(await critique("The solution is correct.", "Final Answer: 12", maltRoles()[2]!)).toEqual(nothing);
+  });
+});
+
+describe("a vote on what a judge said", () => {
+  const [system] = findSystems(["MA+MV"]);
+  const entry = (role: string, text: string) => ({ role, text, completion_tokens: 1 }) as JournalEntry;
+  /** The verifier's rows of three passes, each rated and stating as given. */
+  const votes = async (kind: "own" | "llm", readings: readonly Reading[]) => {
+    const passes = readings.map((_, i) =>
+      ["generator", "verifier", "refiner"].map((role) => entry(role, `${role} ${i}`)),
+    );
+    const judge: Judge = {
+      about: kind === "own" ? { kind } : { kind, model: "gpt-4", base_url: "", prompt: "" },
+      read: async (_, __, text) => readings[Number(text.at(-1))]!,
+    };
+    const { rows } = await rowsOf(system!, 0, [question], new Map([[question.id, passes]]), judge);
+    const own = rows.filter(({ turn }) => turn === "verifier");
+    return [own[0]!.voted_answer, own[0]!.voted_correct, own.map(({ correct }) => correct)];
+  };
+  const right = { answer: "12", correct: true };
+  const wrong = (answer: string | null = null) => ({ answer, correct: false });
+  const unclear = { answer: null, correct: null };
+
+  it.each<[string, Reading[], [string | null, boolean, boolean[]]]>([
+    [
+      "wrong turns without an answer outvote a right one",
+      [right, wrong(), wrong()],
+      [null, false, [true, false, false]],
+    ],
+    ["so do wrong turns of different answers", [right, wrong("7"), wrong("8")], ["7", false, [true, false, false]]],
+    [
+      "whose most frequent answer is the vote's",
+      [wrong(), wrong("8"), wrong("7"), wrong("7")],
+      ["7", false, Array(4).fill(false)],
+    ],
+    ["two right turns outvote a wrong one", [wrong("7"), right, right], ["12", true, [false, true, true]]],
+    ["a turn without a verdict does not vote", [unclear, right, unclear], ["12", true, [false, true, false]]],
+    ["of equal sides the first wins, here wrong", [unclear, wrong(), right], [null, false, [false, false, true]]],
+    ["of equal sides the first wins, here right", [right, wrong("7"), unclear], ["12", true, [true, false, false]]],
+    ["no verdict, no vote", [unclear, unclear, unclear], [null, false, [false, false, false]]],
+  ])("%s", async (_, readings, expected) => expect(await votes("llm", readings)).toEqual(expected));
+
+  it("is one of answers where the turns' own answers are read", async () => {
+    expect(await votes("own", [right, wrong("7"), wrong("8")])).toEqual(["12", true, [true, false, false]]);
   });
 });
 
@@ -151,7 +239,7 @@ describe("an evaluation with a judge", () => {
       adapters: hashes(),
     };
     const own = await evaluateRun(options);
-    expect((await readManifest(own.dir)).evaluation).toMatchObject({ judge: ownAnswer.about });
+    expect((await readManifest(own.dir)).evaluation!.sums).toMatchObject({ judge: ownAnswer.about });
     const judged = await evaluateRun({ ...options, judge });
     const turns = (rows: typeof own.rows, turn: string, system = "MA+MV") =>
       rows.filter((row) => row.turn === turn && row.system === system);
@@ -162,14 +250,19 @@ describe("an evaluation with a judge", () => {
     expect(turns(judged.rows, "generator", "SA+MV")).toEqual(turns(own.rows, "generator", "SA+MV"));
     expect(judged.unclear).toBe(18);
     expect(server.requests.length).toBeLessThanOrEqual(36);
-    expect(server.requests.some(({ body }) => body.messages[0]!.content.includes("Step of the refiner"))).toBe(false);
+    const shown = server.requests.map(({ body }) => body.messages[0]!.content);
+    expect(shown.some((content) => content.includes("Step of the refiner"))).toBe(false);
+    for (const content of shown.filter(unsure))
+      expect(content).toMatch(/Earlier, the generator wrote:\n(?:I draw|Not sure)/);
     const { evaluation } = await readManifest(own.dir);
-    expect(evaluation).toMatchObject({
+    expect(evaluation!.sums).toMatchObject({
       judge: {
         kind: "llm",
         model: "gpt-4",
         unclear: 18,
-        prompt: expect.stringContaining("Step of the {role}:\n{text}"),
+        prompt: expect.stringMatching(
+          /Earlier, the {earlier role} wrote:\n{earlier text}\n\nStep of the {role}:\n{text}/,
+        ),
       },
     });
   });

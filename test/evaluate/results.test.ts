@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
 import { publishedTable } from "../../src/evaluate/published.js";
-import { besidePublished, flips, perTurn, summariseSystems } from "../../src/evaluate/results.js";
+import { besidePublished, flips, perTurn, summariseSystems, turnedPasses } from "../../src/evaluate/results.js";
+import { exampleText } from "../../src/show/examples.js";
 import { readPaper, results } from "../../src/show/results.js";
 import type { EvaluationRow } from "../../src/types.js";
 
@@ -11,11 +12,13 @@ function rows(system: string, marks: readonly string[], { seed = 0, passes = 1 }
   return marks.flatMap((turns, q) =>
     [...turns].flatMap((mark, depth) =>
       Array.from({ length: passes }, (_, pass) => ({
+        benchmark: "sums",
         system,
         seed,
         question_id: `q${q}`,
         pass,
         turn: ["generator", "verifier", "refiner"][depth]!,
+        text: null,
         answer: mark === "+" ? "12" : "7",
         correct: mark === "+",
         voted_answer: mark === "+" ? "12" : "7",
@@ -25,6 +28,35 @@ function rows(system: string, marks: readonly string[], { seed = 0, passes = 1 }
     ),
   );
 }
+
+describe("passes for examples", () => {
+  it("are those whose last turn is right and first was wrong, or the other way round, turn by turn", () => {
+    const table = [...rows("MALT", ["--+", "+-+", "+--", "-++"], { passes: 2 }), ...rows("SA", ["-"])];
+    const chosen = (isRight: boolean) =>
+      turnedPasses(table, "MALT", isRight).map((turns) => turns.map((r) => `${r.question_id} ${r.pass} ${r.turn[0]}`));
+    const pass = (q: number, p: number) => ["g", "v", "r"].map((turn) => `q${q} ${p} ${turn}`);
+    expect(chosen(true)).toEqual([pass(0, 0), pass(0, 1), pass(3, 0), pass(3, 1)]);
+    expect(chosen(false)).toEqual([pass(2, 0), pass(2, 1)]);
+    expect(turnedPasses(table, "SA", true)).toEqual([]);
+    expect(() => turnedPasses(table, "MA", true)).toThrow('system "MA" is not in this evaluation');
+  });
+
+  it("are printed with question and texts", () => {
+    const [g, v, r] = rows("MALT", ["-++"]).map((row, i) => ({ ...row, text: ["It is\n7.", null, "12"][i]! }));
+    const question = {
+      id: "q0",
+      benchmark: "sums",
+      split: "test",
+      question: "3 x 4?",
+      choices: null,
+      answer: "12",
+    } as const;
+    expect(exampleText([g!, v!, { ...r!, answer: null, correct: false }], question)).toBe(
+      "MALT, question q0, seed 0, pass 1\nquestion (answer: 12)\n    3 x 4?\ngenerator (7, wrong)\n    It is\n    7.\n" +
+        "verifier (12, right)\n    … the text was not kept\nrefiner (no answer)\n    12",
+    );
+  });
+});
 
 describe("the table of systems", () => {
   const table = [
@@ -62,6 +94,12 @@ describe("the table of systems", () => {
     expect(summariseSystems(own).map(({ undecided }) => undecided)).toEqual([0.25, null]);
     const text = results(own, await readPaper("math"));
     expect(text).toMatch(/without a majority: 25\.0 % of SA\+MV\. .*the one given first/s);
+  });
+
+  it("is of one benchmark: rows of two, whose questions may have the same ids, are refused", () => {
+    const mixed = [...table, ...rows("SA+MV", ["+"]).map((row) => ({ ...row, benchmark: "other" }))];
+    for (const use of [() => summariseSystems(mixed), () => perTurn(mixed, "MALT"), () => flips(mixed, "MALT", "SA")])
+      expect(use).toThrow(/several benchmarks \("sums", "other", …\); choose those of one/);
   });
 
   it("compares with MALT on the same questions and seeds; questions keep their seeds together", () => {

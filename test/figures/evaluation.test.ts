@@ -14,6 +14,8 @@ function answers(system: string, ...turns: string[]): EvaluationRow[] {
       const answer = { answer: mark === "+" ? "1" : "0", correct: mark === "+" };
       const voted = { voted_answer: answer.answer, voted_correct: answer.correct };
       return {
+        benchmark: "sums",
+        text: null,
         system,
         seed: 0,
         question_id: `q${q}`,
