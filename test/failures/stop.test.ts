@@ -43,13 +43,25 @@ const said = ({ child }: Pick<Started, "child">, words: string) =>
     });
     child.once("close", () => fail(new Error(`it never said "${words}" but ${all}`)));
   });
+/** Rejects if the process ends, which it should not do by itself. */
+const failed = async ({ ended }: Started) => {
+  throw new Error(`it ended by itself: ${(await ended).stderr}`);
+};
 const lastLine = (stderr: string) => stderr.trim().split("\n").at(-1);
 
 /** A server that answers nothing, so that what asks it works until it is stopped. */
-async function silentServer(): Promise<string> {
-  const fake = await startFakeServer({ models: ["malt-tiny"], before: () => new Promise(() => {}) });
-  cleanUp.push(fake.stop);
-  return fake.baseURL;
+async function silentServer() {
+  let hear = () => {};
+  const heard = new Promise<void>((resolve) => {
+    hear = resolve;
+  });
+  const before = () => {
+    hear();
+    return new Promise<undefined>(() => {});
+  };
+  const { baseURL, stop } = await startFakeServer({ models: ["malt-tiny"], before });
+  cleanUp.push(stop);
+  return { baseURL, heard };
 }
 
 /** `malt reproduce` with the embedded server, of questions for longer than a test. */
@@ -71,11 +83,10 @@ describe.skipIf(process.platform !== "linux")("nothing is left of", () => {
 
   it.each(signals)("malt evaluate after %s", async (signal) => {
     await trainingRun(place.outputs, "r");
-    const started = malt(place, [
-      ...["evaluate", "--run", "r", "--systems", "SA", "--questions", place.questions],
-      ...["--base-url", await silentServer()],
-    ]);
-    await said(started, "evaluation requests");
+    const { baseURL, heard } = await silentServer();
+    const what = ["--run", "r", "--systems", "SA", "--questions", place.questions, "--size", "1"];
+    const started = malt(place, ["evaluate", ...what, "--base-url", baseURL]);
+    await Promise.race([heard, failed(started)]);
     started.child.kill(signal);
     const { code, stderr } = await started.ended;
     expect([code, lastLine(stderr)]).toEqual([codes[signal], goOn]);
@@ -111,12 +122,13 @@ describe.skipIf(process.platform !== "linux")("nothing is left of", () => {
     expect(await processes.left()).toEqual([]);
   });
 
-  it("malt sample whose terminal is closed", async () => {
+  it("malt reproduce whose output nobody reads any more", async () => {
     // Its own pipe is closed, as by the end of `| less`; progress of a log comes every ten seconds.
     const started = reproduce();
     await said(started, "sampling requests");
+    started.ended.catch(() => {});
     started.child.stderr!.destroy();
-    const { code } = await started.ended;
+    const [code] = await once(started.child, "exit");
     expect(code).toBe(141);
     expect(await processes.left()).toEqual([]);
   });
@@ -131,7 +143,7 @@ describe.skipIf(process.platform !== "linux")("nothing is left of", () => {
        const options = { cwd: ${JSON.stringify(root)}, stdio: ${stdio}, quiet: true };
        main(import.meta.url, () => mustRun(process.execPath, ${JSON.stringify(command)}, options));`,
     );
-    await writeFile(join(place.outputs, "package.json"), '{"scripts":{"start":"node start.mjs"}}');
+    await writeFile(join(place.outputs, "package.json"), '{"scripts":{"start":"exec node start.mjs"}}');
     const options = { cwd: place.outputs, env: place.env, stdio: ["ignore", "pipe", "pipe"] as const };
     const child = spawn("npm", ["start"], { ...options, stdio: ["ignore", "pipe", "pipe"] });
     const stderr = text(child.stderr);
@@ -148,9 +160,9 @@ describe.skipIf(process.platform !== "linux")("nothing is left of", () => {
 });
 
 it("the second Ctrl-C ends it at once, the same one passed on again does not", async () => {
-  const fake = await silentServer();
-  const started = sample(place, fake);
-  await said(started, "sampling requests");
+  const { baseURL, heard } = await silentServer();
+  const started = sample(place, baseURL);
+  await Promise.race([heard, failed(started)]);
   // Both at the same time: as from a terminal and from npm.
   started.child.kill("SIGINT");
   started.child.kill("SIGINT");
@@ -170,9 +182,10 @@ it("the second Ctrl-C ends it at once, the same one passed on again does not", a
 });
 
 it("a new run goes on by its name, not with --fresh", async () => {
-  const args = ["reproduce", "--fresh", "--no-train", "--base-url", await silentServer(), "--questions"];
-  const started = malt(place, [...args, place.questions]);
-  await said(started, "sampling requests");
+  const { baseURL, heard } = await silentServer();
+  const args = ["reproduce", "--fresh", "--no-train", "--base-url", baseURL, "--questions", place.questions];
+  const started = malt(place, args);
+  await Promise.race([heard, failed(started)]);
   started.child.kill("SIGINT");
   const { code, stderr } = await started.ended;
   expect(code).toBe(130);
