@@ -25,6 +25,25 @@ export function environment(env: NodeJS.ProcessEnv = process.env): Environment {
   };
 }
 
+/** How the Hugging Face hub is reached, in the variables that its own programs know. */
+export interface HubSettings {
+  /** HF_ENDPOINT, without a slash at its end; a mirror's address may have a path. */
+  endpoint: string;
+  /** HF_TOKEN; like an API key kept out of every file, message and log. */
+  token: string | null;
+  /** HF_HUB_OFFLINE: nothing is asked of the hub. */
+  isOffline: boolean;
+}
+
+/** Reads the variables of the hub; an empty one counts as unset. */
+export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
+  return {
+    endpoint: (env.HF_ENDPOINT?.trim() || "https://huggingface.co").replace(/\/+$/, ""),
+    token: env.HF_TOKEN?.trim() || null,
+    isOffline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE?.trim() ?? ""),
+  };
+}
+
 /** The environment of a program that needs no key, with some changes: a key must not reach its files or logs. */
 export function withoutKey(changes: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { OPENAI_API_KEY: _, ...rest } = process.env;

@@ -235,3 +235,11 @@ export interface SlotInterval {
   end_ms: number;
   role: string;
 }
+
+/** The file that a model's weights were read from. */
+export interface WeightsFile {
+  /** Its path, or `hf://OWNER/NAME@COMMIT/FILE` on the Hugging Face hub, or `package NAME: FILE` in a Python package. */
+  source: string;
+  /** Of its bytes, 64 hexadecimal digits. */
+  sha256: string;
+}

@@ -4,13 +4,11 @@
  */
 
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { InputError } from "../errors.js";
 import { cachePath } from "../paths.js";
+import { failureReason, saveBody, sha256OfFile } from "../transfer.js";
 import { filesOf } from "./rows.js";
 
 /** Where downloads are kept: inside the project, ignored by git. */
@@ -28,19 +26,16 @@ const LONGEST = 2 ** 30;
  * @throws InputError if it cannot be read
  */
 export async function fileSha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
   try {
-    if ((await stat(path)).isDirectory()) {
-      for (const file of await filesOf(path))
-        hash.update(`${await fileSha256(file)}  ${relative(path, file).split(sep).join("/")}\n`);
-      return hash.digest("hex");
-    }
-    await pipeline(createReadStream(path), hash);
+    if (!(await stat(path)).isDirectory()) return await sha256OfFile(path);
+    const hash = createHash("sha256");
+    for (const file of await filesOf(path))
+      hash.update(`${await fileSha256(file)}  ${relative(path, file).split(sep).join("/")}\n`);
+    return hash.digest("hex");
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(`cannot read "${path}" (${(error as NodeJS.ErrnoException).code}); check the path`);
   }
-  return hash.digest("hex");
 }
 
 /**
@@ -99,23 +94,16 @@ function check(address: URL, pin: string | undefined, found: string): void {
 }
 
 async function fetchTo(address: URL, path: string, longest: number): Promise<void> {
+  // The time limit is for the answer to begin; its body may take longer, as long as something arrives.
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new Error(`no answer for ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS);
   try {
-    const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
-    const bounded = async function* (pieces: AsyncIterable<Buffer>) {
-      let bytes = 0;
-      for await (const piece of pieces) {
-        bytes += piece.length;
-        if (bytes > longest) throw new Error(`more than ${longest.toLocaleString("en-US")} bytes`);
-        yield piece;
-      }
-    };
-    await pipeline(Readable.fromWeb(response.body as never), bounded, createWriteStream(path));
+    const response = await fetch(address, { signal: limit.signal }).finally(() => clearTimeout(timer));
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    await saveBody(response, path, { longest, stall: TIMEOUT_MS });
   } catch (error) {
-    const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
-    const why = cause?.code ?? cause?.message ?? message;
     throw new InputError(
-      `cannot download ${address.href} (${why}); check the address, or download it and give its path`,
+      `cannot download ${address.href} (${failureReason(error)}); check the address, or download it and give its path`,
     );
   }
 }

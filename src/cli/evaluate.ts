@@ -12,7 +12,8 @@ import { InputError } from "../errors.js";
 import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
 import { systemsByMode } from "../evaluate/extraction.js";
 import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
-import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.js";
+import { modelOfRun, namesFile, withChosenFile, withSizes } from "../models/choose.js";
+import { anyModel, type Model, modelOfProfile, servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
@@ -31,6 +32,7 @@ import {
   onlyModel,
   policyAt,
   type ServerFlags,
+  serverElsewhere,
   startEmbedded,
   withPatienceFlags,
   withServerFlags,
@@ -45,7 +47,6 @@ interface Flags extends ServerFlags {
   size: number;
   seeds: number;
   seed: number;
-  profile?: string;
   model?: string;
   promptSet?: string;
   maxTokens?: number;
@@ -80,7 +81,7 @@ export function register(program: Command): void {
     .option("--size <n>", "questions per seed, drawn at random; the paper's 100", whole("--size", 1), 100)
     .option("--seeds <n>", "how many seeds, of subsets and sampling; the paper's 4", whole("--seeds", 1), 4)
     .option("--seed <n>", "the first seed", whole("--seed", 0), 0);
-  withServerFlags(command, null)
+  withServerFlags(command, "the model that was sampled")
     .optionsGroup("Sampling:")
     .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: the run's own)`)
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
@@ -103,7 +104,6 @@ async function evaluate(flags: Flags): Promise<void> {
   const dir = runDir(flags.run, env.outputs);
   const manifest = await readManifest(dir);
   const promptSet = flags.promptSet === undefined ? promptSetOf(manifest) : await readPromptSet(flags.promptSet);
-  const runModel = manifest.config.policy.model;
   const path = flags.questions ?? ownTest(manifest);
   const loaded = await loadQuestions(path, { benchmark: flags.benchmark, split: flags.split });
   const questions = unseen(await readQuestions(dir), loaded);
@@ -118,15 +118,9 @@ async function evaluate(flags: Flags): Promise<void> {
     throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
   const systems = findSystems(flags.systems ?? ["main"]);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
-  const elsewhere = flags.baseUrl ?? env.baseURL;
-  const own = modelServedAs(runModel);
-  const chosen = flags.profile === undefined ? own : modelOfProfile(flags.profile);
-  if (!elsewhere && chosen.embedded && chosen !== own)
-    throw new InputError(
-      `profile "${flags.profile}" does not serve ${runModel}, which run "${flags.run}" was sampled from; leave --profile out`,
-    );
-  const row = elsewhere ? servedElsewhere() : chosen;
-  const embedded = await startEmbedded(elsewhere, row, elsewhere ? [] : used.map(ggufOf));
+  const elsewhere = serverElsewhere(flags, env.baseURL);
+  const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
+  const embedded = elsewhere ? null : await startEmbedded(row, { adapters: used.map(ggufOf) });
   const interrupted = interruption();
   const { signal } = interrupted;
   const line = progressLine("evaluation requests");
@@ -211,6 +205,23 @@ function adaptersOf(
         "--systems that need none",
     );
   return names.map((name) => trained.get(name)!);
+}
+
+/**
+ * The run's model, from the file that it was sampled from, or from one that is given: the server then has the run's name
+ * for it, and {@link evaluateRun} compares the files.
+ * @throws InputError for the profile of another model
+ */
+function embeddedModel(flags: Flags, { run, config, server }: Manifest): Model {
+  const { model: name } = config.policy;
+  const own = modelOfRun(name, server.weights);
+  const chosen = flags.profile === undefined ? own : modelOfProfile(flags.profile);
+  if (chosen.embedded && chosen.name !== own.name)
+    throw new InputError(
+      `profile "${flags.profile}" does not serve ${name}, which run "${run}" was sampled from; leave --profile out`,
+    );
+  if (!chosen.embedded && !namesFile(flags)) return chosen;
+  return withSizes(withChosenFile(own.embedded ? own : { ...anyModel, name, weights: null }, flags), flags);
 }
 
 /** @throws InputError if the adapter was not written for llama.cpp */

@@ -11,8 +11,9 @@ import { environment } from "../environment.js";
 import { IncompleteError, MaltError } from "../errors.js";
 import { treeFigure } from "../figures/index.js";
 import { duration } from "../format.js";
+import { chosenModel, type ModelChoice, nameOfFile, namesFile } from "../models/choose.js";
 import { installExtra } from "../models/packages.js";
-import { modelOfProfile, profileNames, servedElsewhere } from "../models/table.js";
+import { profileNames, servedElsewhere } from "../models/table.js";
 import { arithmetic } from "../paths.js";
 import { interruptible } from "../run/interruption.js";
 import { runDir } from "../run/manifest.js";
@@ -23,17 +24,16 @@ import type { SystemMessage } from "../team/prompts.js";
 import { trainerInstalled } from "../train/trainer.js";
 import { number } from "./options.js";
 import { promptSetHelp } from "./prompt-set.js";
-import { systemMessageFlag } from "./server-flags.js";
+import { serverElsewhere, systemMessageFlag, withModelFlags } from "./server-flags.js";
 
 /** The flags, as given. */
-export interface Flags {
+export interface Flags extends ModelChoice {
   run?: string;
   fresh?: true;
   questions?: string;
   test?: string;
   limit?: number;
   promptSet?: string;
-  profile?: string;
   baseUrl?: string;
   model?: string;
   baseModel?: string;
@@ -50,14 +50,13 @@ type Settled = Omit<Flags, "fresh"> & {
   run: string;
   questions: string;
   limit: number;
-  profile: string;
   train: boolean;
 };
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
   const positive = { min: 1, integer: true };
-  program
+  const command = program
     .command("reproduce")
     .summary("the whole loop: sample, export, train, evaluate, report")
     .description("all of it: sample, export, train, evaluate, report; run it again to go on where it stopped")
@@ -78,8 +77,8 @@ export function register(program: Command): void {
       number("--seed", { min: 0, integer: true }),
       0,
     )
-    .optionsGroup("Model and server:")
-    .option("--profile <name>", `${profileNames().join(", ")}: the embedded server's model, and defaults`)
+    .optionsGroup("Model and server:");
+  withModelFlags(command, profileNames(), "tiny, of another server vllm")
     .option("--base-url <url>", "OpenAI-compatible server (default: OPENAI_BASE_URL, else the embedded server)")
     .option("--model <name>", "served name of the model")
     .option("--base-model <model>", "folder or hub name of its weights, for the trainer")
@@ -107,16 +106,31 @@ export function register(program: Command): void {
  */
 export function settle({ fresh, ...flags }: Flags): Settled {
   const { baseURL, outputs } = environment();
-  const elsewhere = flags.baseUrl ?? baseURL;
-  const model = flags.profile ? modelOfProfile(flags.profile) : elsewhere ? servedElsewhere() : modelOfProfile("tiny");
-  const { profile, loop } = model;
+  const isElsewhere = flags.profile === undefined && serverElsewhere(flags, baseURL) !== null;
+  const { profile, loop } = isElsewhere ? servedElsewhere() : chosenModel(flags);
+  const { modelFile, hf } = flags;
+  // A model's own name, or what is known of it before it is downloaded.
+  const named =
+    flags.profile ?? (modelFile === undefined ? hf?.replace(/^.*[/]|\.gguf$/gi, "") : nameOfFile(modelFile));
   const limit = flags.limit ?? loop.questions;
   const subject = flags.questions ? `-${basename(flags.questions).replace(/\.[^.]*$/, "")}` : "";
   const suffix = flags.seed === 0 ? "" : `-seed-${flags.seed}`;
-  const name = flags.run ?? `${profile}${subject}-${limit}${suffix}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
+  const name = flags.run ?? runName(named ?? profile, `${subject}-${limit}${suffix}`);
   const run = fresh ? unused(name, outputs) : name;
   const train = flags.train ?? (loop.train || flags.baseModel !== undefined);
-  return { ...flags, run, limit, profile, train, questions: flags.questions ?? arithmetic.train };
+  const row = namesFile(flags) ? flags.profile : profile;
+  return { ...flags, run, limit, profile: row, train, questions: flags.questions ?? arithmetic.train };
+}
+
+/** The name of a run of a model; of a long one the model's part is cut. */
+function runName(model: string, rest: string): string {
+  const allowed = (text: string) => text.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
+  const end = allowed(rest);
+  return (
+    allowed(model)
+      .replace(/^[._-]+/, "")
+      .slice(0, Math.max(8, 64 - end.length)) + end
+  );
 }
 
 /** The first of name, name-2, name-3 … that no run has yet. */
@@ -180,12 +194,15 @@ async function showTree(run: string): Promise<void> {
 
 /** The commands that it runs, with their arguments. Evaluation seeds of different master seeds do not overlap. */
 export function commands(flags: Settled): string[][] {
-  const given = (flag: string, value: string | undefined) => (value === undefined ? [] : [flag, value]);
+  const given = (flag: string, value: string | number | undefined) => (value === undefined ? [] : [flag, `${value}`]);
   const run = ["--run", flags.run];
   const seed = ["--seed", String(flags.seed)];
   const url = given("--base-url", flags.baseUrl);
   const model = given("--model", flags.model);
-  const profile = ["--profile", flags.profile];
+  const profile = given("--profile", flags.profile);
+  const sizes = [...given("--parallel", flags.parallel), ...given("--context", flags.context)];
+  // The later steps find the file in run.json, also when a branch of the hub has moved on since.
+  const file = [...given("--model-file", flags.modelFile), ...given("--hf", flags.hf)];
   const limit = ["--limit", String(flags.limit)];
   const system = given("--system-message", flags.systemMessage);
   const prompts = given("--prompt-set", flags.promptSet);
@@ -193,7 +210,17 @@ export function commands(flags: Settled): string[][] {
   const size = ["--size", String(flags.size), "--seeds", String(flags.seeds), "--systems", flags.systems];
   const trained = [
     ["train", ...run, ...seed, ...profile, ...given("--base-model", flags.baseModel)],
-    ["evaluate", ...run, ...first, ...size, ...given("--questions", flags.test), ...profile, ...url, ...model],
+    [
+      "evaluate",
+      ...run,
+      ...first,
+      ...size,
+      ...given("--questions", flags.test),
+      ...profile,
+      ...sizes,
+      ...url,
+      ...model,
+    ],
   ];
   return [
     [
@@ -206,6 +233,8 @@ export function commands(flags: Settled): string[][] {
         ...prompts,
         ...seed,
         ...profile,
+        ...file,
+        ...sizes,
         ...url,
         ...model,
       ],

@@ -5,7 +5,8 @@ import { questionList } from "../benchmarks/list.js";
 import { questionsIn } from "../benchmarks/load.js";
 import { environment } from "../environment.js";
 import { IncompleteError, InputError, ServerError } from "../errors.js";
-import { modelOfProfile, servedElsewhere } from "../models/table.js";
+import { chosenModel } from "../models/choose.js";
+import { servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
@@ -26,6 +27,7 @@ import {
   onlyModel,
   policyAt,
   type ServerFlags,
+  serverElsewhere,
   startEmbedded,
   systemMessageFlag,
   withPatienceFlags,
@@ -35,7 +37,6 @@ import {
 interface Flags extends ServerFlags {
   questions: string;
   run: string;
-  profile: string;
   model?: string;
   benchmark?: string;
   split?: Split;
@@ -120,9 +121,9 @@ async function sample(flags: Flags): Promise<void> {
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
-  const elsewhere = flags.baseUrl ?? env.baseURL;
-  const row = elsewhere ? servedElsewhere() : modelOfProfile(flags.profile);
-  const embedded = await startEmbedded(elsewhere, row);
+  const elsewhere = serverElsewhere(flags, env.baseURL);
+  const row = elsewhere ? servedElsewhere() : chosenModel(flags);
+  const embedded = elsewhere ? null : await startEmbedded(row);
   const interrupted = interruption();
   const line = liveLine();
   const began = performance.now();

@@ -6,30 +6,54 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { download } from "../benchmarks/download.js";
 import { InputError } from "../errors.js";
+import { type ModelChoice, namesFile } from "../models/choose.js";
 import type { EmbeddedServer } from "../models/embedded.js";
 import { type Model, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
 import type { Counts } from "../sample/trees.js";
-import { say } from "../show/terminal.js";
+import { downloadLine, liveLine } from "../show/progress.js";
 import { systemMessages } from "../team/prompts.js";
 import { number, oneOf } from "./options.js";
 
 /** How a server is queried. */
-export interface ServerFlags extends Concurrency {
+export interface ServerFlags extends Concurrency, ModelChoice {
   baseUrl?: string;
   maxRetries: number;
   timeout: number;
   stall: number;
 }
 
-/** Adds the flags that say which model is asked, and where. */
-export function withServerFlags(command: Command, byDefault: string | null = models[0]!.profile): Command {
-  const names = profileNames().join(", ");
+/** Adds the flags that say which model the embedded server has. @param byDefault which it has without them, in words */
+export function withModelFlags(command: Command, names: readonly string[], byDefault: string): Command {
+  const positive = { min: 1, integer: true };
   return command
-    .optionsGroup("Model and server:")
-    .option("--profile <name>", `${names}: the embedded server's model, and defaults`, byDefault ?? undefined)
+    .option(
+      "--profile <name>",
+      `${names.join(", ")}: the embedded server's model, and defaults (default: ${byDefault})`,
+    )
+    .option("--model-file <path>", "GGUF file for the embedded server; with --profile that row's settings")
+    .option(
+      "--hf <repo>",
+      "OWNER/NAME[@REVISION][:FILE], a GGUF file on the Hugging Face hub, kept in .cache/ (HF_TOKEN, HF_ENDPOINT and " +
+        "HF_HUB_OFFLINE are read)",
+    )
+    .option(
+      "--parallel <n>",
+      "completions that the embedded server decodes at the same time (default: by profile, else 4)",
+      number("--parallel", positive),
+    )
+    .option(
+      "--context <n>",
+      "tokens of prompt and completion together in the embedded server (default: by profile, else 4096)",
+      number("--context", positive),
+    );
+}
+
+/** Adds the flags that say which model is asked, and where. */
+export function withServerFlags(command: Command, byDefault: string = models[0]!.profile): Command {
+  return withModelFlags(command.optionsGroup("Model and server:"), profileNames(), byDefault)
     .option(
       "--base-url <urls>",
       "OpenAI-compatible server, or several with commas (default: OPENAI_BASE_URL, else the embedded server)",
@@ -64,15 +88,28 @@ export function withPatienceFlags(command: Command): Command {
     .option("--stall <s>", "seconds that an answer may pause in its middle", number("--stall", { min: 1 }), 600);
 }
 
+/**
+ * The address of a server elsewhere, if one is to be used; a model file that is named comes before the environment's.
+ * @throws InputError for both a server and a model file
+ */
+export function serverElsewhere(flags: ModelChoice & { baseUrl?: string }, baseURL: string | null): string | null {
+  if (flags.baseUrl !== undefined && namesFile(flags))
+    throw new InputError(
+      "--base-url names a server, and --model-file or --hf a file for the embedded one; leave one out",
+    );
+  return namesFile(flags) ? null : (flags.baseUrl ?? baseURL);
+}
+
 /** The policy of the embedded server, or at one URL, or at several that serve the same model, comma-separated. */
 export function policyAt(
   server: EmbeddedServer | string,
   flags: ServerFlags,
   rest: Pick<PolicyOptions, "apiKey" | "adapterFolders">,
 ): Policy {
-  const [urls, build] = typeof server === "string" ? [server] : [server.baseURL, server.build];
+  const known = typeof server === "string" ? {} : { build: server.build, weights: server.weights };
+  const urls = typeof server === "string" ? server : server.baseURL;
   const limits = { maxRetries: flags.maxRetries, timeout: 1000 * flags.timeout, stall: 1000 * flags.stall };
-  return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, build, ...limits, ...rest })));
+  return policyPool(urls.split(",").map((baseURL) => openaiPolicy({ baseURL, ...known, ...limits, ...rest })));
 }
 
 /** Where a source is on this machine. A URL's content is in the cache once it has been loaded. */
@@ -83,15 +120,25 @@ export async function localPath(source: string): Promise<string> {
   return url.protocol === "file:" ? fileURLToPath(url) : source;
 }
 
-/** The embedded server with a model, unless another server is named. */
+/** The embedded server with a model. Its download, if there is one, is shown. */
 export async function startEmbedded(
-  baseURL: string | null,
   model: Model,
-  adapters: readonly string[] = [],
-): Promise<EmbeddedServer | null> {
-  if (baseURL) return null;
+  options: { adapters?: readonly string[]; port?: number } = {},
+): Promise<EmbeddedServer> {
   const { startServer } = await import("../models/embedded.js");
-  return startServer({ model, adapters, onStatus: say });
+  const line = liveLine();
+  const began = performance.now();
+  let before: number | null = null;
+  const onDownload = (done: number, total: number | null) => {
+    before ??= done;
+    const own = done - before;
+    line.show(() => downloadLine(done, total, own, (performance.now() - began) / 1000));
+  };
+  try {
+    return await startServer({ ...options, model, onStatus: line.note, onDownload });
+  } finally {
+    line.end();
+  }
 }
 
 /** What a journal's damaged lines, and those without a result, have cost, for the line at the end; nothing if there were none. */

@@ -26,7 +26,15 @@ import { InputError, RunError, ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { type Journal, openJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
-import { promptSetOf, readManifest, readQuestions, runDir, writeManifest } from "../run/manifest.js";
+import {
+  type Manifest,
+  promptSetOf,
+  readManifest,
+  readQuestions,
+  runDir,
+  serverShape,
+  writeManifest,
+} from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import { failures } from "../sample/failures.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
@@ -118,6 +126,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const set = given ? withSystemMessage(given, manifest.config.system_message) : promptSetOf(manifest);
   const sampling = { ...manifest.config.sampling, ...options.sampling };
   const model = options.model ?? manifest.config.policy.model;
+  requireSameFile(manifest, policy, model);
   const size = options.size ?? options.questions.length;
   const subsets = seeds.map((seed) => drawSubset(options.questions, size, seed));
   const speaker = speakerOf(model, adapters);
@@ -176,6 +185,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(new Map(Object.entries(manifest.evaluation ?? {})).get(benchmark) ?? {});
   const { owner, build } = sampled > 0 ? await policy.info() : before.server;
+  const weights = sampled > 0 ? policy.weights : before.server.weights;
   const section = {
     source: source.path,
     sha256: source.sha256,
@@ -201,7 +211,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
     extraction,
-    server: { owner, build },
+    server: { owner, build, ...(weights && { weights }) },
     /** Over all calls. */
     wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
   };
@@ -211,6 +221,16 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   return { dir, benchmark, rows, sampled, damaged: kept.damaged, unclear, replaced: lost(before, section), seconds };
 }
 
+/** @throws InputError if the run's model is served from another file than the run was sampled from */
+function requireSameFile({ run, config, server }: Manifest, { weights }: Policy, model: string): void {
+  const was = server.weights;
+  if (model !== config.policy.model || !was || !weights || was.sha256 === weights.sha256) return;
+  throw new InputError(
+    `run "${run}" was sampled from ${was.source} of SHA-256 ${was.sha256}, and the server has read ${weights.source} of ` +
+      `SHA-256 ${weights.sha256}; evaluate it with the file it was sampled from`,
+  );
+}
+
 /** What an earlier evaluation of the same benchmark left in run.json. */
 const earlier = z.object({
   source: z.string().default(""),
@@ -218,9 +238,7 @@ const earlier = z.object({
   size: z.number().default(0),
   seeds: z.array(z.number()).default([]),
   systems: z.array(z.object({ name: z.string() })).default([]),
-  server: z
-    .object({ owner: z.string().nullable(), build: z.string().nullable() })
-    .default({ owner: null, build: null }),
+  server: serverShape.default({ owner: null, build: null }),
   wall_seconds: z.number().default(0),
 });
 

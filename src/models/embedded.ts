@@ -6,7 +6,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync, mkdirSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
@@ -15,14 +15,21 @@ import { endWithThis } from "../child.js";
 import { environment } from "../environment.js";
 import { InputError, ServerError } from "../errors.js";
 import { python, pythonScript, root } from "../paths.js";
+import type { WeightsFile } from "../types.js";
 import { visible } from "../visible.js";
-import { type Model, modelOfProfile } from "./table.js";
+import { chosenModel, type ModelChoice, nameOfFile, withChosenFile } from "./choose.js";
+import { checkGguf } from "./gguf.js";
+import type { FetchHooks } from "./hub.js";
+import type { Model } from "./table.js";
 import { servedWeights } from "./weights.js";
 
 /** Options of `startServer`. */
-export interface ServerOptions {
-  /** The model to serve: a row of the table of models, or the name of one (`tiny`, `smollm2`). */
-  model: Model | string;
+export interface ServerOptions extends FetchHooks {
+  /**
+   * The model to serve: a row of the table of models, or the name of one (`tiny`, `smollm2`), or a file: `{ modelFile: PATH }`,
+   * `{ hf: "OWNER/NAME[@REVISION][:FILE]" }`.
+   */
+  model: Model | ModelChoice | string;
   /** 1 … 65535; by default a free one is picked. */
   port?: number;
   /** Completions decoded at the same time, ≥ 1; by default as many as the model's row says. */
@@ -31,10 +38,8 @@ export interface ServerOptions {
   gguf?: string;
   /** LoRA adapters to load beside the model, as GGUF files; requests choose one by its file name without the ending. */
   adapters?: readonly string[];
-  /** Longest wait for the model to be loaded, in milliseconds; 60 s by default. */
+  /** Longest wait for the model to be loaded, in milliseconds; by default 60 s, and 20 s more for each gigabyte of it. */
   timeout?: number;
-  /** Called with a message when something takes long, such as a download. */
-  onStatus?: (text: string) => void;
 }
 
 /** A running embedded server. */
@@ -45,6 +50,8 @@ export interface EmbeddedServer {
   model: string;
   /** Name and version of the server program, for the manifest. */
   build: string;
+  /** The model's file, for the manifest. */
+  weights: WeightsFile;
   /** File of the server's own log. */
   log: string;
   pid: number;
@@ -58,30 +65,34 @@ export interface EmbeddedServer {
  * Starts a model on 127.0.0.1 and waits until the server answers. The caller has to `stop()` it; if this process ends
  * first, the server ends with it.
  *
- * @throws InputError for an unknown profile or an impossible port
- * @throws ServerError if Python, the wheel or the model file is missing, the file is no GGUF, the port is in use, or the
- * server does not come up in time
+ * @throws InputError for an unknown profile, an impossible port, or another file than the model's row names
+ * @throws ServerError if Python, the wheel or the model file is missing, cannot be downloaded or is no GGUF, the port is in
+ * use, or the server does not come up in time; RunError if a download cannot be written
  */
 export async function startServer(options: ServerOptions): Promise<EmbeddedServer> {
-  const { port = 0, timeout = 60_000, onStatus = () => {} } = options;
-  const model = typeof options.model === "string" ? modelOfProfile(options.model) : options.model;
-  const { name, embedded, profile } = model;
-  if (!embedded || name === null)
+  const { port = 0 } = options;
+  const given = typeof options.model === "string" ? { profile: options.model } : options.model;
+  const model = "weights" in given ? given : chosenModel(given);
+  const { embedded, profile } = model;
+  if (!embedded)
     throw new InputError(`profile "${profile}" has no embedded server; give --base-url or set OPENAI_BASE_URL`);
   if (!existsSync(python)) {
     throw new ServerError(`no Python environment at ${python}; run \`npm run setup\` in ${root} first`);
   }
   await checkPort(port);
-  const gguf = options.gguf ?? (await servedWeights(model, onStatus));
-  await checkGguf(gguf);
-  const { adapters = [] } = options;
-  for (const path of adapters) await checkGguf(path, "adapter");
+  const { adapters = [], gguf } = options;
+  for (const path of adapters) await checkGguf(path, "adapter", "train it again");
+  const { path, ...weights } = await servedWeights(withChosenFile(model, { modelFile: gguf }), options);
+  const name = model.name ?? nameOfFile(path);
+  const { size } = await stat(path);
+  const timeout = options.timeout ?? 60_000 + size / 50_000;
 
   const logs = logFolder();
   const slots = options.parallel ?? embedded.slots;
-  // More threads than cores make llama.cpp several times slower; a small model gains nothing beyond two threads.
-  const threads = Math.min(2, availableParallelism());
-  const args = ["--model", gguf, "--alias", name, "--port", port, "--parallel", slots];
+  // More threads than cores make llama.cpp several times slower; a small model gains nothing beyond two threads, and a
+  // large one little once they read its weights as fast as the memory gives them.
+  const threads = Math.min(size < 2e8 ? 2 : 8, availableParallelism());
+  const args = ["--model", path, "--alias", name, "--port", port, "--parallel", slots];
   const more = ["--context", `${embedded.context}`, "--threads", `${threads}`];
   const child = spawn(
     python,
@@ -99,6 +110,7 @@ export async function startServer(options: ServerOptions): Promise<EmbeddedServe
       baseURL: `${url}/v1`,
       model: name,
       build: `llama.cpp of xllamacpp ${version}`,
+      weights,
       log,
       pid: child.pid!,
       exited,
@@ -182,23 +194,4 @@ async function checkPort(port: number): Promise<void> {
     });
     probe.listen(port, "127.0.0.1", () => probe.close(() => done()));
   });
-}
-
-/** @throws ServerError if the file is missing or does not begin as a GGUF file does */
-async function checkGguf(path: string, what: "model" | "adapter" = "model"): Promise<void> {
-  const anew = { model: "restore it with git, or make it with `npm run pretrain`", adapter: "train it again" }[what];
-  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
-    throw new ServerError(`${what} file ${path} cannot be read (${error.code}); ${anew}`);
-  });
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    const magic = buffer.toString("latin1", 0, bytesRead);
-    if (magic !== "GGUF") {
-      throw new ServerError(
-        `${what} file ${path} is not a GGUF file: it begins with ${JSON.stringify(magic)}, not "GGUF"; ${anew}`,
-      );
-    }
-  } finally {
-    await file.close();
-  }
 }

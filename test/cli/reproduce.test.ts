@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { register as evaluate } from "../../src/cli/evaluate.js";
 import { register as exportRun } from "../../src/cli/export.js";
 import { register as report } from "../../src/cli/report.js";
@@ -49,6 +49,36 @@ describe("malt reproduce", () => {
       return Number(evaluation[evaluation.indexOf("--seed") + 1]);
     };
     expect([0, 1, 2].map(firstSeed)).toEqual([0, 4, 8]);
+  });
+
+  it("names a model's file to the sampling alone: run.json tells the later steps", () => {
+    const all = commands({
+      ...flags,
+      profile: undefined,
+      baseUrl: undefined,
+      hf: "a/b:m.gguf",
+      parallel: 2,
+      context: 512,
+    });
+    expect(all[0]!.join(" ")).toContain("--hf a/b:m.gguf --parallel 2 --context 512");
+    expect(all.slice(1).filter((args) => args.includes("--hf") || args.includes("--profile"))).toEqual([]);
+    expect(all[3]!.join(" ")).toContain("--parallel 2 --context 512");
+  });
+
+  it("names a run by its model's file", async () => {
+    const run = async (...words: string[]) => (await settled(words)).run;
+    expect(await run("--model-file", "/a/Some Model.Q4.gguf")).toBe("some-model.q4-6");
+    expect(await run("--hf", "Owner/Name-GGUF")).toBe("name-gguf-6");
+    expect(await run("--hf", "Owner/Name-GGUF@refs/pr/1:x/M.gguf", "--limit", "3")).toBe("m-3");
+    expect(await run("--hf", "Owner/Name@main")).toBe("name-main-6");
+    expect(await run("--model-file", "f.gguf", "--profile", "tiny")).toBe("tiny-200");
+    const long = await run("--model-file", `${"m".repeat(99)}.gguf`, "--questions", "gsm8k.jsonl");
+    expect(long).toMatch(/^m+-gsm8k-6$/);
+    expect(long).toHaveLength(64);
+    await expect(run("--model-file", "f.gguf", "--base-url", "http://host")).rejects.toThrow("leave one out");
+    vi.stubEnv("OPENAI_BASE_URL", "http://host/v1");
+    expect(await settled(["--model-file", "f.gguf"])).toMatchObject({ run: "f-6", limit: 6, train: false });
+    vi.unstubAllEnvs();
   });
 
   it("stops after the dataset where it does not train", () => {

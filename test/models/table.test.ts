@@ -2,8 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { modelOfRun } from "../../src/models/choose.js";
 import { startServer } from "../../src/models/embedded.js";
-import { type Model, modelOfProfile, modelServedAs, models, servedElsewhere } from "../../src/models/table.js";
+import { type Model, modelOfProfile, models, servedElsewhere } from "../../src/models/table.js";
 import { trainingSettings } from "../../src/models/training.js";
 import { servedWeights, trainableWeights } from "../../src/models/weights.js";
 import { dataPath } from "../../src/paths.js";
@@ -34,9 +35,9 @@ describe("the table of models", () => {
 
   it("finds a row by profile or by served name", () => {
     expect(modelOfProfile("smollm2").name).toBe("smollm2-135m-instruct");
-    expect(modelServedAs("malt-tiny").profile).toBe("tiny");
-    expect(modelServedAs("meta-llama/Llama-3.1-8B-Instruct").profile).toBe("vllm");
-    expect(() => modelOfProfile("huge")).toThrow('unknown profile "huge"; known: tiny, smollm2, vllm');
+    expect(modelOfRun("malt-tiny", undefined).profile).toBe("tiny");
+    expect(modelOfRun("meta-llama/Llama-3.1-8B-Instruct", undefined).profile).toBe("vllm");
+    expect(() => modelOfProfile("huge")).toThrow('unknown profile "huge"; known: tiny, smollm2, qwen2.5-coder, vllm');
   });
 
   it("another row is another model: served under its name, sampled, and trainable", async () => {
@@ -50,7 +51,7 @@ describe("the table of models", () => {
     };
     const table = [...models, row];
     expect(modelOfProfile("mine", table)).toBe(row);
-    expect(modelServedAs("my-model", table)).toBe(row);
+    expect(modelOfRun("my-model", undefined, table)).toBe(row);
     expect(await trainableWeights(row, undefined, () => {})).toBe(dataPath("malt-tiny"));
     expect(trainingSettings(row.training, { beta: 0.1 })).toMatchObject({ loraRank: 4, beta: 0.1 });
     const server = await startServer({ model: row });
@@ -72,7 +73,7 @@ describe("the table of models", () => {
 
   it("has no weights for a model that is served elsewhere", async () => {
     const elsewhere = servedElsewhere();
-    await expect(servedWeights(elsewhere, () => {})).rejects.toThrow("no weights of its own; give --base-url");
+    await expect(servedWeights(elsewhere)).rejects.toThrow("no weights of its own; give --base-url");
     await expect(trainableWeights(elsewhere, undefined, () => {})).rejects.toThrow("--base-model PATH or ORG/NAME");
     await expect(startServer({ model: elsewhere })).rejects.toThrow('profile "vllm" has no embedded server');
   });
