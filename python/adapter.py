@@ -1,4 +1,4 @@
-"""Writes a PEFT LoRA adapter of a Llama model as a GGUF adapter for llama.cpp. Scope: the file; src/models/embedded.ts serves it.
+"""Writes a PEFT LoRA adapter of a Llama or Qwen2 model as a GGUF adapter for llama.cpp. Scope: the file; src/models/embedded.ts serves it.
 
 By hand: `python adapter.py FOLDER`, where FOLDER holds adapter_config.json and adapter_model.safetensors.
 """
@@ -37,7 +37,7 @@ def base_config(base: str, folder: Path) -> dict:
 
 
 def rotary(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows in llama.cpp's order: its rotary embedding pairs neighbours, transformers' the two halves of a head."""
+    """Rows of a Llama model in llama.cpp's order: its rotary embedding pairs neighbours, transformers' the halves of a head."""
     rows = weight.shape[0]
     return weight.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
@@ -50,16 +50,17 @@ def write_gguf_adapter(folder: Path, target: Path | None = None) -> Path:
     """
     config = json.loads((folder / "adapter_config.json").read_text())
     base = base_config(config["base_model_name_or_path"], folder)
-    if base.get("model_type") != "llama" or config.get("use_dora") or config.get("modules_to_save"):
+    architecture = base.get("model_type")
+    if architecture not in ("llama", "qwen2") or config.get("use_dora") or config.get("modules_to_save"):
         raise ValueError(
-            f"{folder} cannot be written for llama.cpp: model_type {base.get('model_type')}, use_dora {config.get('use_dora')}, "
-            f"modules_to_save {config.get('modules_to_save')}; train plain LoRA on a Llama model, or serve it with vLLM"
+            f"{folder} cannot be written for llama.cpp: model_type {architecture}, use_dora {config.get('use_dora')}, "
+            f"modules_to_save {config.get('modules_to_save')}; train plain LoRA on a Llama or Qwen2 model, or serve it with vLLM"
         )
     heads = {"q_proj": base["num_attention_heads"], "k_proj": base.get("num_key_value_heads") or base["num_attention_heads"]}
     alpha = config["lora_alpha"] * (config["r"] ** 0.5 if config.get("use_rslora") else 1)
     target = target or gguf_path(folder)
     draft = target.with_name(f"{target.name}.draft")
-    writer = gguf.GGUFWriter(str(draft), "llama")
+    writer = gguf.GGUFWriter(str(draft), architecture)
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(alpha))
@@ -73,7 +74,7 @@ def write_gguf_adapter(folder: Path, target: Path | None = None) -> Path:
                 raise ValueError(f"{folder} adapts {key}, which llama.cpp has no name for; use lora_target_modules: all-linear")
             weight = tensors.get_tensor(key).astype(np.float32)
             side = parts[at + 4][-1].lower()
-            if side == "b" and parts[at + 3] in heads:
+            if architecture == "llama" and side == "b" and parts[at + 3] in heads:
                 weight = rotary(weight, heads[parts[at + 3]])
             writer.add_tensor(f"blk.{block[0]}.{NAMES[module]}.weight.lora_{side}", np.ascontiguousarray(weight))
     writer.write_header_to_file()

@@ -313,7 +313,11 @@ def finish(output: Path, gguf: bool) -> None:
         from adapter import gguf_path, write_gguf_adapter
 
         if not gguf_path(output).exists():
-            write_gguf_adapter(output)
+            try:
+                write_gguf_adapter(output)
+            except ValueError as error:
+                # The adapter is trained and can be served by vLLM; evaluation says that it has no GGUF file.
+                print(f"no adapter for llama.cpp: {error}", file=sys.stderr)
     for old in output.glob("checkpoint-*"):
         shutil.rmtree(old)
 
@@ -398,7 +402,7 @@ def versions() -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="+", type=Path, help="YAML files, trained in this order")
-    parser.add_argument("--gguf", action="store_true", help="also write each adapter for llama.cpp (Llama models)")
+    parser.add_argument("--gguf", action="store_true", help="also write each adapter for llama.cpp (Llama and Qwen2 models)")
     parser.add_argument("--tied", action="store_true", help="stop, as at SIGTERM, when stdin closes")
     parser.add_argument("--jobs", type=int, default=1, help="stages trained at the same time (default: 1)")
     options = parser.parse_args()

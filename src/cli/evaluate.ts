@@ -228,7 +228,7 @@ function embeddedModel(flags: Flags, { run, config, server }: Manifest): Model {
 function ggufOf({ name, gguf, folder }: TrainedAdapter): string {
   if (gguf) return gguf;
   throw new InputError(
-    `adapter ${name} has no GGUF file in ${folder}; train it again, or serve it with vLLM (--base-url)`,
+    `adapter ${name} has no GGUF file in ${folder} (train/trainer.log of the run says why); train it again, or serve it with vLLM (--base-url)`,
   );
 }
 

