@@ -19,7 +19,7 @@ import type { WeightsFile } from "../types.js";
 import { visible } from "../visible.js";
 import { chosenModel, type ModelChoice, nameOfFile, withChosenFile } from "./choose.js";
 import { checkGguf } from "./gguf.js";
-import type { FetchHooks } from "./hub.js";
+import type { FetchHooks } from "./hub-copies.js";
 import type { Model } from "./table.js";
 import { servedWeights } from "./weights.js";
 

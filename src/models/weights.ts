@@ -9,7 +9,8 @@ import { InputError, RunError } from "../errors.js";
 import { cachePath, python, pythonScript, recordedPath } from "../paths.js";
 import { sha256OfFile } from "../transfer.js";
 import { checkGguf } from "./gguf.js";
-import { type FetchHooks, hubWeights, type LocalWeights } from "./hub.js";
+import { hubWeights, type LocalWeights } from "./hub.js";
+import type { FetchHooks } from "./hub-copies.js";
 import { hasModules, installExtra, type OnStatus } from "./packages.js";
 import type { Model, Weights } from "./table.js";
 

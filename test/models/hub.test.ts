@@ -169,7 +169,7 @@ describe("a download from the hub", () => {
     const reason = await error(get(hub, repo));
     expect(reason).toBeInstanceOf(ServerError);
     expect(reason.message).toContain(
-      `with SHA-256 ${sha256(bytes)}, but the hub says ${"0".repeat(64)}; it is removed`,
+      `with SHA-256 ${sha256(bytes)}, but has ${"0".repeat(64)} at the hub; it is removed`,
     );
     expect(await copies()).toEqual([]);
   });
@@ -275,6 +275,16 @@ describe("what the hub refuses", () => {
     expect(reason.message).toContain(words);
     expect(reason.message).not.toContain(token);
     expect(hub.requests).toHaveLength(1);
+  });
+
+  it("a repository whose list of files everybody sees, and whose files only those who were let in", async () => {
+    const gated = { status: 403, headers: { "x-error-code": "GatedRepo" } };
+    const hub = await fakeHub({ answer: ({ url }) => (url.includes("/resolve/") ? gated : undefined) });
+    const { message } = await error(get(hub, repo));
+    expect(message).toBe(
+      `${repo} is gated (HTTP status 403); set HF_TOKEN to a token of an account that was let in at ${hub.endpoint}/${repo}`,
+    );
+    expect(hub.downloads()).toEqual([]);
   });
 
   it("a file of a commit that is not there", async () => {
