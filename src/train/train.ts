@@ -153,8 +153,9 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 
   await ensureTrainer(onStatus);
-  // A row that only has the settings must not bring its weights along: those that were sampled are trained.
-  const base = await trainableWeights(model.name === own.name ? own : model, options.baseModel, onStatus);
+  // A row that is named for its settings must not bring its weights along: those that were sampled are trained.
+  const sampled = manifest.server.weights || model.name === own.name ? own : model;
+  const base = await trainableWeights(sampled, options.baseModel, onStatus);
   // Only one process may start the trainer; the others then find it running.
   const unlock = await lock(join(folder, "lock"));
   try {
@@ -166,7 +167,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
     const { outlives = true } = options;
-    const launch = { gguf: model.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs, outlives };
+    const launch = { gguf: sampled.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs, outlives };
     await startTrainer(
       dir,
       plan.map(({ name }) => name),

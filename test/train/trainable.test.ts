@@ -90,6 +90,8 @@ describe.skipIf(!installed)("a GGUF file", () => {
     const notes: string[] = [];
     const [stage] = await trainRun({
       ...{ run: "from-file", outputs: folder, roles: ["verifier"], stages: ["sft"], settings },
+      // Its settings are taken, not its weights.
+      model: modelOfProfile("smollm2"),
       onStatus: (text) => void notes.push(text),
     });
     expect(stage).toMatchObject({ name: "verifier-sft" });
