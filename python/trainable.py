@@ -54,10 +54,12 @@ def convert(source: Path, folder: Path, about: dict) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    # A model that came from a GGUF file counts as quantized and cannot be saved, so its values are copied into a new
-    # model.
-    model = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
+    # A model that came from a GGUF file counts as quantized and cannot be saved, so its tensors are given to a new model,
+    # which has none of its own: there is memory for one of them.
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict(), assign=True)
+    model.tie_weights()
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
