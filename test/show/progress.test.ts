@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { duration } from "../../src/format.js";
+import { byteSize, duration } from "../../src/format.js";
 import { noCounts, type Progress } from "../../src/sample/trees.js";
-import { cost, progressLine, samplingLine } from "../../src/show/progress.js";
+import { cost, downloadLine, progressLine, samplingLine } from "../../src/show/progress.js";
 
 /** A stream that keeps what is written, and a clock that is set. */
 function setUp(isTTY: boolean) {
@@ -46,6 +46,15 @@ it("writes nothing where nothing was done", () => {
 
 it("tells times in the unit a person would", () => {
   expect([0.2, 89, 600, 7200].map(duration)).toEqual(["1 s", "89 s", "10 min", "2.0 h"]);
+});
+
+describe("a download", () => {
+  it("says how much is there, how fast it comes and how long it takes; the rate is of this start", () => {
+    expect(downloadLine(600e6, 1.1e9, 100e6, 10)).toBe("download 600 MB of 1.1 GB, 10 MB/s, 50 s left");
+    expect(downloadLine(500e6, 1.1e9, 0, 0)).toBe("download 500 MB of 1.1 GB, 0 kB/s");
+    expect(downloadLine(2e6, null, 2e6, 4)).toBe("download 2 MB, 500 kB/s");
+    expect([999, 95e6, 1_117_320_768].map(byteSize)).toEqual(["1 kB", "95 MB", "1.1 GB"]);
+  });
 });
 
 describe("a sampling", () => {
