@@ -15,6 +15,7 @@ import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
 import { modelOfProfile, modelServedAs, servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
+import { onePerRequest } from "../policy/single.js";
 import { interruption } from "../run/interruption.js";
 import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
@@ -54,6 +55,7 @@ interface Flags extends ServerFlags {
   judgeBaseUrl?: string;
   judgeModel?: string;
   extraction: ExtractionMode;
+  request: "whole" | "single";
 }
 
 /** Adds the command to the command line. */
@@ -94,7 +96,14 @@ export function register(program: Command): void {
       "own",
     )
     .option("--judge-base-url <url>", "the judge's server; OPENAI_API_KEY goes there too (default: the systems')")
-    .option("--judge-model <name>", "served name of the judge (default: the only one there)");
+    .option("--judge-model <name>", "served name of the judge (default: the only one there)")
+    .optionsGroup("Advanced:")
+    .option(
+      "--request <mode>",
+      "whole: one request for all first turns of a vote; single: one per completion, for servers that ignore n",
+      oneOf("--request", ["whole", "single"]),
+      "whole",
+    );
   withPatienceFlags(command).action(evaluate);
 }
 
@@ -131,7 +140,8 @@ async function evaluate(flags: Flags): Promise<void> {
   const { signal } = interrupted;
   const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
-  const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
+  const server = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
+  const policy = flags.request === "single" ? onePerRequest(server) : server;
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
     judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), policy, signal });
