@@ -168,7 +168,8 @@ async function loop(given, say, note) {
     say(`\n$ ${given.python} ${args.join(" ")}   # its output: ${file}`);
     const start = Date.now();
     const log = openSync(file, "w");
-    const child = execa(given.python, args, { env, stdin: "ignore", stdout: log, stderr: log, reject: false });
+    const [program, ...words] = [...(await tied()), given.python, ...args];
+    const child = execa(program, words, { env, stdin: "ignore", stdout: log, stderr: log, reject: false });
     closeSync(log);
     try {
       await ready(`http://127.0.0.1:${port}/health`, child, file, left);
@@ -284,6 +285,12 @@ async function nvidia(fields) {
   return failed ? null : stdout.trim();
 }
 const gpuMemory = () => nvidia("memory.used,memory.total");
+
+/** What to put before a command so that it ends when this script is killed, where there is such a program. */
+async function tied() {
+  const { failed } = await execa("setpriv", ["--version"], { reject: false });
+  return failed ? [] : ["setpriv", "--pdeathsig", "TERM"];
+}
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");

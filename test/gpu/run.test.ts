@@ -127,6 +127,37 @@ const installed = await there();
 for (const name of ["embedded", "transformers"])
   if (!installed.includes(name)) console.warn(`skipped: scripts/gpu with the server "${name}", which is not installed`);
 
+it.skipIf(installed.length === 0).each(["SIGTERM", "SIGKILL"] as const)(
+  "leaves nothing running when it is ended by %s",
+  async (signal) => {
+    const mark = marked();
+    // Stands for a Python that has a server: it says so, and serves an empty page.
+    const standIn = join(place, `python-${signal}`);
+    const page = `require("http").createServer((_, answer) => answer.end("{}")).listen('$2', "127.0.0.1")`;
+    const shell = [
+      "#!/bin/sh",
+      `[ "$1" = -c ] && echo '{"missing":[]}' && exit`,
+      "while [ $1 != --port ]; do shift; done",
+      `exec "${process.execPath}" -e '${page}'`,
+    ];
+    await writeFile(standIn, `${shell.join("\n")}\n`, { mode: 0o755 });
+    // Stands for malt: it works until the one that started it has ended.
+    const malt = `${process.execPath} -e process.on("disconnect",process.exit);setInterval(Date,1000)`;
+    const flags = ["--device", "cpu", "--server", "transformers", "--python", standIn, "--out", join(place, signal)];
+    const child = execa(process.execPath, [script, ...flags], {
+      cwd: root,
+      env: { ...mark.env, MALT: malt },
+      reject: false,
+    });
+    expect(await mark.begun(/setInterval/)).toBe(true);
+    expect(mark.alive().some((command) => command.includes("createServer"))).toBe(true);
+    child.kill(signal);
+    expect(await child).toMatchObject(signal === "SIGTERM" ? { exitCode: 143 } : { signal });
+    expect(await mark.left()).toEqual([]);
+  },
+  120_000,
+);
+
 describe.each(installed)("on the CPU with the server %s", (server) => {
   it("samples, trains, evaluates and keeps the evidence, and leaves nothing running", async () => {
     const mark = marked();
