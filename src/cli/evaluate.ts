@@ -16,6 +16,7 @@ import { modelOfRun, namesFile, withChosenFile, withSizes } from "../models/choo
 import { anyModel, type Model, modelOfProfile, servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
+import { onePerRequest } from "../policy/single.js";
 import { interruption } from "../run/interruption.js";
 import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
@@ -55,6 +56,7 @@ interface Flags extends ServerFlags {
   judgeBaseUrl?: string;
   judgeModel?: string;
   extraction: ExtractionMode;
+  request: "whole" | "single";
 }
 
 /** Adds the command to the command line. */
@@ -95,7 +97,14 @@ export function register(program: Command): void {
       "own",
     )
     .option("--judge-base-url <url>", "the judge's server; OPENAI_API_KEY goes there too (default: the systems')")
-    .option("--judge-model <name>", "served name of the judge (default: the only one there)");
+    .option("--judge-model <name>", "served name of the judge (default: the only one there)")
+    .optionsGroup("Advanced:")
+    .option(
+      "--request <mode>",
+      "whole: one request for all first turns of a vote; single: one per completion, for servers that ignore n",
+      oneOf("--request", ["whole", "single"]),
+      "whole",
+    );
   withPatienceFlags(command).action(evaluate);
 }
 
@@ -125,7 +134,8 @@ async function evaluate(flags: Flags): Promise<void> {
   const { signal } = interrupted;
   const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
-  const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
+  const server = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
+  const policy = flags.request === "single" ? onePerRequest(server) : server;
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
     judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), policy, signal });

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -98,6 +98,19 @@ describe("malt evaluate", () => {
     expect(again).toMatch(
       /replace the earlier evaluation of own: MA\+MV, debate, SA\+MV on 3 questions of .*, seeds 7, 8\./,
     );
+  });
+
+  it("asks a server that gives one choice per request for each of them, and gets the same evaluation", async () => {
+    const [whole, single] = await Promise.all([run(), run()]);
+    const honest = await fakeServer();
+    const lean = await fakeServer({ change: (answer) => ({ ...answer, choices: answer.choices.slice(0, 1) }) });
+    const args = ["--questions", questions, "--seeds", "1", "--size", "3", "--systems", "MA+MV,debate"];
+    await malt("evaluate", "--run", whole, "--base-url", honest.baseURL, ...args);
+    await malt("evaluate", "--run", single, "--base-url", lean.baseURL, ...args, "--request", "single");
+    expect(honest.requests.some(({ body }) => body.n === 3)).toBe(true);
+    expect(lean.requests.every(({ body }) => body.n === 1)).toBe(true);
+    const table = (name: string) => readFile(join(outputs, "runs", name, "evaluation.parquet"));
+    expect((await table(single)).equals(await table(whole))).toBe(true);
   });
 
   it("keeps benchmarks apart, and report shows them all or one", async () => {
