@@ -14,7 +14,8 @@ export interface ProgressStream {
 export interface ProgressLine {
   /**
    * Shows how far it is. `done` counts from the start of the work; the rate is that of `own`, what this start has done
-   * itself. By default that is everything except what was done at the first call.
+   * itself. By default that is everything except what was done at the first call. A smaller `done` than before begins
+   * another part of the work, with a clock of its own.
    */
   update(done: number, total: number, own?: number): void;
   /** Shows the last state and goes to a new line. */
@@ -74,10 +75,12 @@ export function progressLine(
 ): ProgressLine {
   const line = liveLine(stream, now);
   let first: { time: number; done: number } | null = null;
+  let latest = 0;
   return {
     update(done, total, own) {
       const time = now();
-      first ??= { time, done };
+      if (!first || done < latest) first = { time, done };
+      latest = done;
       const { time: began, done: before } = first;
       line.show(() => `${what} ${done}/${total}${pace(own ?? done - before, total - done, (time - began) / 1000)}`);
     },

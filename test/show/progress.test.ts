@@ -23,6 +23,15 @@ it("shows done, total, rate and time left, counted from where this start began",
   expect(written).toEqual(["sampling 40/100\n", "sampling 60/100, 2.0/s, 20 s left\n"]);
 });
 
+it("begins anew where a second part of the work begins", () => {
+  const { written, at } = setUp(false);
+  at(0, 0);
+  at(1_000_000, 90);
+  at(1_010_000, 0);
+  at(1_020_000, 50);
+  expect(written.slice(2)).toEqual(["sampling 0/100\n", "sampling 50/100, 5.0/s, 10 s left\n"]);
+});
+
 it("redraws a terminal at most four times a second, and shows the last state", () => {
   const { written, at, end } = setUp(true);
   for (let ms = 0; ms < 2000; ms += 10) at(ms, ms / 20);
