@@ -23,10 +23,10 @@ export class UnreachableError extends ServerError {
   override name = "UnreachableError";
 }
 
-/** The server understood the request and refuses it (HTTP 4xx), so a retry would not help. */
+/** The server understood the request and refuses it (HTTP 4xx) or sends it elsewhere (3xx), so a retry would not help. */
 export class RefusedError extends ServerError {
   override name = "RefusedError";
-  /** @param status the HTTP status, 400–499 */
+  /** @param status the HTTP status, 300–499 */
   constructor(
     message: string,
     readonly status: number,

@@ -86,7 +86,10 @@ export interface CompletionRequest {
   sampling: Sampling;
 }
 
-/** One finished choice. Empty text and finish_reason "length" are results, not errors. */
+/**
+ * One finished choice. Empty text and finish_reason "length" are results, not errors, as are the other ends that the
+ * OpenAI API documents: "stop", "content_filter", "tool_calls", "function_call".
+ */
 export interface Completion {
   text: string;
   finish_reason: string;
@@ -105,13 +108,15 @@ export interface Completion {
 
 /**
  * Asks the server; resolves to exactly `request.n` completions in choice order, or rejects with a MaltError. With
- * `onChoice` each choice is reported once, as soon as it is finished. It is final, even if the request fails
- * afterwards.
+ * `onChoice` each choice is reported as soon as it is finished, and stands even if the request fails afterwards. A stream
+ * may contradict itself after that: then its choices are withdrawn, and reported anew by the next attempt. Without
+ * `onWithdrawn` they are reported only when that cannot happen any more, at the end of the stream.
  */
 export type Complete = (
   request: CompletionRequest,
   signal?: AbortSignal,
   onChoice?: (choice: number, completion: Completion) => void,
+  onWithdrawn?: (choice: number) => void,
 ) => Promise<Completion[]>;
 
 /**

@@ -1,6 +1,7 @@
 /** `malt merge`: merges the shards of a run, which `malt sample --shard i/N` has sampled. */
 import type { Command } from "commander";
 import { type MergedRun, mergeShards } from "../sample/shards.js";
+import { endingsNote } from "./server-flags.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -26,6 +27,6 @@ function summary({ dir, manifest, wasMerged }: MergedRun): string {
   const next = open > 0 ? `${open} requests are left: go on with \`malt sample\` without --shard; ` : "";
   return (
     `merged ${shards.length} shards into run "${run}": ${benchmark.questions} questions, ${counts.completions} ` +
-    `completions, ${counts.truncated} truncated, ${counts.retries} retries; ${next}in ${dir}`
+    `completions, ${endingsNote(counts)}, ${counts.retries} retries; ${next}in ${dir}`
   );
 }

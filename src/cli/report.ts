@@ -40,7 +40,8 @@ export function register(program: Command): void {
           const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
           const { policy, sampling, seed } = manifest.config;
           parts.push(`model ${policy.model}, temperature ${sampling.temperature}, seed ${seed}`);
-          parts.push(report(await data.nodes(), sft, pairs));
+          const nodes = await data.nodes();
+          parts.push(endings(nodes), report(nodes, sft, pairs));
         }
         if (has("evaluation")) {
           const rows = await data.query<EvaluationRow>("SELECT * FROM evaluation");
@@ -88,6 +89,14 @@ function roleTable(roles: readonly RoleSummary[]): string {
     percent(r.questionsWithPairs),
   ]);
   return alignedTable(head, rows);
+}
+
+/** Completions by role and finish reason. */
+export function endings(nodes: readonly Node[]): string {
+  const roles = summariseRoles(nodes);
+  const reasons = [...new Set(roles.flatMap(({ finishReasons }) => [...finishReasons.keys()]))];
+  const rows = roles.map((r) => [r.role, ...reasons.map((reason) => r.finishReasons.get(reason) ?? 0)]);
+  return alignedTable(["ended by", ...reasons], rows);
 }
 
 function critiqueTable(rows: ReturnType<typeof critiqueValue>): string {

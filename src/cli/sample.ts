@@ -18,6 +18,7 @@ import type { RequestMode, Split } from "../types.js";
 import { number, oneOf } from "./options.js";
 import {
   damageNote,
+  endingsNote,
   localPath,
   onlyModel,
   policyAt,
@@ -166,7 +167,7 @@ function summary({ dir, manifest, wasComplete, session, damaged }: SampledRun, p
   const { counts, benchmark } = manifest;
   const holds =
     `${benchmark.questions} questions, ${counts.completions} completions, ${counts.failed} failed, ` +
-    `${counts.pending} pending, ${counts.truncated} truncated, ${counts.retries} retries`;
+    `${counts.pending} pending, ${endingsNote(counts)}, ${counts.retries} retries`;
   if (wasComplete) return `run "${manifest.run}" is complete, nothing was asked: ${holds}, in ${dir}`;
   const rate = session.completion_tokens / Math.max(session.seconds, 0.001);
   const paid = prices ? `, $${cost(session, prices).toFixed(2)}` : "";

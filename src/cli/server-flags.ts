@@ -11,6 +11,7 @@ import { type Model, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
 import type { Concurrency } from "../sample/concurrency.js";
+import type { Counts } from "../sample/trees.js";
 import { number } from "./options.js";
 
 /** How a server is queried. */
@@ -79,11 +80,17 @@ export async function startEmbedded(
   return startServer({ model, adapters, onStatus: (text) => process.stderr.write(`${text}\n`) });
 }
 
-/** What a journal's damaged lines have cost, for the line at the end; nothing if there were none. */
+/** What a journal's damaged lines, and those without a result, have cost, for the line at the end; nothing if there were none. */
 export function damageNote(damaged: number): string {
   if (damaged === 0) return "";
   const lines = damaged === 1 ? "line" : "lines";
   return `${damaged} damaged journal ${lines} set aside in journal/damaged.txt and asked for again; `;
+}
+
+/** How completions ended, for the line at the end; those that stopped are the rest. */
+export function endingsNote({ truncated, content_filter = 0, tool_calls = 0 }: Counts): string {
+  const filtered = content_filter > 0 ? `, ${content_filter} ended by content_filter` : "";
+  return `${truncated} truncated${filtered}${tool_calls > 0 ? `, ${tool_calls} ended in tool_calls` : ""}`;
 }
 
 /** The model to ask for where none is named. @throws InputError unless exactly one is served */

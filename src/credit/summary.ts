@@ -16,6 +16,8 @@ export interface RoleSummary {
   answered: number;
   /** Share of nodes cut off by max_tokens. */
   truncated: number;
+  /** Nodes by `finish_reason`, the most frequent first. */
+  finishReasons: ReadonlyMap<string, number>;
   meanTokens: number | null;
   sftExamples: number;
   pairs: number;
@@ -53,12 +55,20 @@ export function summariseRoles(
       ),
       answered: share((n) => n.answer !== null),
       truncated: share((n) => n.finish_reason === "length"),
+      finishReasons: countsOf(rows.map((n) => n.finish_reason)),
       meanTokens: counted ? rows.reduce((t, n) => t + (n.completion_tokens ?? 0), 0) / rows.length : null,
       sftExamples: sft.filter((e) => e.role === name).length,
       pairs: own.length,
       questionsWithPairs: new Set(own.map((p) => p.question_id)).size / questions,
     };
   });
+}
+
+/** How often each value is there, the most frequent first. */
+function countsOf(values: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return new Map([...counts].sort(([, a], [, b]) => b - a));
 }
 
 /**

@@ -2,13 +2,13 @@
  * LoRA adapters on a server: llama.cpp takes a scale per adapter it was started with, vLLM a model name, and loads
  * adapters at run time where it is allowed to.
  */
-import { fetch } from "undici";
 import * as z from "zod";
 import { RefusedError, UnreachableError } from "../errors.js";
 import { parseJson } from "../json.js";
 import type { PolicyId } from "../types.js";
 import { BadAnswer } from "./answer.js";
-import { checkedURL, pageBeside } from "./connection.js";
+import { checkedURL, pageBeside, plainFetch } from "./connection.js";
+import { shownWithout } from "./words.js";
 
 export type Adapter = NonNullable<PolicyId["adapter"]>;
 
@@ -28,15 +28,15 @@ export async function loadAdapter(baseURL: string, apiKey: string | null, name: 
   const url = `${checkedURL(baseURL)}/load_lora_adapter`;
   const headers = { "content-type": "application/json", authorization: `Bearer ${apiKey || "none"}` };
   const body = JSON.stringify({ lora_name: name, lora_path: path });
-  const response = await fetch(url, { method: "POST", headers, body }).catch((error) => {
-    throw new UnreachableError(`no answer from ${url} (${error.message}); is the server running?`, { cause: error });
+  const shown = shownWithout(apiKey);
+  const response = await plainFetch(url, { method: "POST", headers, body }).catch((error) => {
+    throw new UnreachableError(`no answer from ${url} (${shown(error.message)}); is the server running?`);
   });
   if (response.ok) return;
-  const said = await response.text();
+  const said = await response.words().catch((error: Error) => error.message);
   if (said.includes("has already been loaded")) return;
-  const words = (apiKey ? said.replaceAll(apiKey, "***") : said).replace(/\s+/g, " ").slice(0, 200);
   throw new RefusedError(
-    `${url} refused adapter "${name}" at ${path} (HTTP ${response.status}: ${words}); start vLLM with --enable-lora and ` +
+    `${url} refused adapter "${name}" at ${path} (HTTP ${response.status}: ${shown(said)}); start vLLM with --enable-lora and ` +
       `VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or with --lora-modules ${name}=${path}`,
     404,
   );
@@ -69,9 +69,10 @@ export async function loadedAdapters(baseURL: string, apiKey: string): Promise<M
   // Servers built before llama.cpp had adapters answer 404, and have none.
   if (page === null) return new Map();
   const list = z.array(z.object({ id: z.number().int(), path: z.string() })).safeParse(parseJson(page));
-  if (!list.success) throw new BadAnswer("something that is not a list of adapters; check the base URL");
+  if (!list.success) throw new BadAnswer("answered with something that is not a list of adapters; check the base URL");
   const named = list.data.map(({ id, path }) => [path.replace(/^.*[\\/]/, "").replace(/\.gguf$/, ""), id] as const);
   const map = new Map(named);
-  if (map.size < named.length) throw new BadAnswer("two adapters with one file name; give each a name of its own");
+  if (map.size < named.length)
+    throw new BadAnswer("answered with two adapters with one file name; give each a name of its own");
   return map;
 }

@@ -5,15 +5,16 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
-import { Stream } from "openai/core/streaming";
+import { _iterSSEMessages } from "openai/core/streaming";
 import * as z from "zod";
 import { InputError, RefusedError, ServerError, UnreachableError } from "../errors.js";
 import { parseJson } from "../json.js";
 import type { Complete, Completion, CompletionRequest } from "../types.js";
 import { type Adapter, adapterScales, loadAdapter, loadedAdapters, servedName } from "./adapters.js";
-import { BadAnswer, completionsIn, completionsOf, excerpt, type Fresh } from "./answer.js";
-import { checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
+import { BadAnswer, completionsIn, completionsOf, type Fresh } from "./answer.js";
+import { answerBounds, checkedURL, pageBeside, plainFetch, sockets } from "./connection.js";
 import { type Load, loadOf } from "./load.js";
+import { blotter, shownWithout } from "./words.js";
 
 /**
  * Fields beyond the OpenAI API, set so that they change nothing: without them llama.cpp would cut the distribution to
@@ -34,7 +35,8 @@ export interface PolicyOptions {
   maxRetries?: number;
   /**
    * Milliseconds until an answer must begin, else the attempt counts as a broken connection; an hour by default, since a
-   * whole answer begins when it is complete, and may have waited in the server's queue before.
+   * whole answer begins when it is complete, and may have waited in the server's queue before. From its beginning to its
+   * end an answer may take as long again, however often it shows a sign of life.
    */
   timeout?: number;
   /** Milliseconds an answer may pause once it has begun; ten minutes by default. */
@@ -78,7 +80,9 @@ export interface Policy {
 const reserved = ["model", "lora", "messages", "n", "seed", "stream", "temperature", "top_p", "max_tokens"];
 const backoff = { first: 500, most: 8_000, retryAfterMost: 120_000 };
 
-const modelList = z.object({ data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })) });
+const modelList = z.object({
+  data: z.array(z.object({ id: z.string(), owned_by: z.string().nullish().catch(null) })),
+});
 
 /**
  * A policy served over HTTP. A request with `onChoice` is streamed, so that each choice is reported as soon as it is
@@ -92,33 +96,33 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const apiKey = options.apiKey || "none";
   // The client's own time limit would fire before ours; retries are counted here.
   const limits = { headers: timeout, stall };
-  const http = { fetch: plainFetch as never, fetchOptions: { dispatcher: sockets(limits) } as never };
+  const dispatcher = sockets(limits);
+  const http = { fetch: plainFetch as never, fetchOptions: { dispatcher } as never };
   // llama.cpp closes the connection after a stream although it announces keep-alive, so the next request would break.
-  const once = { fetchOptions: { dispatcher: sockets(limits, false) } as never };
+  const once = { dispatcher: sockets(limits, false) };
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 2 ** 31 - 1, logLevel: "off", ...http });
 
-  const words = (error: unknown): string => {
-    const text = error instanceof Error ? [error.message, causes(error)].filter(Boolean).join(": ") : String(error);
-    const line = text.replace(/\s+/g, " ").slice(0, 300);
-    return options.apiKey ? line.replaceAll(options.apiKey, "***") : line;
-  };
+  const shown = shownWithout(options.apiKey ?? null);
+  const blot = blotter(options.apiKey ?? null);
+  const words = (error: unknown): string =>
+    shown(error instanceof Error ? [error.message, causes(error)].filter(Boolean).join(": ") : String(error));
 
+  // The error of the client is not kept as the cause: its text is the server's, as it came.
   const failure = (error: unknown): ServerError => {
     if (error instanceof ServerError) return error;
-    if (error instanceof BadAnswer) return new ServerError(`${baseURL} answered with ${words(error)}`);
-    if (error instanceof SyntaxError) return new ServerError(`${baseURL} answered with broken JSON: ${words(error)}`);
+    if (error instanceof BadAnswer) {
+      const said = error.said === undefined ? "" : `: ${shown(error.said) || "nothing"}`;
+      return new ServerError(`${baseURL} ${error.message}${said}`);
+    }
     if (error instanceof OpenAI.APIError && error.status !== undefined) {
       const message = `${baseURL} answered HTTP ${words(error)}`;
-      return retried(error.status)
-        ? new ServerError(message, { cause: error })
-        : new RefusedError(`${message}; ${advice(error.status)}`, error.status, { cause: error });
+      if (retried(error.status)) return new ServerError(message);
+      const help = error.status < 400 ? "give its address as the base URL if you trust it" : advice(error.status);
+      return new RefusedError(`${message}; ${help}`, error.status);
     }
-    if (error instanceof OpenAI.APIError && !(error instanceof OpenAI.APIConnectionError))
-      return new ServerError(`${baseURL} ended its answer with an error: ${words(error)}`, { cause: error });
     // A connection cut in the middle of an answer surfaces as a bare TypeError("terminated"), not as an error of the
     // client.
-    const message = `no answer from ${baseURL} (${words(error)}); is the server running?`;
-    return new UnreachableError(message, { cause: error });
+    return new UnreachableError(`no answer from ${baseURL} (${words(error)}); is the server running?`);
   };
 
   let known: Promise<ServerInfo> | undefined;
@@ -130,16 +134,23 @@ export function openaiPolicy(options: PolicyOptions): Policy {
     return known;
   };
   const ask = async (): Promise<ServerInfo> => {
-    const answer = await client.get<unknown>("/models");
-    const list = modelList.safeParse(answer);
+    const page = await (await client.get("/models").asResponse()).text();
+    const list = modelList.safeParse(parseJson(page));
     if (!list.success)
-      throw new BadAnswer(`something that is not a list of models: ${excerpt(answer)}; check the base URL`);
+      throw new ServerError(
+        `${baseURL} answered with something that is not a list of models: ${shown(page)}; check the base URL`,
+      );
     const owner = list.data.data[0]?.owned_by ?? null;
     const [build, adapters] = await Promise.all([
       serverBuild(baseURL, apiKey, owner),
       owner === "llamacpp" ? loadedAdapters(baseURL, apiKey) : new Map<string, number>(),
     ]);
-    return { models: list.data.data.map((model) => model.id), owner, build: options.build ?? build, adapters };
+    return {
+      models: list.data.data.map((model) => blot(model.id)),
+      owner: owner && blot(owner),
+      build: options.build ?? (build && blot(build)),
+      adapters: new Map([...adapters].map(([name, id]) => [blot(name), id])),
+    };
   };
 
   const loading = new Map<string, Promise<string>>();
@@ -191,27 +202,43 @@ export function openaiPolicy(options: PolicyOptions): Policy {
       ...streamed,
     };
     const { signal } = controller;
-    const how = listener && owner === "llamacpp" ? { signal, ...once } : { signal };
+    const bounds = answerBounds(Buffer.byteLength(JSON.stringify(body.messages)), n, sampling.max_tokens, timeout);
+    const kept = listener && owner === "llamacpp" ? once : { dispatcher };
+    const how = { signal, fetchOptions: { ...kept, bounds } as never };
     const response = await client.chat.completions.create(body, how).asResponse();
     const type = response.headers.get("content-type") ?? "";
-    if (listener && type.startsWith("text/event-stream")) {
-      const chunks = Stream.fromSSEResponse<unknown>(response, controller, client);
-      return completionsIn(chunks, n, listener.isWanted, listener.onChoice);
-    }
-    const text = await response.text();
-    return completionsOf(type.includes("json") ? JSON.parse(text) : (parseJson(text) ?? text), n);
+    if (listener && type.toLowerCase().startsWith("text/event-stream"))
+      return completionsIn(eventsOf(response, controller), n, listener.isWanted, listener.onChoice);
+    return completionsOf(await response.text(), n);
   };
 
-  const complete: Complete = async (request, signal, onChoice) => {
+  const complete: Complete = async (request, signal, onChoice, onWithdrawn) => {
     const clash = reserved.find((name) => Object.hasOwn(request.sampling.extra, name));
     if (clash) throw new InputError(`extra sampling field "${clash}" has an option of its own; set that instead`);
-    // Choices that an attempt finished before it broke are kept; a later attempt's versions of them are ignored.
+    // Choices that an attempt finished before it broke off are kept; a later attempt's versions of them are ignored.
     const finished: Completion[] = [];
+    /** Those that are finished and not reported yet, as they were finished. */
+    const held: number[] = [];
+    const report = () => {
+      for (const choice of held.splice(0)) onChoice?.(choice, finished[choice]!);
+    };
+    const withdraw = (attempt: number) => {
+      for (const [choice, completion] of finished.entries()) {
+        if (completion?.retries !== attempt) continue;
+        delete finished[choice];
+        if (!held.includes(choice)) onWithdrawn?.(choice);
+      }
+      held.length = 0;
+    };
     for (let retries = 0; ; retries++) {
       const finish = (choice: number, completion: Fresh) => {
         if (finished[choice]) return;
+        // What is journalled is exported and published.
+        if (isLong(options.apiKey) && completion.text.includes(options.apiKey))
+          throw new BadAnswer("answered with a completion that holds the API key");
         finished[choice] = { ...completion, retries };
-        onChoice?.(choice, finished[choice]);
+        held.push(choice);
+        if (onWithdrawn) report();
       };
       // The client never takes its abort listener off the signal it is given, so each attempt gets its own.
       const controller = new AbortController();
@@ -222,8 +249,11 @@ export function openaiPolicy(options: PolicyOptions): Policy {
         const listener = onChoice ? { isWanted: (choice: number) => !finished[choice], onChoice: finish } : null;
         const fresh = await attempt(request, controller, listener);
         for (const [choice, completion] of fresh.entries()) finish(choice, completion);
+        report();
         return finished;
       } catch (cause) {
+        if (cause instanceof BadAnswer && cause.leaves === "none") withdraw(retries);
+        else report();
         signal?.throwIfAborted();
         const error = failure(cause);
         if (error instanceof RefusedError || retries >= maxRetries) throw error;
@@ -278,6 +308,14 @@ async function serverBuild(baseURL: string, apiKey: string, owner: string | null
   const { data } = answer.safeParse(parseJson(page ?? ""));
   return data?.version ?? data?.build_info ?? null;
 }
+
+/** The data of a stream's events. The package's own reader of whole streams prints what is broken to the console. */
+async function* eventsOf(response: Response, controller: AbortController): AsyncGenerator<string> {
+  for await (const { data } of _iterSSEMessages(response, controller)) yield data;
+}
+
+/** A key that no text holds by chance. */
+const isLong = (key: string | null | undefined): key is string => (key?.length ?? 0) >= 16;
 
 function causes(error: Error): string {
   const cause = error.cause;

@@ -23,14 +23,14 @@ export function policyPool(policies: readonly Policy[]): Policy {
   if (policies.length === 1) return policies[0]!;
   const members = policies.map((policy): Member => ({ policy, inFlight: 0, absentUntil: 0 }));
 
-  const complete: Complete = async (request, signal, onChoice) => {
+  const complete: Complete = async (request, ...listeners) => {
     const tried = new Set<Member>();
     for (;;) {
       const member = leastBusy(members.filter((each) => !tried.has(each)));
       tried.add(member);
       member.inFlight++;
       try {
-        return await member.policy.complete(request, signal, onChoice);
+        return await member.policy.complete(request, ...listeners);
       } catch (error) {
         if (!(error instanceof UnreachableError) || tried.size === members.length) throw error;
         member.absentUntil = performance.now() + absence;

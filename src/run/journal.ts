@@ -20,7 +20,10 @@ import { setAside, truncateTo } from "./repair.js";
 
 /** A run's journal, opened for writing by one process. */
 export interface Journal extends JournalReader {
-  /** Damaged lines that opening set aside in `journal/damaged.txt`; their completions must be asked for again. */
+  /**
+   * Lines that are damaged, or whose completion did not end in a result, that opening set aside in `journal/damaged.txt`;
+   * their completions must be asked for again.
+   */
   readonly damaged: number;
   /**
    * The completions of a question that were valid when the journal was opened and still are, in the order they were

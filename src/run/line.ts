@@ -6,6 +6,7 @@
 import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import * as z from "zod";
+import { finishReasons } from "../policy/answer.js";
 import type { JournalEntry } from "../types.js";
 
 const count = z.number().int().nonnegative();
@@ -17,7 +18,8 @@ const shape = z.object({
   seed: count,
   model: z.string(),
   text: z.string(),
-  finish_reason: z.string(),
+  // An end that is no result, such as "abort", was journalled by earlier versions.
+  finish_reason: z.string().refine((reason) => finishReasons.includes(reason)),
   prompt_tokens: count.nullable(),
   completion_tokens: count.nullable(),
   cached_tokens: count.nullable().default(null),
@@ -37,7 +39,7 @@ export function encode(entry: JournalEntry): string {
   return `${json.slice(0, -1)},"crc":"${crc32(json).toString(16).padStart(8, "0")}"}\n`;
 }
 
-/** The entry of a line without its newline; null if the line is damaged. */
+/** The entry of a line without its newline; null if the line is damaged or its completion did not end in a result. */
 export function decode(line: Buffer): JournalEntry | null {
   try {
     return (isIntact(line) ? shape : strictShape).parse(JSON.parse(line.toString()));
@@ -49,9 +51,13 @@ export function decode(line: Buffer): JournalEntry | null {
 /** {@link encode} writes the key first, then the question; {@link decode} reads ids with special characters. */
 const head = /^\{"key":"[^"\\]*","question_id":"([ !#-[\]-~]*)"/;
 
-/** The question of a line, null if the line is damaged: all an index needs, much faster than {@link decode}. */
+/** How a line goes on behind its text if that ended in a result; inside a text the quotes would be escaped. */
+const result = new RegExp(`","finish_reason":"(?:${finishReasons.join("|")})","prompt_tokens":`);
+
+/** The question of a line, null as {@link decode}: all an index needs, much faster. */
 export function questionOf(line: Buffer): string | null {
-  const plain = isIntact(line) ? head.exec(line.toString("latin1", 0, 256)) : null;
+  const isPlain = isIntact(line) && result.test(line.toString("latin1", Math.max(0, line.length - 256)));
+  const plain = isPlain ? head.exec(line.toString("latin1", 0, 256)) : null;
   return plain ? plain[1]! : (decode(line)?.question_id ?? null);
 }
 

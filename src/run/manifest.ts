@@ -72,6 +72,8 @@ const manifestShape = z.looseObject({
     pending: count,
     completions: count,
     truncated: count,
+    content_filter: count.optional(),
+    tool_calls: count.optional(),
     retries: count,
     completion_tokens: count,
   }),
@@ -138,9 +140,9 @@ export async function writeManifest(dir: string, manifest: Manifest): Promise<vo
 }
 
 /** Counts or usage of several sessions or shards, added up name by name. */
-export function summed<T extends Record<string, number>>(all: readonly T[]): T {
-  const names = Object.keys(all[0]!);
-  const sums = names.map((name) => [name, all.reduce((sum, numbers) => sum + numbers[name]!, 0)]);
+export function summed<T extends Record<string, number | undefined>>(all: readonly T[]): T {
+  const names = new Set(all.flatMap((numbers) => Object.keys(numbers)));
+  const sums = [...names].map((name) => [name, all.reduce((sum, numbers) => sum + (numbers[name] ?? 0), 0)]);
   return Object.fromEntries(sums) as T;
 }
 

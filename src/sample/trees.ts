@@ -29,6 +29,10 @@ export interface Counts {
   completions: number;
   /** Completions that reached max_tokens (finish_reason "length"). They count as results. */
   truncated: number;
+  /** Completions that a filter of the server ended (finish_reason "content_filter"), where there are any; results too. */
+  content_filter?: number | undefined;
+  /** Completions that called a tool (finish_reason "tool_calls" or "function_call"), where there are any; results too. */
+  tool_calls?: number | undefined;
   /** Attempts that failed before a request succeeded. */
   retries: number;
   /** Tokens of all completions whose tokens the server counted. */
@@ -74,7 +78,10 @@ export interface SampleTreesOptions extends Setting {
   concurrency: number | Limit;
   /** Called after each request that has ended, and for each state that was in the journal already. */
   onProgress?: (progress: Readonly<Progress>) => void;
-  /** Called with the completions of each finished state, those that were in the journal already included. */
+  /**
+   * Called with the completions of each finished state, those that were in the journal already included. Where requests
+   * are streamed, some may be withdrawn later.
+   */
   onCompletions?: (entries: readonly JournalEntry[], question: Question) => void;
   /** Called for each failed request; the run continues. */
   onFailure?: (error: ServerError, questionId: string, parentId: string | null) => void;
@@ -86,13 +93,17 @@ interface Open extends State {
   tree: OpenTree;
   /** What is in the journal, by branch. */
   entries: (JournalEntry | undefined)[];
+  /** The states that follow, by branch. */
+  children: (Open | null)[];
   hasFailed: boolean;
+  /** Whether a turn before it was withdrawn; what is still said in it counts for nothing. */
+  isVoid: boolean;
 }
 
 /** A question being sampled, and the part of its tree that was in the journal before. */
 interface OpenTree {
   question: Question;
-  kept: ReadonlyMap<string, JournalEntry>;
+  kept: Map<string, JournalEntry>;
 }
 
 /** One request: for all children of a state, or for one of them. */
@@ -131,16 +142,17 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   const report = () => options.onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });
 
   /** Opens a state: completions in the journal are kept, the rest goes on the queue. */
-  const visit = (tree: OpenTree, parent: string | null, turns: readonly Turn[]) => {
+  const visit = (tree: OpenTree, parent: string | null, turns: readonly Turn[]): Open | null => {
     const at = stateAt(options, tree.question, parent, turns);
-    if (!at) return;
+    if (!at) return null;
     discardStale(at, tree);
-    const state: Open = { ...at, tree, entries: [], hasFailed: false };
+    const state: Open = { ...at, tree, entries: [], children: [], hasFailed: false, isVoid: false };
     const entries = at.keys.map((key) => tree.kept.get(key));
     for (const [branch, entry] of entries.entries()) if (entry) grow(state, branch, entry);
-    if (entries.every((entry) => entry !== undefined)) return report();
     const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
-    for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
+    if (missing.length === 0) report();
+    else for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
+    return state;
   };
 
   /**
@@ -151,37 +163,76 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       const branch = at.nodes.indexOf(node_id);
       return branch >= 0 && at.keys[branch] !== key;
     };
-    const stale = [...kept.values()].filter(isStale);
-    if (stale.length > 0 && journal.discard) track(journal.discard(stale).catch((error) => stop.abort(error)));
+    discard([...kept.values()].filter(isStale), kept);
+  };
+
+  /** Takes entries out of the journal. */
+  const discard = (entries: readonly JournalEntry[], kept: OpenTree["kept"]) => {
+    for (const { key } of entries) kept.delete(key);
+    if (entries.length > 0 && journal.discard) track(journal.discard(entries).catch((error) => stop.abort(error)));
+  };
+
+  /** Adds a completion to the counts, or takes it out again. */
+  const count = ({ role, completion_tokens, finish_reason }: JournalEntry, times: 1 | -1) => {
+    progress.completions += times;
+    progress.nodes[role]! += times;
+    progress.completion_tokens += times * (completion_tokens ?? 0);
+    if (finish_reason === "length") progress.truncated += times;
+    const other = finish_reason === "function_call" ? "tool_calls" : finish_reason;
+    if (other === "content_filter" || other === "tool_calls") progress[other] = (progress[other] ?? 0) + times;
+  };
+
+  /** Adds a state whose completions are all there to the counts, or takes it out again. */
+  const countState = (entries: readonly JournalEntry[], times: 1 | -1) => {
+    progress.ok += times;
+    progress.pending -= times;
+    progress.retries += times * Math.max(...entries.map(({ retries }) => retries));
   };
 
   /** Records a completion that is in the journal, and opens the state that follows it. */
   const grow = (state: Open, branch: number, entry: JournalEntry) => {
     state.entries[branch] = entry;
-    progress.completions++;
-    progress.nodes[entry.role]! += 1;
-    progress.completion_tokens += entry.completion_tokens ?? 0;
-    if (entry.finish_reason === "length") progress.truncated++;
-    visit(state.tree, entry.node_id, [...state.turns, { role: entry.role, text: entry.text }]);
+    count(entry, 1);
+    state.children[branch] = visit(state.tree, entry.node_id, [...state.turns, { role: entry.role, text: entry.text }]);
     const entries = state.entries.filter((each) => each !== undefined);
     if (entries.length < state.nodes.length) return;
     breaker.succeeded();
-    progress.ok++;
-    progress.pending--;
-    progress.retries += Math.max(...entries.map(({ retries }) => retries));
+    countState(entries, 1);
     options.onCompletions?.(entries, state.question);
+  };
+
+  /**
+   * Takes back a completion whose stream contradicted itself after it, and everything that has grown from it.
+   * @returns what is no longer valid in the journal
+   */
+  const withdraw = (state: Open, branch: number): JournalEntry[] => {
+    const entry = state.entries[branch];
+    if (!entry) return [];
+    const entries = state.entries.filter((each) => each !== undefined);
+    if (entries.length === state.nodes.length) countState(entries, -1);
+    count(entry, -1);
+    state.entries[branch] = undefined;
+    const child = state.children[branch];
+    if (!child) return [entry];
+    child.isVoid = true;
+    if (child.hasFailed) {
+      progress.failed--;
+      progress.pending++;
+    }
+    return [entry, ...child.nodes.flatMap((_, i) => withdraw(child, i))];
   };
 
   /** Writes a completion to the journal, unless there is an earlier one. */
   const keep = async (state: Open, branch: number, completion: Completion) => {
     const entry = entryOf(state, branch, completion);
-    if (state.entries[branch]) return;
+    if (state.entries[branch] || state.isVoid) return;
     writing++;
     try {
       await journal.append([entry]);
       progress.session.completions++;
       progress.session.completion_tokens += completion.completion_tokens ?? 0;
-      grow(state, branch, entry);
+      if (state.isVoid) discard([entry], state.tree.kept);
+      else grow(state, branch, entry);
     } catch (error) {
       stop.abort(error);
     }
@@ -195,14 +246,26 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     // it may be that one, and the length would be lost. So a request that was cut off is sent again for a whole answer.
     const isNew = state.entries.every((entry) => entry === undefined);
     const streams = mode === "streamed" && isNew && request.n > 1 && state.turns.length + 1 < roles.length;
-    const kept: Promise<void>[] = [];
+    const written: (Promise<void> | undefined)[] = [];
+    const isThere: boolean[] = [];
+    // What happens to one choice happens in its order.
+    const next = (choice: number, act: () => Promise<void> | void) => {
+      written[choice] = written[choice] ? written[choice].then(act) : Promise.resolve(act());
+    };
     const arrived = (choice: number, completion: Completion) => {
-      kept[choice] ??= keep(state, first + choice, completion).then(pump);
+      if (isThere[choice]) return;
+      isThere[choice] = true;
+      next(choice, () => keep(state, first + choice, completion).then(pump));
+    };
+    const withdrawn = (choice: number) => {
+      if (!isThere[choice]) return;
+      isThere[choice] = false;
+      next(choice, () => discard(withdraw(state, first + choice), state.tree.kept));
     };
     let outcome = outcomeOf(null);
     try {
       const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
-      const said = await options.complete(asked, stop.signal, streams ? arrived : undefined);
+      const said = await options.complete(asked, stop.signal, ...(streams ? [arrived, withdrawn] : []));
       outcome = outcomeOf(said);
       breaker.succeeded();
       progress.session.requests++;
@@ -217,12 +280,13 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       // Runs after everything else that has arrived, so that this answer's children can compete for the free place.
       setImmediate(pump);
     }
-    await Promise.all(kept);
+    await Promise.all(written);
     report();
   };
 
   const fail = (state: Open, error: unknown) => {
     if (!(error instanceof ServerError)) return stop.abort(error);
+    if (state.isVoid) return;
     if (!state.hasFailed) {
       progress.failed++;
       progress.pending--;
@@ -248,7 +312,11 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
   /** Sends as many requests as the limit allows. A slow disk holds requests back, so memory stays bounded. */
   const pump = () => {
     const may = () => !stop.signal.aborted && queue.size > 0 && writing <= 4 * limit.now;
-    while (may() && limit.take()) track(ask(queue.next()!));
+    while (may() && limit.take()) {
+      const job = queue.next()!;
+      if (job.state.isVoid) limit.give({ tokens: 0, retries: 0 });
+      else track(ask(job));
+    }
     wake();
   };
 
