@@ -12,11 +12,15 @@ with status "error"; cells waiting behind it are dropped with status "abort"; an
 - the kernel died (process.exit), or the cell or the notebook exceeded its time limit.
 
 Anything on stderr of a cell that has not failed, such as console.warn, is output.
+
+SIGINT, SIGTERM, SIGHUP and the end of the parent process end the kernels, then this process with 128 + the signal's number.
+Kernels end by themselves if this process is killed.
 """
 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,12 +28,15 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from visible import visible
 
 KERNEL = "tslab"
 LISTEN = """(globalThis as any).strayErrors = [];
 for (const event of ["uncaughtException", "unhandledRejection"]) {
   process.on(event as any, (error: unknown) => (globalThis as any).strayErrors.push(error));
-}"""
+}
+for (const parent of [process.ppid])
+  setInterval(() => { if (process.ppid !== parent) process.exit(1); }, 500).unref();"""
 REPORT = "for (const error of (globalThis as any).strayErrors.splice(0)) console.error(error);"
 TURN = f"await new Promise((resolve) => setTimeout(resolve, 5));\n{REPORT}"
 # After the last cell: until none of the notebook's timers is left, at most 2 s.
@@ -47,6 +54,10 @@ class CellFailure(Exception):
         super().__init__(reason)
         self.stderr = stderr
         self.cell = cell
+
+
+def say(text: str) -> None:
+    print(visible(text), flush=True)
 
 
 def stderr_of(cell) -> str:
@@ -111,18 +122,23 @@ class Runner:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         async with self.client.async_setup_kernel():
-            await self._hidden(LISTEN)
-            for count, (index, cell) in enumerate(code, start=1):
-                start = time.monotonic()
-                failure = None
-                try:
-                    await self._execute(cell, index, count)
-                    await self._hidden(DRAIN if count == len(code) else TURN)
-                except CellFailure as error:
-                    failure = CellFailure(str(error), error.stderr, index)
-                progress(count, len(code), cell, time.monotonic() - start, failure)
-                if failure:
-                    raise failure
+            try:
+                await self._hidden(LISTEN)
+                for count, (index, cell) in enumerate(code, start=1):
+                    start = time.monotonic()
+                    failure = None
+                    try:
+                        await self._execute(cell, index, count)
+                        await self._hidden(DRAIN if count == len(code) else TURN)
+                    except CellFailure as error:
+                        failure = CellFailure(str(error), error.stderr, index)
+                    progress(count, len(code), cell, time.monotonic() - start, failure)
+                    if failure:
+                        raise failure
+            except asyncio.CancelledError:
+                # A kernel at work would not hear a request to end.
+                self.client.shutdown_kernel = "immediate"
+                raise
 
 
 def write(notebook, path: Path):
@@ -136,17 +152,17 @@ def write(notebook, path: Path):
 async def run_file(path: Path, args) -> bool:
     """Runs one notebook file and reports on stdout; True if every cell passed."""
     start = time.monotonic()
-    print(f"{path}: starting the kernel", flush=True)
+    say(f"{path}: starting the kernel")
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception as error:
-        print(f"FAILED {path}: not a notebook ({error})", flush=True)
+        say(f"FAILED {path}: not a notebook ({error})")
         return False
 
     def progress(count, total, cell, seconds, failure):
         first = cell.source.strip().splitlines()[0][:80]
         place = f"{path.stem} " if args.jobs > 1 else ""
-        print(f"  {place}[{count}/{total}] {'FAILED' if failure else 'ok'} {seconds:.1f} s  {first}", flush=True)
+        say(f"  {place}[{count}/{total}] {'FAILED' if failure else 'ok'} {seconds:.1f} s  {first}")
 
     cwd = Path(args.cwd) if args.cwd else path.parent
     runner = Runner(notebook, cwd.resolve(), args.cell_timeout, args.timeout)
@@ -163,13 +179,42 @@ async def run_file(path: Path, args) -> bool:
         write(notebook, Path(args.out) / path.name)
     seconds = time.monotonic() - start
     if failure is None:
-        print(f"passed {path} ({seconds:.1f} s)", flush=True)
+        say(f"passed {path} ({seconds:.1f} s)")
         return True
     where = "" if failure.cell is None else f", cell {failure.cell + 1} of {len(notebook.cells)}"
-    print(f"FAILED {path}{where}: {failure} ({seconds:.1f} s)", flush=True)
+    say(f"FAILED {path}{where}: {failure} ({seconds:.1f} s)")
     if failure.stderr.strip():
-        print("".join(f"    {line}\n" for line in failure.stderr.strip().splitlines()[:30]), end="", flush=True)
+        say("\n".join(f"    {line}" for line in failure.stderr.strip().splitlines()[:30]))
     return False
+
+
+class Stopped(Exception):
+    """A signal, or the end of the parent process, has stopped the run; its kernels have ended."""
+
+
+async def stoppable(work):
+    """Awaits work that a signal cancels, so that it can end what it has started."""
+    loop, task, parent = asyncio.get_running_loop(), asyncio.ensure_future(work), os.getppid()
+    number = None
+
+    def stop(got, _frame=None):
+        nonlocal number
+        if number is None:
+            number = got
+            loop.call_soon_threadsafe(task.cancel)
+
+    # nbclient would give each signal to one notebook alone.
+    loop.add_signal_handler = loop.remove_signal_handler = lambda *_: False
+    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+    for each in {signal.SIGINT, signal.SIGTERM, hang_up}:
+        signal.signal(each, stop)
+    while not task.done():
+        await asyncio.wait([task], timeout=0.5)
+        if os.getppid() != parent:
+            stop(hang_up)
+    if number is not None:
+        raise Stopped(number)
+    return task.result()
 
 
 async def run_files(args) -> bool:
@@ -194,7 +239,10 @@ def main() -> int:
     options.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="per notebook, default 900")
     options.add_argument("--jobs", type=int, default=1, help="notebooks executed at the same time, default 1")
     args = options.parse_args()
-    return 0 if asyncio.run(run_files(args)) else 1
+    try:
+        return 0 if asyncio.run(stoppable(run_files(args))) else 1
+    except Stopped as stopped:
+        return 128 + stopped.args[0]
 
 
 if __name__ == "__main__":

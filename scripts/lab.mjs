@@ -8,6 +8,6 @@ main(import.meta.url, async () => {
   // JupyterLab would otherwise contact its developers' servers for news and updates.
   options.push("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate");
   if (process.getuid?.() === 0) options.push("--allow-root");
-  const settings = { cwd: root, env: environment, quiet: true };
+  const settings = { cwd: root, env: environment, quiet: true, untilStopped: true };
   process.exitCode = await run(venv("jupyter"), ["lab", ...options, ...process.argv.slice(2)], settings);
 });

@@ -1,10 +1,58 @@
-// Numbered steps on the terminal and child processes that stay visible. Plain Node: it runs before `npm ci`.
+// Numbered steps on the terminal, child processes that stay visible, and their common end when the script is stopped.
+// Plain Node: it runs before `npm ci`.
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+const windows = process.platform === "win32";
+
 /** An error the user can fix, as opposed to a bug: shown as one line, without a stack. */
 export class SetupError extends Error {}
+
+/** What the last line of a script that was stopped says. */
+export const advice = { toGoOn: "run the same command again to go on" };
+
+const numbers = { SIGHUP: 1, SIGINT: 2, SIGPIPE: 13, SIGTERM: 15 };
+/** Children that have not ended. */
+const children = new Set();
+/** The signal that stopped this script first, and when the latest came. */
+let stopped = null;
+let latest = 0;
+
+/** Stops the children, each with all that it has started; when they have ended, the script ends. */
+function stop(signal) {
+  // Ctrl-C comes from the terminal and once more from npm. A closed output fails again with every line.
+  if (stopped && (signal === "SIGPIPE" || Date.now() - latest < 500)) return;
+  stopped ??= signal;
+  latest = Date.now();
+  for (const child of children) {
+    const passed = signal === "SIGPIPE" ? "SIGHUP" : signal;
+    // A group of its own: a child gets each signal once, and what it has started gets it too.
+    if (!windows) process.kill(-child.pid, passed);
+    else child.kill(passed);
+  }
+  if (children.size === 0) end();
+}
+
+function end() {
+  console.error(`stopped; what was done is kept, ${advice.toGoOn}`);
+  process.exit(128 + numbers[stopped]);
+}
+
+/** Listens for signals, for a closed terminal or pipe, and for the end of the process that started this one. */
+function listen() {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stop);
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error) => {
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+      stop("SIGPIPE");
+    });
+  const abandoned = () => stopped ?? stop("SIGHUP");
+  process.once("disconnect", abandoned).channel?.unref();
+  // npm passes neither SIGHUP nor its own end on.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid === parent || abandoned(), 500).unref();
+}
 
 /** Milliseconds as `8 s` or `3 min 05 s`. */
 export function duration(ms) {
@@ -32,22 +80,24 @@ export function steps(total) {
  * Runs a program with its output passed through; resolves to its exit code. Where the output is a file or a pipe,
  * programs hide their progress bars, so a line every 15 s says that it is still running.
  *
+ * @param options those of spawn; quiet: without that line; untilStopped: a signal is how this program is meant to end
  * @throws SetupError if the program cannot be started
  */
-export function run(command, args, options = {}) {
+export function run(command, args, { quiet, untilStopped, ...options } = {}) {
   const start = Date.now();
   const still = () => console.log(`      … ${duration(Date.now() - start)}`);
-  const heartbeat = process.stdout.isTTY || options.quiet ? undefined : setInterval(still, 15_000);
+  const heartbeat = process.stdout.isTTY || quiet ? undefined : setInterval(still, 15_000);
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: "inherit", ...options });
-    // Ctrl-C reaches the whole group; SIGTERM only this process, and what it started should end with it.
-    const pass = () => child.kill("SIGTERM");
-    process.once("SIGTERM", pass);
-    child.once("close", () => process.off("SIGTERM", pass));
+    const child = spawn(command, args, { stdio: "inherit", detached: !windows, ...options });
+    if (child.pid !== undefined) children.add(child);
     child.on("error", (error) =>
       reject(new SetupError(`${command} cannot be started (${error.code}): is it installed?`)),
     );
-    child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 1)));
+    child.on("close", (code, signal) => {
+      children.delete(child);
+      if (!stopped || untilStopped) resolve(code ?? 128 + (numbers[signal] ?? 0));
+      else if (children.size === 0) end();
+    });
   }).finally(() => clearInterval(heartbeat));
 }
 
@@ -64,6 +114,7 @@ export async function mustRun(command, args, options) {
  */
 export function main(url, work) {
   if (!process.argv[1] || realpathSync(process.argv[1]) !== fileURLToPath(url)) return;
+  listen();
   work().catch((error) => {
     console.error(error instanceof SetupError ? `error: ${error.message}` : error);
     process.exit(1);

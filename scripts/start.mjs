@@ -4,7 +4,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
-import { main, mustRun, SetupError, steps } from "./progress.mjs";
+import { advice, main, mustRun, SetupError, steps } from "./progress.mjs";
 import { environment, fingerprint, plan, root, sources } from "./setup.mjs";
 
 const help = `npm start [-- options]
@@ -32,13 +32,16 @@ main(import.meta.url, async () => {
   if (setup.length === 0 && !asksHelp) console.log("Set-up is complete.");
   for (const [what, work] of setup) await step(what, work);
 
-  const malt = (...words) =>
-    mustRun(process.execPath, [join(root, "dist", "cli.js"), "reproduce", ...words], { cwd: root, env, quiet: true });
+  // The channel tells malt when this process is killed.
+  const settings = { cwd: root, env, quiet: true, stdio: ["inherit", "inherit", "inherit", "ipc"] };
+  const malt = (...words) => mustRun(process.execPath, [join(root, "dist", "cli.js"), "reproduce", ...words], settings);
   if (asksHelp) return malt("--help");
   const { settled } = await import("../dist/cli/reproduce.js");
   const options = given.filter((word) => word !== "--no-notebooks");
   // The name is chosen once: with --fresh, a second lookup would give another one.
   const { run, train } = await settled(options);
+  if (options.includes("--fresh"))
+    advice.toGoOn = `run the same command with --run ${run} in place of --fresh to go on`;
   await malt(...options.filter((word) => word !== "--fresh"), "--run", run);
 
   const files = given.includes("--no-notebooks")
@@ -56,10 +59,10 @@ main(import.meta.url, async () => {
   } else if (files.length > 0) {
     rmSync(stamp, { force: true });
     // Side by side, since half of a notebook's time its kernel only starts; the last one is by far the longest.
-    const settings = ["--jobs", `${Math.min(2, availableParallelism())}`, "--out", executed];
+    const jobs = ["--jobs", `${Math.min(2, availableParallelism())}`, "--out", executed];
     const showRun = { MALT_OUTPUTS: outputs, MALT_RUN: run };
     await steps(1)(`Execute ${files.length} notebooks`, async () => {
-      if ((await execute(files.reverse(), settings, showRun)) !== 0)
+      if ((await execute(files.reverse(), jobs, showRun)) !== 0)
         throw new SetupError(`a notebook failed; the executed copies are in ${executed}`);
     });
     writeFileSync(stamp, shown);

@@ -14,6 +14,7 @@ import { register as reproduce } from "./cli/reproduce.js";
 import { register as sample } from "./cli/sample.js";
 import { register as serve } from "./cli/serve.js";
 import { register as train } from "./cli/train.js";
+import { environment } from "./environment.js";
 import { MaltError } from "./errors.js";
 import { interrupt, interruptedCode, interruptible } from "./run/interruption.js";
 import { onClosed, printResult, say } from "./show/terminal.js";
@@ -25,8 +26,12 @@ const program = new Command("malt")
 for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, grade]) register(program);
 
 onClosed(() => interrupt("SIGPIPE"));
-// The npm script that started this process held the other end until it was killed.
-process.once("disconnect", () => interruptedCode() ?? interrupt("SIGHUP")).channel?.unref();
+// The end of what started this process: a script that held the other end of a channel, or npm, which passes on neither
+// SIGHUP nor its own end.
+const abandoned = () => interruptedCode() ?? interrupt("SIGHUP");
+process.once("disconnect", abandoned).channel?.unref();
+const parent = process.ppid;
+if (environment().isRunByNpm) setInterval(() => process.ppid === parent || abandoned(), 500).unref();
 process.once("uncaughtException", end);
 
 checkFlags(process.argv.slice(2));

@@ -10,6 +10,8 @@ export interface Environment {
   outputs: string;
   /** MALT_RUN: the run that notebooks show, by name or folder; null for the recorded one. */
   run: string | null;
+  /** npm_lifecycle_event: whether npm or npx started this process. */
+  isRunByNpm: boolean;
 }
 
 /** Reads the environment; an empty variable counts as unset. */
@@ -19,6 +21,7 @@ export function environment(env: NodeJS.ProcessEnv = process.env): Environment {
     apiKey: env.OPENAI_API_KEY || null,
     outputs: env.MALT_OUTPUTS || "outputs",
     run: env.MALT_RUN || null,
+    isRunByNpm: Boolean(env.npm_lifecycle_event),
   };
 }
 

@@ -32,10 +32,9 @@ export async function installExtra(extra: string): Promise<void> {
   const path = cachePath(`extra-${extra}.log`);
   const log = await open(path, "w");
   try {
-    const child = spawn(process.execPath, install, { stdio: ["ignore", log.fd, log.fd] });
-    const stop = () => child.kill();
-    process.once("exit", stop);
-    const [code] = (await once(child, "close").finally(() => process.off("exit", stop))) as [number | null];
+    // The channel tells the installer when this process has ended: then it ends too.
+    const child = spawn(process.execPath, install, { stdio: ["ignore", log.fd, log.fd, "ipc"] });
+    const [code] = (await once(child, "close")) as [number | null];
     if (code === 0) return;
     const said = (await readFile(path, "utf8")).trim().split("\n").slice(-2).join(" ");
     throw new RunError(
