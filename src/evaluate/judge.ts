@@ -10,11 +10,14 @@ import { type Policy, requireModel } from "../policy/openai.js";
 import { openJournal } from "../run/journal.js";
 import { nodeKey, requestSeed } from "../sample/state.js";
 import { questionText } from "../team/prompts.js";
-import type { JournalEntry, Message, Question, Role, Sampling } from "../types.js";
+import type { JournalEntry, Message, Question, Role, Sampling, Turn } from "../types.js";
+import { approves, withoutThoughts } from "./approval.js";
 
-/** What the judge found in a turn: the answer it votes for, and whether that is right; both null without a verdict. */
+/** What was found in a turn. */
 export interface Reading {
+  /** The answer it means; null if none can be told. */
   answer: string | null;
+  /** Whether the turn is right; null without a verdict. A model can rate a turn wrong that states no answer. */
   correct: boolean | null;
 }
 
@@ -22,14 +25,25 @@ export interface Reading {
 export interface Judge {
   /** What reads, for run.json. */
   readonly about: { kind: "own" } | { kind: "llm"; model: string; base_url: string };
-  /** @throws ServerError if a model is asked and does not answer */
-  read(question: Question, role: Role, text: string): Promise<Reading>;
+  /**
+   * @param before the earlier turns of the pass, oldest first; a critique is about one of them
+   * @throws ServerError if a model is asked and does not answer
+   */
+  read(question: Question, role: Role, text: string, before?: readonly Turn[]): Promise<Reading>;
 }
 
-/** Every turn by the answer it states itself, a critique too. */
+/**
+ * Every turn by the answer it states itself, a critique too. A critique without one that approves what it read (see
+ * approval.ts) means the answer it approves.
+ */
 export const ownAnswer: Judge = {
   about: { kind: "own" },
-  read: async (question, _role, text) => gradeText(question, text),
+  async read(question, role, text, before = []) {
+    const own = gradeText(question, text);
+    if (own.answer !== null || role.template !== "verifier" || !approves(text)) return own;
+    const solution = before.findLast((turn) => turn.role === role.answer);
+    return solution ? gradeText(question, solution.text) : own;
+  },
 };
 
 export interface LlmJudgeOptions {
@@ -53,29 +67,36 @@ const sampling: Sampling = {
 };
 
 /**
- * The judge's task. A critique states no answer of its own in the paper, so the judge says which answer it supports.
+ * The judge's task. A critique states no answer of its own in the paper, so the judge says which answer it supports, and
+ * is shown the turns before it, which it is about.
  */
-export function judgePrompt(question: Question, role: Role, text: string): Message[] {
+export function judgePrompt(question: Question, role: Role, text: string, before: readonly Turn[] = []): Message[] {
+  const earlier = before.map((turn) => `Earlier, the ${turn.role} wrote:\n${turn.text}\n\n`).join("");
   const content =
     `Rate one step of a team that solves a problem: the ${role.name}'s.\n\n` +
-    `Problem:\n${questionText(question)}\n\nReference answer: ${question.answer}\n\nStep of the ${role.name}:\n${text}\n\n` +
-    "Is the answer that this step holds to be right the same as the reference answer? A step that criticises a " +
-    "solution counts by the answer it ends up supporting: the solution's if it finds no fault, else its correction. " +
+    `Problem:\n${questionText(question)}\n\nReference answer: ${question.answer}\n\n${earlier}` +
+    `Step of the ${role.name}:\n${text}\n\n` +
+    `Is the answer that the ${role.name}'s step holds to be right the same as the reference answer? A step that criticises ` +
+    "a solution counts by the answer it ends up supporting: the solution's if it finds no fault, else its correction. " +
     'Finish with one line, "Verdict: correct" or "Verdict: incorrect".';
   return [{ role: "user", content }];
 }
 
-/** The last verdict in a judge's reply, a bare word included; null if there is none. */
+/**
+ * The last verdict in a judge's reply outside of its thoughts, a bare word included; null if there is none, or if it is
+ * a question or a choice of both ("Verdict: correct or incorrect").
+ */
 export function parseVerdict(reply: string): boolean | null {
-  const word =
-    [...reply.matchAll(/verdict\W{1,6}(correct|incorrect)\b/gi)].at(-1)?.[1] ??
-    /^\W*(correct|incorrect)\W*$/i.exec(reply)?.[1];
-  return word ? word.toLowerCase() === "correct" : null;
+  const said = withoutThoughts(reply);
+  const both = /verdict\W{1,6}(correct|incorrect)\b(\W{1,4}or\W{1,4}(?:verdict\W{1,6})?(?:in)?correct\b|\s*[/|?])?/gi;
+  const last = [...said.matchAll(both)].at(-1) ?? /^\W*(correct|incorrect)\W*$/i.exec(said);
+  return last && !last[2] ? last[1]!.toLowerCase() === "correct" : null;
 }
 
 /**
- * A language model as judge. A turn rated correct votes for the reference answer; one rated incorrect for the answer it
- * states, unless that is the reference; without a clear verdict it does not vote. The caller closes it.
+ * A language model as judge. A turn rated correct means the reference answer; one rated incorrect the answer it states or
+ * approves, or none if it states none or the reference. A turn without a clear verdict does not vote; see rows.ts for how
+ * verdicts are counted. The caller closes it.
  * @throws RunError if another process writes its verdicts
  */
 export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { close(): Promise<void> }> {
@@ -102,14 +123,14 @@ export async function llmJudge(options: LlmJudgeOptions): Promise<Judge & { clos
 
   return {
     about: { kind: "llm", model, base_url: policy.baseURL },
-    async read(question, role, text) {
-      const messages = judgePrompt(question, role, text);
+    async read(question, role, text, before = []) {
+      const messages = judgePrompt(question, role, text, before);
       const seed = requestSeed(0, question.id, null, "judge");
       const key = nodeKey({ policy: speaker, messages, sampling, seed, questionId: question.id, nodeId: "judge" });
       const reply = asked.get(key) ?? find(key, question.id, () => ask(key, question, role, messages, seed));
       asked.set(key, reply);
       const correct = parseVerdict(await reply);
-      const own = gradeText(question, text);
+      const own = await ownAnswer.read(question, role, text, before);
       if (correct) return { answer: canonical(question.answer, answerKind(question)) ?? question.answer, correct };
       return { answer: correct === null || own.correct ? null : own.answer, correct };
     },

@@ -2,11 +2,10 @@
  * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
  * sampling.
  */
-import { gradeText } from "../answers/index.js";
 import type { System } from "../team/systems.js";
 import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
-import type { Judge } from "./judge.js";
+import { type Judge, ownAnswer, type Reading } from "./judge.js";
 import type { Transcripts } from "./passes.js";
 
 /**
@@ -29,11 +28,12 @@ export async function rowsOf(
     const read = await Promise.all(
       passes.map((turns) => {
         const text = (isLast ? turns.at(-1)! : turns[depth]!).text;
-        return isLast ? gradeText(question, text) : judge.read(question, role, text);
+        return (isLast ? ownAnswer : judge).read(question, role, text, turns.slice(0, depth));
       }),
     );
-    const voted = majorityVote(read.map(({ answer }) => answer));
-    const winner = read.find(({ answer }) => answer !== null && answer === voted);
+    const voters = isLast || judge.about.kind === "own" ? read : winningSide(read);
+    const voted = majorityVote(voters.map(({ answer }) => answer));
+    const winner = voters.find(({ answer }) => answer !== null && answer === voted);
     if (!isLast) unclear += read.filter(({ correct }) => correct === null).length;
     return read.map(({ answer, correct }, pass) => {
       const own = system.debate ? passes[pass]! : [passes[pass]![depth]!];
@@ -55,4 +55,15 @@ export async function rowsOf(
   };
   const turns = questions.flatMap((question) => system.roles.map((role, depth) => ofTurn(question, role, depth)));
   return { rows: (await Promise.all(turns)).flat(), unclear };
+}
+
+/**
+ * The side that most verdicts of a model take, right or wrong. Verdicts vote and not answers, because a turn that is rated
+ * wrong need not state one. Of equally large sides the one that was first wins, as in a vote of answers. Turns without a
+ * verdict do not vote.
+ */
+function winningSide(read: readonly Reading[]): readonly Reading[] {
+  const [right, wrong] = [true, false].map((side) => read.filter(({ correct }) => correct === side));
+  if (right!.length !== wrong!.length) return right!.length > wrong!.length ? right! : wrong!;
+  return read.find(({ correct }) => correct !== null)?.correct ? right! : wrong!;
 }
