@@ -160,12 +160,14 @@ it.skipIf(installed.length === 0).each(["SIGTERM", "SIGKILL"] as const)(
 
 describe.each(installed)("on the CPU with the server %s", (server) => {
   it("samples, trains, evaluates and keeps the evidence, and leaves nothing running", async () => {
+    // As few as have pairs of each role; with the embedded server the texts are those of the recorded run.
+    const trees = server === "embedded" ? 4 : 12;
     const mark = marked();
     const few = join(place, "test.jsonl");
     const held = (await readFile(dataPath("arithmetic", "test.jsonl"), "utf8")).split("\n").slice(0, 4);
     await writeFile(few, `${held.join("\n")}\n`);
     const out = join(place, server);
-    const flags = ["--device", "cpu", "--server", server, "--limit", "4", "--test", few, "--out", out];
+    const flags = ["--device", "cpu", "--server", server, "--limit", `${trees}`, "--test", few, "--out", out];
     const malt = `${process.execPath} --import tsx ${inPackage("src", "cli.ts")}`;
     const { exitCode, stderr, stdout } = await execa(process.execPath, [script, ...flags], {
       cwd: root,
@@ -177,10 +179,9 @@ describe.each(installed)("on the CPU with the server %s", (server) => {
     const commands = evidence.steps.flatMap(
       ({ command }: { command: string }) => /^malt (\w+)/.exec(command)?.[1] ?? [],
     );
-    const training = ["train", "train", "evaluate", "report"];
-    expect(commands).toEqual(["sample", "sample", "sample", "export", ...training]);
+    expect(commands.join(" ")).toBe("sample sample sample export train train evaluate evaluate evaluate report");
     expect(evidence.steps.every(({ code }: { code: number }) => code === 0)).toBe(true);
-    expect(evidence).toMatchObject({ server, devices: ["cpu", "cpu", "cpu"], sizes: { trees: 4, size: 4, seeds: 4 } });
+    expect(evidence).toMatchObject({ server, devices: ["cpu", "cpu", "cpu"], sizes: { trees, size: 4, seeds: 4 } });
     expect(evidence.machine).toMatchObject({ torch: expect.any(String), transformers: expect.any(String) });
     const report = await readFile(join(out, "report.txt"), "utf8");
     for (const system of ["SA", "MA", "MALT"]) expect(report).toMatch(new RegExp(`^${system} +\\d`, "m"));
