@@ -134,7 +134,8 @@ async function loop(given, say, note) {
   /** Runs one command of malt to its end, with what is left as its time limit. @throws SetupError if it fails */
   const run = async (...args) => {
     const words = args.flat().map(String);
-    const shown = `malt ${words.map(quoted).join(" ")}`;
+    // Relative to this folder, where it runs, so that the evidence can be repeated elsewhere.
+    const shown = `malt ${words.map((word) => quoted(word.replace(join(root, "/"), ""))).join(" ")}`;
     if (left() < 1) throw new SetupError(`no time is left for \`${shown}\`; give more --minutes, or --limit fewer`);
     say(`\n$ ${shown}`);
     const start = Date.now();

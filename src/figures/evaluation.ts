@@ -11,9 +11,12 @@ import { ablationSystems, allSystems, mixSystems } from "../team/systems.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 
-/** Whether another point is just above this one. */
+/** Whether another point is just above this one: less than ten percentage points, at about as many tokens. */
 function isUnder<T extends { tokens: number; mean: number }>(point: T, points: readonly T[]): boolean {
-  return points.some(({ tokens, mean }) => Math.abs(Math.log(tokens / point.tokens)) < 0.1 && mean > point.mean);
+  return points.some(
+    ({ tokens, mean }) =>
+      Math.abs(Math.log(tokens / point.tokens)) < 0.1 && mean > point.mean && mean < point.mean + 0.1,
+  );
 }
 
 /** The number of answers: of the system that has most. */
