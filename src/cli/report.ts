@@ -82,7 +82,7 @@ export function register(program: Command): void {
             parts.push(oneLine(`held-out questions of ${benchmark}: ${partitionText(partition)}`));
           parts.push(results(rows, await readPaper(benchmark)));
           const questions = await data.evaluationQuestions(benchmark);
-          parts.push(...modes(systemsByMode(questions, rows), "system"));
+          if (questions.length > 0) parts.push(...modes(systemsByMode(questions, rows), "system"));
           if (examples > 0) parts.push(...(await examplesOf(data, rows, examples, system)));
         }
         printResult(parts.join("\n\n"));

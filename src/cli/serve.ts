@@ -18,6 +18,9 @@ export function register(program: Command): void {
     .option("--port <number>", "port to listen on (default: a free one)", number("--port", { min: 0, integer: true }))
     .action(async ({ port, ...choice }: ModelChoice & { port?: number }) => {
       const server = await startEmbedded(chosenModel(choice), { ...(port !== undefined && { port }) });
+      // Before it says so: whoever reads that may stop it at once.
+      const { signal, off } = interruption();
+      signal.addEventListener("abort", () => void server.stop());
       printResult(
         `base URL  ${server.baseURL}\nmodel     ${server.model}\nfile      ${server.weights.source}\n` +
           `SHA-256   ${server.weights.sha256}\nserver    ${server.build}\nlog       ${server.log}\n\n` +
@@ -25,8 +28,6 @@ export function register(program: Command): void {
           `  npx malt sample --base-url ${server.baseURL} --model ${server.model} --questions FILE.jsonl --run NAME\n` +
           `or set OPENAI_BASE_URL=${server.baseURL}. Ctrl-C stops the server.`,
       );
-      const { signal, off } = interruption();
-      signal.addEventListener("abort", () => void server.stop());
       await server.exited.finally(off);
       throw new ServerError(
         signal.aborted

@@ -66,7 +66,7 @@ it("names of files, models, roles and benchmarks are printed without their contr
     await copyFile(dataPath("recorded", `${table}.parquet`), join(dir, `${table}.parquet`));
   const manifest = JSON.parse(await readFile(dataPath("recorded", "run.json"), "utf8"));
   manifest.config.policy.model = name;
-  for (const evaluation of [manifest.evaluation ?? []].flat()) evaluation.benchmark = evaluation.model = name;
+  for (const evaluation of Object.values<{ model: string }>(manifest.evaluation)) evaluation.model = name;
   await writeFile(join(dir, "run.json"), JSON.stringify(manifest));
   const report = await malt(place, ["report", "--run", "theirs"]).ended;
   expect(report.stdout + report.stderr).toContain(shown);

@@ -167,7 +167,20 @@ describe.each(installed)("on the CPU with the server %s", (server) => {
     const held = (await readFile(dataPath("arithmetic", "test.jsonl"), "utf8")).split("\n").slice(0, 4);
     await writeFile(few, `${held.join("\n")}\n`);
     const out = join(place, server);
-    const flags = ["--device", "cpu", "--server", server, "--limit", `${trees}`, "--test", few, "--out", out];
+    const flags = [
+      "--device",
+      "cpu",
+      "--minutes",
+      "3",
+      "--server",
+      server,
+      "--limit",
+      `${trees}`,
+      "--test",
+      few,
+      "--out",
+      out,
+    ];
     const malt = `${process.execPath} --import tsx ${inPackage("src", "cli.ts")}`;
     const { exitCode, stderr, stdout } = await execa(process.execPath, [script, ...flags], {
       cwd: root,
