@@ -164,17 +164,23 @@ function ready(child: ChildProcess, timeout: number, tail: () => string, log: st
     const failed = (what: string) =>
       fail(new ServerError(`the embedded server ${what}; its last lines: ${tail() || "none"}; whole log: ${log}`));
     const timer = setTimeout(() => failed(`was not ready within ${timeout / 1000} s`), timeout);
+    let reason: string | null = null;
     createInterface({ input: child.stdout! }).on("line", (line) => {
       if (!line.startsWith("{")) return;
-      clearTimeout(timer);
       const said = JSON.parse(line) as { url: string; version: string } | { error: string };
-      if ("error" in said) failed(`did not start (${said.error})`);
-      else done(said);
+      // It ends now. Its log may say more, and may be read a little later than this line.
+      if ("error" in said) reason = said.error;
+      else {
+        clearTimeout(timer);
+        done(said);
+      }
     });
     child.once("error", (error) => failed(`cannot be run (${error.message})`));
     child.once("close", (code, signal) => {
       clearTimeout(timer);
-      failed(`ended with ${signal ?? `exit code ${code}`} while starting`);
+      failed(
+        reason === null ? `ended with ${signal ?? `exit code ${code}`} while starting` : `did not start (${reason})`,
+      );
     });
   });
 }
