@@ -109,6 +109,17 @@ describe.skipIf(!installed)("the trainer", () => {
     expect(check("no truncation")).toMatchObject({ kept: 2 });
   });
 
+  it("pretraining packs whole dialogues that do not see each other, and counts their completions in full", () => {
+    const packing = whole.said.find(({ check }) => check === "packing")!;
+    expect(packing.dialogues).toBeGreaterThan(300);
+    expect(packing.furthest).toBeLessThan(1e-5);
+    // Of each dialogue, in short and long rows, all tokens but the 20 of its prompt count in full.
+    expect(packing.targets).toEqual([
+      [-20, 256],
+      [-20, 512],
+    ]);
+  });
+
   it("killed, stopped and resumed ends with the same adapters as unbroken, losing at most a checkpoint interval", async () => {
     const dir = await trainingRun(outputs, "broken");
     const seen: TrainingStatus[][] = [];
