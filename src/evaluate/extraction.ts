@@ -1,8 +1,8 @@
 /** Accuracy under both modes of extraction, from texts that were sampled once. Pure. */
-import { answerKind, type ExtractionMode, extractionModes, gradeText, sameAnswer } from "../answers/index.js";
+import { type ExtractionMode, extractionModes, gradeText } from "../answers/index.js";
 import { InputError } from "../errors.js";
-import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Node, Question } from "../types.js";
+import { majorityReading } from "./majority.js";
 
 /** Shares in [0, 1] of what is right in each mode. */
 export type ByMode = { name: string } & Record<ExtractionMode, number>;
@@ -48,12 +48,7 @@ export function systemsByMode(
     ({ system }) => system,
     ({ question, texts }, mode) => {
       const read = texts.map((text) => gradeText(question, text, mode));
-      const kind = answerKind(question);
-      const voted = majorityVote(
-        read.map(({ answer }) => answer),
-        (a, b) => sameAnswer(a, b, kind),
-      );
-      return read.find(({ answer }) => answer !== null && answer === voted)?.correct === true;
+      return majorityReading(question, read)?.correct === true;
     },
   );
 }

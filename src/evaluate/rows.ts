@@ -2,11 +2,11 @@
  * Turns completions into rows of evaluation.parquet: each turn is graded, the passes vote. What it leaves out:
  * sampling.
  */
-import { answerKind, type ExtractionMode, sameAnswer } from "../answers/index.js";
+import type { ExtractionMode } from "../answers/index.js";
 import type { System } from "../team/systems.js";
-import { majorityVote } from "../team/vote.js";
 import type { EvaluationRow, Question, Role } from "../types.js";
 import { type Judge, ownAnswerIn, type Reading } from "./judge.js";
+import { majorityReading } from "./majority.js";
 import type { Transcripts } from "./passes.js";
 
 /**
@@ -33,13 +33,8 @@ export async function rowsOf(
     const read = await Promise.all(
       passes.map((turns, pass) => (isLast ? rule : judge).read(question, role, texts[pass]!, turns.slice(0, depth))),
     );
-    const kind = answerKind(question);
     const voters = isLast || judge.about.kind === "own" ? read : winningSide(read);
-    const voted = majorityVote(
-      voters.map(({ answer }) => answer),
-      (a, b) => sameAnswer(a, b, kind),
-    );
-    const winner = voters.find(({ answer }) => answer !== null && answer === voted);
+    const winner = majorityReading(question, voters);
     if (!isLast) unclear += read.filter(({ correct }) => correct === null).length;
     return read.map(({ answer, correct }, pass) => {
       const own = system.debate ? passes[pass]! : [passes[pass]![depth]!];
@@ -53,7 +48,7 @@ export async function rowsOf(
         text: texts[pass]!,
         answer,
         correct: correct === true,
-        voted_answer: voted,
+        voted_answer: winner?.answer ?? null,
         voted_correct: winner?.correct === true,
         completion_tokens: own.every((c) => c.completion_tokens !== null)
           ? own.reduce((sum, c) => sum + c.completion_tokens!, 0)
