@@ -61,6 +61,11 @@ function locate(name, kind) {
   const missing = [...kind.files, "README.md"].filter((file) => !existsSync(join(source, file)));
   if (missing.length > 0)
     throw new SetupError(`${source} lacks ${missing.join(", ")}: sample, export, train and evaluate the run first`);
+  // A run outside this folder names its base model by an absolute path, which would be published with it.
+  if (readFileSync(join(source, "run.json"), "utf8").includes(JSON.stringify(join(root, "/")).slice(0, -1)))
+    throw new SetupError(
+      `${source}/run.json names files by this machine's paths; make the run in ${join(root, "outputs")}`,
+    );
   return [source, kind];
 }
 
