@@ -4,9 +4,10 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { partitionText } from "../benchmarks/doubts.js";
+import { summariseSample } from "../credit/samples.js";
 import { countEnds, critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { type Dataset, openDataset } from "../dataset/export.js";
-import { runFolder } from "../dataset/open.js";
+import { openRun, runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
 import { rolesByMode, systemsByMode } from "../evaluate/extraction.js";
 import { turnedPasses } from "../evaluate/results.js";
@@ -14,6 +15,7 @@ import { percent } from "../format.js";
 import { readManifest } from "../run/manifest.js";
 import { exampleText } from "../show/examples.js";
 import { modes, readPaper, results } from "../show/results.js";
+import { sampleTable } from "../show/samples.js";
 import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
@@ -22,7 +24,7 @@ import { oneLine } from "../visible.js";
 import { number } from "./options.js";
 
 interface Flags {
-  run: string;
+  run: string[];
   benchmark?: string;
   examples: number;
   system?: string;
@@ -40,8 +42,11 @@ export function register(program: Command): void {
   program
     .command("report")
     .summary("show what a run and its evaluation say")
-    .description("accuracy by role, the worth of a critique, and the comparison of systems")
-    .requiredOption("--run <name>", "name of an exported or evaluated run, or its folder, such as data/recorded")
+    .description("accuracy by role, the worth of a critique, and the comparison of systems; of several runs a row each")
+    .requiredOption(
+      "--run <name...>",
+      "name of an exported or evaluated run, or its folder, such as data/recorded; or several, to compare what was sampled",
+    )
     .option("--benchmark <name>", "show only this one of the benchmarks that systems were evaluated on")
     .option(
       "--examples <n>",
@@ -50,8 +55,9 @@ export function register(program: Command): void {
       0,
     )
     .option("--system <name>", "the team of the examples (default: MALT if it was evaluated, else the last team)")
-    .action(async ({ run, benchmark: only, examples, system }: Flags) => {
-      const dir = runFolder(run);
+    .action(async ({ run: runs, benchmark: only, examples, system }: Flags) => {
+      if (runs.length > 1) return printResult(await comparison(runs));
+      const dir = runFolder(runs[0]!);
       const manifest = await readManifest(dir);
       const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
       const data = await openDataset(dir);
@@ -90,6 +96,28 @@ export function register(program: Command): void {
         data.close();
       }
     });
+}
+
+const pairKeys = "SELECT question_id, role, parent_id FROM dpo";
+
+/** What several runs sampled, a row each: prompts and temperatures side by side. */
+async function comparison(names: readonly string[]): Promise<string> {
+  const rows = [];
+  for (const name of names) {
+    const run = await openRun(name);
+    try {
+      const { config } = run.manifest;
+      const about = {
+        prompts: run.promptSet.name,
+        temperature: config.sampling.temperature,
+        model: config.policy.model,
+      };
+      rows.push({ ...about, sample: summariseSample(await run.nodes(), await run.query(pairKeys)) });
+    } finally {
+      run.close();
+    }
+  }
+  return sampleTable(rows);
 }
 
 /** Passes that a team corrects and breaks, the first of each, with their questions. */

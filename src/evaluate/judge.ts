@@ -5,6 +5,7 @@
  * The last turn's answer is the system's, and always extracted by rule (Section 4.1: "a fixed deterministic function T").
  */
 import PQueue from "p-queue";
+import { approves } from "../answers/approval.js";
 import { answerKind, canonical, type ExtractionMode, gradeText, ownText } from "../answers/index.js";
 import { ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
@@ -13,7 +14,6 @@ import { circuitBreaker } from "../sample/circuit-breaker.js";
 import { nodeKey, requestSeed } from "../sample/state.js";
 import { questionText } from "../team/prompts.js";
 import type { JournalEntry, Message, Question, Role, Sampling, Turn } from "../types.js";
-import { approves } from "./approval.js";
 
 /** What was found in a turn. */
 export interface Reading {

@@ -7,7 +7,7 @@
  * of one step or of the approach is none, nor is "is not correct", "would be correct if …" or "is correct, but …".
  * "Correct." and the like count only as the whole critique, since elsewhere they speak of a step.
  */
-import { ownText } from "../answers/index.js";
+import { ownText } from "./index.js";
 
 const article = "(?:(?:the|this|that|your|given|proposed|provided|above|original|final|overall|whole|entire) ){0,4}";
 const adverb = "(?:(?:indeed|entirely|completely|fully|all|also|absolutely|perfectly|therefore|thus|already) )?";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { approves } from "../../src/evaluate/approval.js";
+import { approves } from "../../src/answers/approval.js";
 
 describe("a critique approves", () => {
   it.each([
