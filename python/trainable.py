@@ -18,7 +18,7 @@ from pathlib import Path
 
 ARCHITECTURES = ("llama", "qwen2")
 # llama.cpp rounds activations to 8 bits where the weights are quantised, so its log-probabilities differ a little: by 0.03
-# nats on average with a Q4 file of 135M parameters. Weights in the wrong place differ by whole nats.
+# nats on average with a Q4 file of 135M parameters, by 0.012 with one of 1.5B. Weights in the wrong place differ by whole nats.
 MEAN_DIFFERENCE = 0.1
 DIALOGUES = [
     [{"role": "user", "content": "Tom has 3 pens and buys 4 more. How many pens has he?"}],
