@@ -39,17 +39,37 @@ export interface Message {
 export interface Role {
   /** Unique in the list: `generator`, `verifier`, `refiner`, `verifier-2`, … Its first letter names it in node ids. */
   name: string;
-  /** Which template of the prompt set it speaks from. */
+  /**
+   * Which template of the prompt set it speaks from. One without a prompt of its own is shown what that template has places
+   * for; and a generator is trained by SFT alone, the others by DPO too (Section 4.3).
+   */
   template: "generator" | "verifier" | "refiner";
   /** Name of the earlier role whose output it sees as the answer; null for a role that sees only the question. */
   answer: string | null;
-  /** Name of the earlier role whose output it sees as the critique; null where nobody criticised. */
-  critique: string | null;
+  /** Name of the earlier role whose output it sees as the critique, or of several; null where nobody criticised. */
+  critique: string | readonly string[] | null;
   /**
    * What stands in the critique's place where `critique` is null: nothing (`empty`, the default; the paper's G+R ablation
    * specifies an empty verification), or the prompt set's text that there is none (`told`).
    */
   missingCritique?: "empty" | "told" | undefined;
+  /**
+   * What it sees of a critique: the `whole` text, the default, or the `verdict` alone, its last line that is not empty,
+   * where the prompts ask for the answer that the critic believes is right.
+   */
+  critiqueShown?: "whole" | "verdict" | undefined;
+  /**
+   * A prompt of its own in place of its template's text. Placeholders: {question}, {answer} and {critique} as above, and the
+   * name of any earlier role.
+   */
+  prompt?: string | undefined;
+  /** A system message of its own in place of the prompt set's; empty for none. */
+  system?: string | undefined;
+  /**
+   * Name of the earlier role whose adapter it speaks with, and trains together with that role; by default it has one of its
+   * own. So a second round may be spoken by the roles of the first.
+   */
+  adapter?: string | undefined;
   /** Children per parent state, n in the paper (Section 4.2, n = 3). */
   branching: number;
 }

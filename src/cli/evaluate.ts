@@ -38,6 +38,7 @@ import {
   withPatienceFlags,
   withServerFlags,
 } from "./server-flags.js";
+import { readTeam, teamHelp } from "./team.js";
 
 interface Flags extends ServerFlags {
   run: string;
@@ -50,6 +51,7 @@ interface Flags extends ServerFlags {
   seed: number;
   model?: string;
   promptSet?: string;
+  team?: string;
   maxTokens?: number;
   temperature?: number;
   judge: "own" | "llm";
@@ -77,9 +79,10 @@ export function register(program: Command): void {
     .option(
       "--systems <names>",
       "comma-separated: main (Table 1), debate (Table 2), mixes (Table 4), ablations (Table 5), extra, all, or names of " +
-        "systems (default: main)",
+        "systems, also with other votes, MALT@9, or another's tokens, STaR MA equal tokens to MALT@9 (default: main)",
       (text: string) => text.split(",").map((name) => name.trim()),
     )
+    .option("--team <name or file>", `who speaks: ${teamHelp}, for adapters that the run has (default: the run's team)`)
     .option("--size <n>", "questions per seed, drawn at random; the paper's 100", whole("--size", 1), 100)
     .option("--seeds <n>", "how many seeds, of subsets and sampling; the paper's 4", whole("--seeds", 1), 4)
     .option("--seed <n>", "the first seed", whole("--seed", 0), 0);
@@ -125,7 +128,8 @@ async function evaluate(flags: Flags): Promise<void> {
   const found = [...new Set(questions.map(({ split }) => split))];
   if (found.length > 1)
     throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
-  const systems = findSystems(flags.systems ?? ["main"]);
+  const team = flags.team === undefined ? manifest.config : await readTeam(flags.team);
+  const systems = findSystems(flags.systems ?? ["main"], team.roles);
   const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
   const elsewhere = serverElsewhere(flags, env.baseURL);
   const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
@@ -208,7 +212,7 @@ function adaptersOf(
 ): TrainedAdapter[] {
   const names = neededAdapters(systems);
   const missing = names.filter((name) => !trained.has(name));
-  const more = missing.some((name) => ["generator-dpo", "generator-star"].includes(name)) ? " --generator-dpo" : "";
+  const more = missing.some((name) => /^generator\b.*-(dpo|star)$/.test(name)) ? " --generator-dpo" : "";
   if (missing.length > 0)
     throw new InputError(
       `run "${run}" has no trained ${missing.join(", ")}; train with \`malt train --run ${run}${more}\`, or choose ` +

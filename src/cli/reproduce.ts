@@ -25,6 +25,7 @@ import { trainerInstalled } from "../train/trainer.js";
 import { number } from "./options.js";
 import { promptSetHelp } from "./prompt-set.js";
 import { serverElsewhere, systemMessageFlag, withModelFlags } from "./server-flags.js";
+import { teamHelp } from "./team.js";
 
 /** The flags, as given. */
 export interface Flags extends ModelChoice {
@@ -34,6 +35,7 @@ export interface Flags extends ModelChoice {
   test?: string;
   limit?: number;
   promptSet?: string;
+  team?: string;
   baseUrl?: string;
   model?: string;
   baseModel?: string;
@@ -68,6 +70,7 @@ export function register(program: Command): void {
       number("--limit", positive),
     )
     .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: by benchmark)`)
+    .option("--team <name or file>", `who speaks, and who sees whom: ${teamHelp} (default: malt)`)
     .option("--test <path>", "held-out questions (default: those of the arithmetic benchmark, for runs on it)")
     .option("--run <name>", "name of the run (default: made of profile, file, limit and seed)")
     .option("--fresh", "start a new run in place of going on with the one of that name")
@@ -115,7 +118,8 @@ export function settle({ fresh, ...flags }: Flags): Settled {
   const limit = flags.limit ?? loop.questions;
   const subject = flags.questions ? `-${basename(flags.questions).replace(/\.[^.]*$/, "")}` : "";
   const suffix = flags.seed === 0 ? "" : `-seed-${flags.seed}`;
-  const name = flags.run ?? runName(named ?? profile, `${subject}-${limit}${suffix}`);
+  const team = flags.team === undefined ? "" : `-${basename(flags.team).replace(/\.[^.]*$/, "")}`;
+  const name = flags.run ?? runName(named ?? profile, `${subject}${team}-${limit}${suffix}`);
   const run = fresh ? unused(name, outputs) : name;
   const train = flags.train ?? (loop.train || flags.baseModel !== undefined);
   const row = namesFile(flags) ? flags.profile : profile;
@@ -205,7 +209,7 @@ export function commands(flags: Settled): string[][] {
   const file = [...given("--model-file", flags.modelFile), ...given("--hf", flags.hf)];
   const limit = ["--limit", String(flags.limit)];
   const system = given("--system-message", flags.systemMessage);
-  const prompts = given("--prompt-set", flags.promptSet);
+  const prompts = [...given("--prompt-set", flags.promptSet), ...given("--team", flags.team)];
   const first = ["--seed", String(flags.seed * flags.seeds)];
   const size = ["--size", String(flags.size), "--seeds", String(flags.seeds), "--systems", flags.systems];
   const trained = [

@@ -16,7 +16,7 @@ import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { printResult } from "../show/terminal.js";
-import { maltRoles, type SystemMessage } from "../team/prompts.js";
+import type { SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
@@ -33,6 +33,7 @@ import {
   withPatienceFlags,
   withServerFlags,
 } from "./server-flags.js";
+import { readTeam, teamHelp } from "./team.js";
 
 interface Flags extends ServerFlags {
   questions: string;
@@ -43,6 +44,7 @@ interface Flags extends ServerFlags {
   limit?: number;
   shard?: Shard;
   promptSet?: string;
+  team: string;
   systemMessage?: SystemMessage;
   branching: number;
   temperature: number;
@@ -73,10 +75,11 @@ export function register(program: Command): void {
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
     .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: by benchmark)`)
+    .option("--team <name or file>", `who speaks, and who sees whom: ${teamHelp}`, "malt")
     .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
-    .option("--branching <n>", "children per state", whole("--branching", 1), 3)
+    .option("--branching <n>", "children per state, of roles that do not say it themselves", whole("--branching", 1), 3)
     .option(
       "--temperature <t>",
       "randomness of the choice of tokens",
@@ -118,6 +121,7 @@ export function register(program: Command): void {
 async function sample(flags: Flags): Promise<void> {
   const env = environment();
   const promptSet = flags.promptSet === undefined ? undefined : await readPromptSet(flags.promptSet);
+  const { roles } = await readTeam(flags.team, flags.branching);
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
@@ -144,7 +148,7 @@ async function sample(flags: Flags): Promise<void> {
         frequency_penalty: flags.frequencyPenalty,
         extra: flags.extraBody,
       },
-      roles: maltRoles(flags.branching),
+      roles,
       ...(promptSet && { promptSet }),
       systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,

@@ -4,6 +4,7 @@ import { preferencePairs, sftExamples, splitOf } from "../credit/pairs.js";
 import type { ScoredTree } from "../credit/score.js";
 import { InputError } from "../errors.js";
 import type { PromptSet } from "../team/prompts.js";
+import { speaksAs } from "../team/teams.js";
 import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
 import { parquetFolder } from "./parquet.js";
@@ -41,9 +42,11 @@ export async function treeFiles(
   const [questions, nodes] = [parquet.table("questions"), parquet.table("nodes")];
   const [sft, dpo] = [parquet.table("sft"), parquet.table("dpo")];
   const arrow = arrowFile(join(folder, "trees.arrow"));
-  // A role without examples gets empty files, so that the set of files does not depend on chance.
+  // Roles that share an adapter share its files. A role without examples gets empty ones, so that the set of files does not
+  // depend on chance.
+  const files = new Map(roles.map((role) => [role.name, speaksAs(role)]));
   const lines = new Map<string, LineFile>();
-  for (const { name } of roles) {
+  for (const name of new Set(roles.map(speaksAs))) {
     for (const kind of ["sft", "dpo"]) {
       for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
         for (const form of rules.openai ? ["", "-openai"] : [""]) {
@@ -73,16 +76,16 @@ export async function treeFiles(
         for (const { prompt, completion, ...row } of sftExamples(whole, rules)) {
           const said = chats({ prompt, completion });
           sft.writeJson(joined(json(row), said));
-          lines.get(`${row.role}-sft${side}`)!.writeJson(said);
-          lines.get(`${row.role}-sft${side}-openai`)?.write({ messages: [...prompt, ...completion] });
+          lines.get(`${files.get(row.role)}-sft${side}`)!.writeJson(said);
+          lines.get(`${files.get(row.role)}-sft${side}-openai`)?.write({ messages: [...prompt, ...completion] });
           counts.get(row.role)!.sft += 1;
         }
         for (const { prompt, chosen, rejected, ...row } of preferencePairs(whole, rules)) {
           const said = chats({ prompt, chosen, rejected });
           dpo.writeJson(joined(json(row), said));
-          lines.get(`${row.role}-dpo${side}`)!.writeJson(said);
+          lines.get(`${files.get(row.role)}-dpo${side}`)!.writeJson(said);
           lines
-            .get(`${row.role}-dpo${side}-openai`)
+            .get(`${files.get(row.role)}-dpo${side}-openai`)
             ?.write({ input: { messages: prompt }, preferred_output: chosen, non_preferred_output: rejected });
           counts.get(row.role)!.pairs += 1;
         }

@@ -105,11 +105,15 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
     if (!(await place(round))) return null;
     let outcome = outcomeOf(null);
     try {
-      const fresh = await options.complete(request, stop.signal);
+      // What is missing are mostly further agents: what comes before them is not asked for again.
+      const first = kept.indexOf(undefined);
+      const rest = { ...request, n: request.n - first, seed: seed + first };
+      const fresh = await options.complete(first === 0 ? request : rest, stop.signal);
       outcome = outcomeOf(fresh);
       const about = { question_id: question.id, role: role.name, model: policy.model };
       const entries = keys.map(
-        (key, i): JournalEntry => kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i]! },
+        (key, i): JournalEntry =>
+          kept[i] ?? { key, node_id: nodes[i]!, seed: seed + i, ...about, ...fresh[i - first]! },
       );
       await journal.append(entries.filter((_, i) => !kept[i]));
       breaker.succeeded();

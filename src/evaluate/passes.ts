@@ -11,7 +11,16 @@ import { sampleDebates } from "./debate.js";
 /** Completions by question id, pass and turn. The turns of a debate's pass are what one agent said, round by round. */
 export type Transcripts = Map<string, JournalEntry[][]>;
 
-type Unused = "questions" | "total" | "roles" | "policy" | "order" | "request" | "onProgress" | "onCompletions";
+type Unused =
+  | "questions"
+  | "total"
+  | "roles"
+  | "policy"
+  | "order"
+  | "request"
+  | "again"
+  | "onProgress"
+  | "onCompletions";
 
 export interface SamplePassesOptions extends Omit<SampleTreesOptions, Unused> {
   questions: readonly Question[];
@@ -68,6 +77,7 @@ async function chains(
     // One role at a time: a server that batches only requests of one adapter is much faster that way.
     order: "wide",
     request: "whole",
+    again: "missing",
     onCompletions: (entries, { id }) => {
       for (const entry of entries) {
         const [first, ...rest] = entry.node_id.split(".");

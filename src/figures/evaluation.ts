@@ -7,7 +7,7 @@ import type { PublishedRow } from "../evaluate/published.js";
 import type { SystemResult } from "../evaluate/results.js";
 import { percent } from "../format.js";
 import { plusMinus } from "../stats/means.js";
-import { ablationSystems, allSystems, mixSystems } from "../team/systems.js";
+import { ablationSystems, allSystems, mixSystems, plainName } from "../team/systems.js";
 import { dotDomain, inTableOrder, lineFrame, lineNames, lines, trainingOf, trainingScales } from "./lines.js";
 import { count, empty, figure, palette, plural, xAxis, yAxis } from "./style.js";
 
@@ -190,7 +190,7 @@ function steps(points: readonly { tokens: number }[]): number[] {
 }
 
 /** The team behind a system, whatever the number of its answers that are voted on. */
-const teamOf = (system: string): string => system.replace(/\+MV(@\d+| equal tokens)?$| w\/o MV$/, "");
+const teamOf = (system: string): string => plainName(system).replace(/\+MV$| w\/o MV$/, "");
 
 /**
  * Accuracy against the completion tokens that one question takes (equal-token accounting): a line per team, a point per
@@ -200,11 +200,12 @@ const teamOf = (system: string): string => system.replace(/\+MV(@\d+| equal toke
 export function tokensFigure(results: readonly SystemResult[]): Plot.PlotOptions {
   const title = "Accuracy against tokens spent";
   const points = inTableOrder(results).flatMap(({ system, votes, tokens, accuracy: { mean, low, high } }) => {
-    const speakers = allSystems.find(({ name }) => name === system);
+    const named = allSystems.find(({ name }) => name === system);
+    const speakers = named ?? allSystems.find(({ name }) => name === plainName(system));
     const kind = speakers?.debate ? "debate" : (speakers?.roles.length ?? 1) > 1 ? "several roles" : "single agent";
     const training = trainingOf(system);
     // Only a vote at equal tokens is known by what was measured alone.
-    const voters = speakers && !speakers.tokensOf ? speakers.votes : votes;
+    const voters = named && !named.tokensOf ? named.votes : votes;
     return tokens === null ? [] : [{ team: teamOf(system), votes: voters, tokens, mean, low, high, kind, training }];
   });
   if (points.length === 0)

@@ -3,7 +3,7 @@
  * were trained, and the order of the paper's tables.
  */
 import * as Plot from "@observablehq/plot";
-import { allSystems } from "../team/systems.js";
+import { allSystems, plainName } from "../team/systems.js";
 import { palette } from "./style.js";
 
 /** How the speakers of a system were trained. */
@@ -38,7 +38,8 @@ export function inTableOrder<T extends { system: string }>(rows: readonly T[]): 
   const place = ({ system }: T) => {
     // Table 2 compares it with the untrained ones.
     if (system === "debate") return allSystems.findIndex(({ name }) => name === "MA+MV") + 0.5;
-    const index = allSystems.findIndex(({ name }) => name === system);
+    const named = (name: string) => allSystems.findIndex((each) => each.name === name);
+    const index = Math.max(named(system), named(system) < 0 ? named(plainName(system)) : -1);
     return index < 0 ? allSystems.length : index;
   };
   return [...rows].sort((a, b) => place(a) - place(b));

@@ -72,6 +72,23 @@ export function entryOf(state: State, branch: number, completion: Completion): J
   };
 }
 
+/** Children of a state that follow each other: `n` of them from the branch `first` on. */
+export interface Stretch {
+  first: number;
+  n: number;
+}
+
+/** Branches in rising order as the fewest stretches. */
+export function stretches(branches: readonly number[]): Stretch[] {
+  const found: Stretch[] = [];
+  for (const branch of branches) {
+    const last = found.at(-1);
+    if (last && branch === last.first + last.n) last.n++;
+    else found.push({ first: branch, n: 1 });
+  }
+  return found;
+}
+
 /** Requests of one full tree: 1 + n + n² for three roles. */
 export function statesPerTree(roles: readonly Role[]): number {
   let [states, nodes] = [0, 1];

@@ -13,7 +13,7 @@ import type { Complete, Completion, JournalEntry, Question, RequestMode, Role, T
 import { circuitBreaker } from "./circuit-breaker.js";
 import { type Limit, limitOf, outcomeOf } from "./limit.js";
 import { Queue } from "./queue.js";
-import { entryOf, type Setting, type State, stateAt, statesPerTree } from "./state.js";
+import { entryOf, type Setting, type State, type Stretch, stateAt, statesPerTree, stretches } from "./state.js";
 
 /** The counts of a run's requests by outcome. Always asked = ok + failed + pending. */
 export interface Counts {
@@ -71,6 +71,12 @@ export interface SampleTreesOptions extends Setting {
    */
   order?: "deep" | "wide";
   request?: RequestMode;
+  /**
+   * What is asked for where the journal holds some children of a state and not all. `whole`, the default: the request as it
+   * was, because a stream that was cut off may have lost the length of the prompt. `missing`: the missing ones alone, under
+   * the same seeds; for votes, of which more may be wanted later.
+   */
+  again?: "whole" | "missing";
   complete: Complete;
   /** `discard` is needed where files can be damaged; a journal in memory does not need it. */
   journal: Pick<Journal, "kept" | "append"> & Partial<Pick<Journal, "discard" | "completions">>;
@@ -106,10 +112,9 @@ interface OpenTree {
   kept: Map<string, JournalEntry>;
 }
 
-/** One request: for all children of a state, or for one of them. */
-interface Job {
+/** One request: for `n` children of a state from the branch `first` on. */
+interface Job extends Stretch {
   state: Open;
-  branch: number | null;
 }
 
 /**
@@ -120,7 +125,7 @@ interface Job {
  *   journal cannot be written, or `signal.reason`; all finished completions are in the journal then
  */
 export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
-  const { questions, roles, journal, order = "deep" } = options;
+  const { questions, roles, journal, order = "deep", again = "whole" } = options;
   // At temperature 0 several choices would all be the same, and vLLM refuses to draw them.
   const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
   checkRoles(roles);
@@ -152,8 +157,14 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     const missing = entries.flatMap((entry, branch) => (entry ? [] : [branch]));
     if (missing.length === 0) report();
     else if (!stop.signal.aborted)
-      for (const branch of mode === "single" ? missing : [null]) queue.add({ state, branch }, turns.length);
+      for (const stretch of toAsk(missing, state.nodes.length)) queue.add({ state, ...stretch }, turns.length);
     return state;
+  };
+
+  /** The requests for the missing children of a state, of which it has `n`. */
+  const toAsk = (missing: readonly number[], n: number): Stretch[] => {
+    if (mode === "single") return missing.map((first) => ({ first, n: 1 }));
+    return again === "missing" ? stretches(missing) : [{ first: 0, n }];
   };
 
   /**
@@ -246,9 +257,8 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     writing--;
   };
 
-  const ask = async ({ state, branch }: Job) => {
+  const ask = async ({ state, first, n }: Job) => {
     const { request } = state;
-    const first = branch ?? 0;
     // A stream says the length of the prompt with the choice that ends last. If one choice is already in the journal,
     // it may be that one, and the length would be lost. So a request that was cut off is sent again for a whole answer.
     const isNew = state.entries.every((entry) => entry === undefined);
@@ -271,7 +281,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     };
     let outcome = outcomeOf(null);
     try {
-      const asked = branch === null ? request : { ...request, n: 1, seed: request.seed + branch };
+      const asked = n === request.n ? request : { ...request, n, seed: request.seed + first };
       const said = await options.complete(asked, stop.signal, ...(streams ? [arrived, withdrawn] : []));
       outcome = outcomeOf(said);
       breaker.succeeded();

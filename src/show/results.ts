@@ -6,7 +6,7 @@ import { publishedFlips, publishedGeneratorDpo, publishedTable, publishedTurns }
 import { besidePublished, flips, perTurn, type SystemResult, summariseSystems } from "../evaluate/results.js";
 import { percent } from "../format.js";
 import { type Estimate, plusMinus } from "../stats/means.js";
-import { allSystems } from "../team/systems.js";
+import { maltRoles } from "../team/prompts.js";
 import type { EvaluationRow } from "../types.js";
 import { oneLine } from "../visible.js";
 import { alignedTable } from "./text-table.js";
@@ -73,7 +73,7 @@ const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(
 
 /** How many passes the systems that were to spend another's tokens vote on. */
 function equalTokens(table: readonly SystemResult[]): string {
-  const equal = table.filter(({ system }) => allSystems.some(({ name, tokensOf }) => name === system && tokensOf));
+  const equal = table.filter(({ system }) => / equal tokens\b/.test(system));
   if (equal.length === 0) return "";
   return ` Passes voted on: ${equal.map(({ system, votes }) => `${system} ${votes}`).join(", ")}.`;
 }
@@ -146,7 +146,7 @@ const wrapped = (text: string): string => text.replace(/(.{1,119})(?: |$)/g, "$1
 
 /** Figure 3. */
 function turnTable(rows: readonly EvaluationRow[], systems: readonly string[], paper: Paper): string {
-  const turns = ["generator", "verifier", "refiner"];
+  const turns = [...new Set([...maltRoles().map(({ name }) => name), ...rows.map(({ turn }) => turn)])];
   const measured = systems.map((system) => {
     const own = new Map(perTurn(rows, system).map((t) => [t.turn, t.voted]));
     return [system, ...turns.map((turn) => (own.has(turn) ? percent(own.get(turn)!.mean) : "–"))];

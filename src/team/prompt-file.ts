@@ -80,7 +80,7 @@ export function parsePromptSet(content: unknown, at: string, name: string): Prom
 }
 
 /** Path and words of an issue; of a union those of the branch that fits the value's type. */
-function firstIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[] = []): [string, string] {
+export function firstIssue(issue: z.core.$ZodIssue, above: readonly PropertyKey[] = []): [string, string] {
   const path = [...above, ...issue.path];
   if (issue.code !== "invalid_union") return [path.map(String).join("."), issue.message];
   const branches = issue.errors.flatMap(([first]) => first ?? []);

@@ -152,8 +152,8 @@ export function promptSetHash(set: PromptSet): string {
 }
 
 /** The system message that a role is sent; empty for none. */
-export function systemText({ system }: PromptSet, { template }: Pick<Role, "template">): string {
-  return typeof system === "string" ? system : system[template];
+export function systemText({ system }: PromptSet, role: Pick<Role, "template" | "system">): string {
+  return role.system ?? (typeof system === "string" ? system : system[role.template]);
 }
 
 /** The question as a role reads it: its text, and its options as "A) …" lines where it has any. */
@@ -174,18 +174,38 @@ export function messages(set: PromptSet, role: Role, question: Question, turns: 
     return turn.text;
   };
   const noCritique = role.missingCritique === "told" ? set.emptyCritique : "";
+  const shown = (critic: string) => (role.critiqueShown === "verdict" ? lastLine(said(critic)) : said(critic));
   const values: Record<string, string> = {
     question: questionText(question),
     answer: role.answer === null ? "" : said(role.answer),
-    critique: role.critique === null ? noCritique : said(role.critique),
+    critique: role.critique === null ? noCritique : together([role.critique].flat().map(shown)),
   };
-  const content = set[role.template].replace(/\{(question|answer|critique)\}/g, (_, key: string) => values[key] ?? "");
+  const content =
+    role.prompt === undefined
+      ? set[role.template].replace(/\{(question|answer|critique)\}/g, (_, key: string) => values[key] ?? "")
+      : role.prompt.replace(placeholder, (found, before = "", name: string) =>
+          before === "" ? (values[name] ?? said(name)) : found,
+        );
   const user: Message = { role: "user", content };
   const system = systemText(set, role);
   if (system === "") return [user];
   if (set.systemMessage === "merged") return [{ role: "user", content: `${system}\n\n${content}` }];
   return [{ role: "system", content: system }, user];
 }
+
+/** A word in braces, with the LaTeX before it if there is any: `\\boxed{X}`, `\\frac{a}{b}` and `x^{ab}` are no placeholders. */
+export const placeholder = /(\\[A-Za-z]+(?:\{[^{}]*\})*|[\^_])?\{([A-Za-z][\w-]*)\}/g;
+
+/** Several critiques as one text; one alone stays as it is. */
+const together = (critiques: readonly string[]): string =>
+  critiques.length === 1 ? critiques[0]! : critiques.map((text, i) => `Critique ${i + 1}:\n${text}`).join("\n\n");
+
+/** The last line of a text that is not empty. */
+const lastLine = (text: string): string =>
+  text
+    .split("\n")
+    .findLast((line) => line.trim() !== "")
+    ?.trim() ?? "";
 
 /** The paper's team: generator, verifier, refiner, each with branching factor n (Section 4.2). */
 export function maltRoles(n = 3): Role[] {

@@ -42,8 +42,8 @@ export interface TrainingStage {
 }
 
 export interface PlanOptions {
-  /** The team, in speaking order. */
-  roles: readonly Pick<Role, "name" | "template">[];
+  /** The team, in speaking order. A role that speaks with another's adapter is trained with that role. */
+  roles: readonly Pick<Role, "name" | "template" | "adapter">[];
   settings: TrainingSettings;
   /** Rows of a file in train/, such as `verifier-dpo.jsonl`. */
   rows: (file: string) => number;
@@ -164,7 +164,13 @@ function epochsBySize(rows: number, texts: number): number {
   return Math.min(10, Math.max(1, Math.round(texts / Math.max(1, rows))));
 }
 
-function chosenRoles({ roles, only }: PlanOptions): PlanOptions["roles"] {
+function chosenRoles({ roles: team, only }: PlanOptions): PlanOptions["roles"] {
+  const shared = team.find(({ name, adapter }) => adapter !== undefined && only?.includes(name));
+  if (shared)
+    throw new InputError(
+      `role "${shared.name}" speaks with the adapter of "${shared.adapter}"; train that role, and both are`,
+    );
+  const roles = team.filter(({ adapter }) => adapter === undefined);
   const known = roles.map(({ name }) => name);
   const unknown = only?.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new InputError(`unknown role "${unknown}"; this run has: ${known.join(", ")}`);

@@ -17,6 +17,7 @@ import { trainableWeights } from "../models/weights.js";
 import { arithmetic, isInPackage, pythonScript } from "../paths.js";
 import { lock } from "../run/lock.js";
 import { readManifest, readQuestions, runDir } from "../run/manifest.js";
+import { speaksAs } from "../team/teams.js";
 import type { Question } from "../types.js";
 import { checkTrainingPrompts } from "./leak.js";
 import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
@@ -139,7 +140,8 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const roles = manifest.config.roles;
   const questions = await readQuestions(dir);
   checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));
-  const wanted = roles.flatMap(({ name }) => [`${name}-sft.jsonl`, `${name}-dpo.jsonl`]);
+  const speakers = [...new Set(roles.map(speaksAs))];
+  const wanted = speakers.flatMap((name) => [`${name}-sft.jsonl`, `${name}-dpo.jsonl`]);
   const missing = wanted.find((name) => !existsSync(join(folder, name)));
   if (missing)
     throw new RunError(`${join(folder, missing)} does not exist; run \`malt export --run ${options.run}\` first`);
@@ -148,7 +150,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     questions,
   );
   const { roles: only, stages, generatorDpo } = options;
-  const counted = await tokensPerRow(dir, settings.maxLength);
+  const counted = await tokensPerRow(dir, settings.maxLength, roles);
   const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
   const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 

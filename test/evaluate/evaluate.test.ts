@@ -377,6 +377,25 @@ describe("what systems have in common", () => {
     expect(evaluation!.sums).toMatchObject({ server: { owner: "fake", build: "1" }, model: "malt-tiny", size: 4 });
   });
 
+  it("is kept when more votes are wanted: the further passes alone are asked, under the seeds they would have had", async () => {
+    const votes = (n: number) => [
+      { ...findSystems(["SA+MV@9"])[0]!, votes: n },
+      { ...debateSystem, votes: n },
+    ];
+    const whole = await options({ systems: votes(5) });
+    await evaluateRun({ ...whole });
+    const grown = await options({ systems: votes(3) });
+    const [before, after] = [team(), team()];
+    await evaluateRun({ ...grown, policy: before.policy });
+    await evaluateRun({ ...grown, policy: after.policy, systems: [votes(5)[0]!] });
+    // Two seeds, four questions: one request each, for the two passes that were missing.
+    expect(after.requests.map(({ n }) => n)).toEqual(Array(8).fill(2));
+    expect([...before.asked, ...after.asked]).toHaveLength(new Set([...before.asked, ...after.asked]).size);
+    // In a debate of more agents the others hear more, so only the first round goes on.
+    await evaluateRun({ ...grown, systems: votes(5) });
+    expect(await parquet(grown)).toEqual(await parquet(whole));
+  });
+
   it("ends where adapters differ: weights of another training are asked anew, and what they are shown with them", async () => {
     const given = await options({ systems: findSystems(["MALT", "STaR MA+MV"]) });
     await evaluateRun(given);
