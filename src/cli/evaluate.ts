@@ -22,7 +22,7 @@ import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from 
 import { progressLine } from "../show/progress.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { printResult } from "../show/terminal.js";
-import { findSystems, neededAdapters, type System } from "../team/systems.js";
+import { comparator, findSystems, neededAdapters, type System } from "../team/systems.js";
 import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
 import { extractionOption, number, oneOf, splits } from "./options.js";
@@ -54,6 +54,8 @@ interface Flags extends ServerFlags {
   team?: string;
   maxTokens?: number;
   temperature?: number;
+  comparatorModel?: string;
+  comparatorBaseUrl?: string;
   judge: "own" | "llm";
   judgeBaseUrl?: string;
   judgeModel?: string;
@@ -91,6 +93,12 @@ export function register(program: Command): void {
     .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: the run's own)`)
     .option("--temperature <t>", "(default: the run's)", number("--temperature", { min: 0 }))
     .option("--max-tokens <n>", "longest completion (default: the run's)", whole("--max-tokens", 1))
+    .optionsGroup("Comparator:")
+    .option(
+      "--comparator-model <name>",
+      "served name of another model, such as a larger one, that answers alone as one more system (Table 3)",
+    )
+    .option("--comparator-base-url <url>", "its server; OPENAI_API_KEY goes there too (default: the systems')")
     .optionsGroup("Judge:")
     .option(...extractionOption)
     .option(
@@ -129,8 +137,8 @@ async function evaluate(flags: Flags): Promise<void> {
   if (found.length > 1)
     throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
   const team = flags.team === undefined ? manifest.config : await readTeam(flags.team);
-  const systems = findSystems(flags.systems ?? ["main"], team.roles);
-  const used = adaptersOf(systems, await trainedAdapters(dir), flags.run);
+  const own = findSystems(flags.systems ?? ["main"], team.roles);
+  const used = adaptersOf(own, await trainedAdapters(dir), flags.run);
   const elsewhere = serverElsewhere(flags, env.baseURL);
   const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
   const embedded = elsewhere ? null : await startEmbedded(row, { adapters: used.map(ggufOf) });
@@ -138,10 +146,17 @@ async function evaluate(flags: Flags): Promise<void> {
   const { signal } = interrupted;
   const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
-  const server = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders });
-  const policy = flags.request === "single" ? onePerRequest(server) : server;
+  const asked = (server: Policy) => (flags.request === "single" ? onePerRequest(server) : server);
+  const policy = asked(
+    policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders }),
+  );
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
+    const { comparatorModel, comparatorBaseUrl: url } = flags;
+    const comparatorPolicy = url === undefined ? policy : asked(policyAt(url, flags, { apiKey: env.apiKey }));
+    const isCompared = comparatorModel !== undefined || url !== undefined;
+    const other = isCompared && (comparatorModel ?? (await onlyModel(comparatorPolicy, "--comparator-model")));
+    const systems = other ? [...own, comparator(other, team.roles)] : own;
     judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), policy, signal });
     const evaluated = await evaluateRun({
       run: flags.run,
@@ -152,6 +167,7 @@ async function evaluate(flags: Flags): Promise<void> {
       seeds: Array.from({ length: flags.seeds }, (_, i) => flags.seed + i),
       size: Math.min(flags.size, questions.length),
       policy,
+      comparatorPolicy,
       model: flags.model,
       sampling: {
         ...(flags.temperature !== undefined && { temperature: flags.temperature }),

@@ -64,6 +64,8 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
   policy: Policy;
   /** Name under which the base model is served; by default the run's. */
   model?: string;
+  /** Where the models of systems that have one of their own are served; by default at `policy`. */
+  comparatorPolicy?: Policy;
   /** SHA-256 of each trained adapter, by name; by default those that the run has trained. */
   adapters?: ReadonlyMap<string, string>;
   /** What differs from the run's. */
@@ -132,10 +134,15 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const speaker = speakerOf(model, adapters);
   for (const system of systems) for (const role of system.roles) speaker(system, role);
   const began = performance.now();
+  const others = new Set(systems.flatMap((system) => system.model ?? []));
+  if (others.has(model))
+    throw new InputError(`"${model}" is the run's own model; a comparator is another one, and SA is the run's`);
+  const serverOf = (asked: string): Policy => (others.has(asked) ? (options.comparatorPolicy ?? policy) : policy);
 
   const complete: Complete = async (request, signal) => {
-    await requireModel(model, policy);
-    return policy.complete(request, signal);
+    const server = serverOf(request.policy.model);
+    await requireModel(request.policy.model, server);
+    return server.complete(request, signal);
   };
   const kept = await openJournal(join(dir, "evaluation"));
   const journal = remembering(kept);
@@ -195,12 +202,13 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     questions_sha256: list.sha256,
     size,
     seeds,
-    systems: systems.map(({ name, roles, adapters, votes, tokensOf, debate }) => ({
+    systems: systems.map(({ name, roles, adapters, votes, tokensOf, debate, model: own }) => ({
       name,
       roles: roles.map(({ branching: _, ...role }) => role),
       adapters,
       votes,
       tokens_of: tokensOf ?? null,
+      ...(own !== undefined && { model: own }),
       debate: debate ? { ...debate, prompt: debatePrompt(["{answer}"]) } : null,
     })),
     adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, adapters.get(name)])),
@@ -305,6 +313,7 @@ async function hashes(dir: string): Promise<ReadonlyMap<string, string>> {
 
 function speakerOf(model: string, adapters: ReadonlyMap<string, string>) {
   return (system: System, role: Role): PolicyId => {
+    if (system.model !== undefined) return { model: system.model, adapter: null };
     const name = system.adapters[role.name];
     if (name === undefined) return { model, adapter: null };
     const sha256 = adapters.get(name);

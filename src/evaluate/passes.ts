@@ -146,8 +146,10 @@ export function progressOf(
 }
 
 /** A name for each request of a question, the same where two systems ask the same. */
-function statesOf({ roles, adapters, votes, debate }: System): string[] {
-  const speakers = roles.map(({ branching: _, ...role }) => JSON.stringify([role, adapters[role.name] ?? null]));
+function statesOf({ roles, adapters, votes, debate, model }: System): string[] {
+  const speakers = roles.map(({ branching: _, ...role }) =>
+    JSON.stringify([role, model ?? null, adapters[role.name] ?? null]),
+  );
   const passes = Array.from({ length: votes }, (_, i) => i);
   const later = (names: readonly string[]) =>
     names.flatMap((_, depth) => passes.map((pass) => `${pass} ${names.slice(0, depth + 1)}`));

@@ -24,6 +24,8 @@ export interface System {
    * nearest to that system's, as measured (evaluate/passes.ts).
    */
   tokensOf?: string;
+  /** Served name of another model that speaks for all roles, without adapters; the run's by default. See {@link comparator}. */
+  model?: string;
   /** Du et al. 2023: the `votes` agents answer, then read each other's answers and answer again, `rounds` times in all. */
   debate?: { rounds: number };
 }
@@ -47,6 +49,14 @@ function adaptersOf(roles: readonly Role[], training: Training): Adapters {
 
 /** Votes of the systems marked MV; 3 in the paper (Section 5.1). */
 export const majority = 3;
+
+/**
+ * Another model that answers alone, once: the row of Llama-3.1-70B-Instruct in the paper's Tables 3 and 6, which says what a
+ * larger model does without training.
+ */
+export const comparator = (model: string, roles: readonly Role[] = maltRoles()): System => ({
+  ...{ name: `SA of ${model}`, roles: roles.slice(0, 1), adapters: {}, votes: 1, model },
+});
 
 /** Groups of systems by name. */
 type Groups = Readonly<Record<"main" | "debate" | "mixes" | "ablations" | "extra", readonly System[]>>;

@@ -187,6 +187,51 @@ describe("malt evaluate", () => {
     expect(await malt("report", "--run", name)).toContain("read by gpt-4");
   });
 
+  it("compares with another model, which answers alone at its own server, with the key it needs", async () => {
+    const reply = () => ({ text: "Final Answer: 1" });
+    const [server, larger] = [await fakeServer(), await fakeServer({ models: ["llama-70b"], reply })];
+    vi.stubEnv("OPENAI_API_KEY", "sk-larger");
+    const name = await run();
+    const args = ["--run", name, "--base-url", server.baseURL, "--questions", questions, "--seeds", "1"];
+    const text = await malt("evaluate", ...args, "--systems", "SA,MA", "--comparator-base-url", larger.baseURL);
+    expect(text).toMatch(/^SA .*\nMA .*\nSA of llama-70b .*\n/m);
+    expect(larger.requests.map(({ body }) => body.model)).toEqual(heldOut.map(() => "llama-70b"));
+    expect(larger.requests[0]!.headers.authorization).toBe("Bearer sk-larger");
+    const { systems } = (await readManifest(join(outputs, "runs", name))).evaluation!.own as { systems: unknown[] };
+    expect(systems.at(-1)).toMatchObject({ name: "SA of llama-70b", votes: 1, model: "llama-70b" });
+    const asked = server.requests.length;
+    said = "";
+    await malt("evaluate", ...args, "--systems", "SA,MA", "--comparator-base-url", larger.baseURL);
+    expect([server.requests.length, larger.requests.length]).toEqual([asked, heldOut.length]);
+  });
+
+  it("compares with another model of the same server, and refuses the run's own", async () => {
+    const server = await fakeServer({ models: ["malt-tiny", "llama-70b"] });
+    const name = await run();
+    const args = [
+      "--run",
+      name,
+      "--base-url",
+      server.baseURL,
+      "--questions",
+      questions,
+      "--seeds",
+      "1",
+      "--systems",
+      "SA",
+    ];
+    await malt("evaluate", ...args, "--comparator-model", "llama-70b");
+    expect(server.requests.map(({ body }) => body.model).sort()).toEqual(
+      ["llama-70b", "malt-tiny"].flatMap((model) => heldOut.map(() => model)),
+    );
+    await expect(malt("evaluate", ...args, "--comparator-model", "malt-tiny")).rejects.toThrow(
+      '"malt-tiny" is the run\'s own model; a comparator is another one',
+    );
+    await expect(malt("evaluate", ...args, "--comparator-model", "llama-7")).rejects.toThrow(
+      'model "llama-7" is not served at',
+    );
+  });
+
   it("passes adapters' folders to vLLM, and its refusal on", async () => {
     const refuse = () => ({ fault: { status: 404, body: '{"detail":"Not Found"}' } });
     const server = await fakeServer({ owner: "vllm", pages: { "/v1/load_lora_adapter": refuse } });
