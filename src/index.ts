@@ -10,13 +10,14 @@ export { loadQuestions } from "./benchmarks/load.js";
 export { heldOutBranches, identicalNoise } from "./credit/label-noise.js";
 export { type Pairing, preferencePairs, sftExamples } from "./credit/pairs.js";
 // Credit.
+export { type SampleSummary, summariseSample } from "./credit/samples.js";
 export { columns, scoreTrees, treeSize } from "./credit/score.js";
 export { critiqueValue, summariseRoles } from "./credit/summary.js";
 export { sweepThresholds } from "./credit/thresholds.js";
 export { advantage, backUp, type Pooling } from "./credit/values.js";
 // The dataset.
 export { type Dataset, exportRun, openDataset, writeArrow } from "./dataset/export.js";
-export { mixedQuestion, openRun, recordedTimelines } from "./dataset/open.js";
+export { mixedQuestion, type OpenRun, openRun, openRuns, recordedTimelines } from "./dataset/open.js";
 export { tableNames, tables } from "./dataset/tables.js";
 export { environment } from "./environment.js";
 export { MaltError } from "./errors.js";

@@ -1,12 +1,11 @@
-/**
- * The run that a notebook shows: the small recorded one in data/recorded, or the one MALT_RUN names.
- */
-
-import { resolve } from "node:path";
+/** The run that a notebook shows: the small recorded one in data/recorded, or the one MALT_RUN names; or several runs. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import * as z from "zod";
 import { pathLiteral } from "../duckdb.js";
 import { environment } from "../environment.js";
-import { InputError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { dataPath, root } from "../paths.js";
 import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifest.js";
 import type { PromptSet } from "../team/prompts.js";
@@ -46,6 +45,30 @@ export async function openRun(choice: string | null = environment().run): Promis
   const [benchmark = manifest.benchmark.name] = await data.benchmarks();
   const { model } = evaluated.safeParse(manifest.evaluation?.[benchmark]).data ?? manifest.config.policy;
   return { ...data, ...about, measured: { benchmark, model }, theta: rules?.threshold ?? 0.5 };
+}
+
+/**
+ * Opens all runs of a folder, in the order of their names: what was sampled several times, with other prompts or at other
+ * temperatures, to be compared.
+ * @param folder relative ones start at the package's folder
+ * @throws RunError if the folder holds no run, or one that is damaged or not exported
+ */
+export async function openRuns(folder: string): Promise<OpenRun[]> {
+  const dir = resolve(root, folder);
+  const entries = await readdir(dir).catch((error: Error) => {
+    throw new RunError(`there are no runs in ${dir} (${error.message}); give a folder that holds folders of runs`);
+  });
+  const names = entries.filter((name) => existsSync(join(dir, name, "run.json"))).sort();
+  if (names.length === 0)
+    throw new RunError(`no folder in ${dir} holds a run.json; give one that holds folders of runs`);
+  const runs: OpenRun[] = [];
+  try {
+    for (const name of names) runs.push(await openRun(join(dir, name)));
+  } catch (error) {
+    for (const run of runs) run.close();
+    throw error;
+  }
+  return runs;
 }
 
 /** The folder of a run that is given by name, in MALT_OUTPUTS, or as a folder, from the package's folder on. */

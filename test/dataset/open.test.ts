@@ -1,11 +1,11 @@
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { columns, scoreTrees } from "../../src/credit/score.js";
 import { backUp } from "../../src/credit/values.js";
-import { mixedQuestion, openRun } from "../../src/dataset/open.js";
+import { mixedQuestion, openRun, openRuns } from "../../src/dataset/open.js";
 import { InputError, RunError } from "../../src/errors.js";
 import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { replay } from "../../src/sample/replay.js";
@@ -16,6 +16,27 @@ import { forest } from "../forest.js";
 
 const folder = mkdtempSync(join(tmpdir(), "malt-recorded-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("openRuns", () => {
+  const recorded = fileURLToPath(new URL("../../data/recorded-wide", import.meta.url));
+
+  it("opens the runs of a folder by name, and passes over what is none", async () => {
+    for (const name of ["b", "a"]) cpSync(recorded, join(folder, "several", name), { recursive: true });
+    mkdirSync(join(folder, "several", "notes"));
+    writeFileSync(join(folder, "several", "README.md"), "two runs");
+    const runs = await openRuns(join(folder, "several"));
+    expect(runs.map(({ dir }) => dir)).toEqual([join(folder, "several", "a"), join(folder, "several", "b")]);
+    expect((await runs[1]!.nodes()).length).toBe(20 * (8 + 64 + 512));
+    for (const run of runs) run.close();
+  });
+
+  it("says what is wrong with a folder that holds none, or a damaged one", async () => {
+    await expect(openRuns("no/such")).rejects.toThrow(/^there are no runs in .*no\/such/);
+    await expect(openRuns(join(folder, "several", "notes"))).rejects.toThrow("no folder in ");
+    writeFileSync(join(folder, "several", "b", "run.json"), "{");
+    await expect(openRuns(join(folder, "several"))).rejects.toBeInstanceOf(RunError);
+  });
+});
 
 describe("openRun", () => {
   it("opens the recorded run from any working directory", async () => {
