@@ -3,6 +3,7 @@
  * DOM, no files; `show/` draws them, and Plot itself draws them in a browser.
  */
 
+export { type CurvePoint, curvesFigure } from "./curves.js";
 export { ablationFigure, systemsFigure, tokensFigure } from "./evaluation.js";
 export { type LimitPoint, limitFigure } from "./limit.js";
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./outputs.js";
