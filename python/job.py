@@ -1,4 +1,4 @@
-"""Runs a training whose files were uploaded with a job (scripts of Ray), keeps its folder where the next job finds it, and
+"""Runs a training whose files were uploaded with a job (src/train/launchers/ray.ts), keeps its folder where the next job finds it, and
 hands the results out at the end of the log.
 
     python job.py FOLDER STAGE …        in the folder that was uploaded
@@ -8,16 +8,17 @@ one that was uploaded; whether it belongs to the same training, train.py checks.
 """
 
 import base64
-import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
-LINE = 15_000
+# Of a line: a multiple of three, so that each is text of its own.
+BYTES = 11_250
 
 
 def progress(stage: Path) -> int:
@@ -53,14 +54,16 @@ def bring(uploaded: Path, folder: Path) -> None:
 
 def hand_out(train: Path, stages: list[str]) -> None:
     """The stages' folders as lines of text."""
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
-        for stage in stages:
-            if (train / stage).is_dir():
-                archive.add(train / stage, stage)
-    text = base64.b64encode(whole.getvalue()).decode()
-    lines = [text[i : i + LINE] for i in range(0, len(text), LINE)]
-    print("malt: results begin", *lines, "malt: results end", sep="\n", flush=True)
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
+            for stage in stages:
+                if (train / stage).is_dir():
+                    archive.add(train / stage, stage)
+        file.seek(0)
+        print("malt: results begin")
+        while piece := file.read(BYTES):
+            print(base64.b64encode(piece).decode())
+        print("malt: results end", flush=True)
 
 
 def main() -> int:

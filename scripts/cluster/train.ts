@@ -2,10 +2,10 @@
  * Tries every launcher of `malt train --on` for real: samples a small run from malt-tiny, trains its verifier (SFT, then DPO)
  * here, and then at each place, killed once in the middle and resumed; the adapters must be those of the local training.
  *
- *     npx tsx scripts/cluster/train.ts [local ssh slurm ray …]
+ *     npx tsx scripts/cluster/train.ts [local processes ssh slurm ray sky]
  *
  * ssh: a real sshd on loopback (Debian: openssh-server, rsync). slurm: one-node-slurm.sh (slurm-wlm, munge; as root). ray: a
- * cluster of one node, of the `ray` on PATH. What is not installed is skipped, and said. Every variable that a launcher reads
+ * cluster of one node, of the `ray` on PATH; sky: its own reader of the task file, without a cloud. What is not installed is skipped, and said. Every variable that a launcher reads
  * holds a canary key, which must be in no file afterwards.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -13,7 +13,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadQuestions } from "../../src/benchmarks/load.js";
 import { exportRun } from "../../src/dataset/export.js";
@@ -32,8 +32,10 @@ process.env.OMP_NUM_THREADS = "1";
 const threads = "export OMP_NUM_THREADS=1";
 process.env.RAY_AUTH_MODE = "disabled";
 process.env.RAY_USAGE_STATS_ENABLED = "0";
+process.env.RAY_raylet_start_wait_time_s = "300"; // on a busy machine
 
-const place = await mkdtemp(join(tmpdir(), "malt-launch-"));
+// PLACE goes on in the folder of an earlier start.
+const place = process.env.PLACE ?? (await mkdtemp(join(tmpdir(), "malt-launch-")));
 await chmod(place, 0o755); // munge asks for it
 const outputs = join(place, "outputs");
 const cleanUp: (() => unknown)[] = [];
@@ -159,23 +161,50 @@ const places: Record<string, () => Promise<string[] | string>> = {
     ];
     const daemon = background("ray", [...head, "--include-dashboard=true", "--block"], { RAY_AUTH_TOKEN: "" });
     daemon.stdout!.resume();
-    for (let i = 0; i < 120; i++) {
-      const up = await fetch("http://127.0.0.1:28265/api/version").then(
+    const isUp = () =>
+      fetch("http://127.0.0.1:28265/api/version").then(
         (answer) => answer.ok,
         () => false,
       );
-      if (up) break;
-      await sleep(1000);
-    }
+    while (daemon.exitCode === null && !(await isUp())) await sleep(1000);
+    if (daemon.exitCode !== null) return "skipped: Ray does not come up here";
     return killedAndResumed("in-ray", `ray:http://127.0.0.1:28265${join(place, "shared")}`, { python });
   },
+
+  sky: readBySky,
 };
+
+/** SkyPilot's own reader, of the `sky` on PATH, reads the task file; no cloud is asked. */
+async function readBySky(): Promise<string> {
+  const sky = (process.env.PATH ?? "")
+    .split(delimiter)
+    .map((path) => join(path, "sky"))
+    .find((path) => existsSync(path));
+  if (!sky) return "skipped: sky is not on PATH";
+  await cp(dirOf("origin"), dirOf("in-sky"), { recursive: true });
+  const places = process.env.PATH;
+  process.env.PATH = dirname(process.execPath);
+  await startTraining(training("in-sky", { on: "sky", settings: { device: "gpu" } })).catch(({ message }) =>
+    say(`  ${message}`),
+  );
+  process.env.PATH = places;
+  const read = `import sys, sky; t = sky.Task.from_yaml(sys.argv[1]); t.expand_and_validate_file_mounts(); print(t.name, t.resources)
+config = t.to_yaml_config() | {"file_mount": {}}
+try: sky.Task.from_yaml_config(config)
+except ValueError as error: print("and with a wrong key:", error)`;
+  const env = { ...process.env, HOME: join(place, "sky") };
+  await mkdir(env.HOME);
+  return execFileSync(join(dirname(sky), "python"), ["-c", read, join(dirOf("in-sky"), "train/sky.yaml")], {
+    env,
+    encoding: "utf8",
+  });
+}
 
 const wanted = process.argv.slice(2);
 try {
   say(`in ${place}: sampling 10 questions from malt-tiny`);
-  await sampled();
-  await cp(dirOf("origin"), dirOf("unbroken"), { recursive: true });
+  if (!existsSync(dirOf("origin"))) await sampled();
+  await cp(dirOf("origin"), dirOf("unbroken"), { recursive: true, force: false });
   const unbroken = (await trainRun(training("unbroken", { heldOut: [] }))).map(
     ({ name, sha256 }) => `${name} ${sha256.slice(0, 16)}`,
   );

@@ -145,7 +145,9 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
   if (await isTraining(dir)) {
-    onStatus(`a training of run "${options.run}" is at work already: following it`);
+    const where = await trainingTarget(dir);
+    const elsewhere = where === local.target ? "" : ` on ${where}`;
+    onStatus(`a training of run "${options.run}" is at work already${elsewhere}: following it`);
     return null;
   }
   const table = options.model ? [options.model, ...models] : models;

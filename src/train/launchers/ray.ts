@@ -3,7 +3,8 @@
  * status). python/job.py keeps its folder on the cluster, FOLDER/<run>, and hands the results out at the end of the job's log,
  * because the Jobs API brings no files home.
  */
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, RunError } from "../../errors.js";
 import { parseEvent } from "../status.js";
@@ -130,47 +131,61 @@ export function rayLauncher(target: string): Launcher {
     cancel: async (_, { id }) => {
       await run("stopping the job", ...job("stop", "--no-wait", id as string));
     },
-    collect: async (dir, { id }) => unpack(dir, await run("fetching the job's log", ...job("logs", id as string))),
+    collect: async (dir, { id, stages }) => {
+      // Of a job that has ended, following is reading piece by piece: the results may be larger than memory.
+      const lines = linesOfProgram(job("logs", "--follow", id as string), "");
+      const hasResults = async () => (await status(id as string)).state === "SUCCEEDED";
+      await unpack(dir, stages as readonly string[], lines, hasResults);
+    },
     killCommand: ({ id }) => `ray job stop --address ${address} ${id}`,
   };
 }
 
-/** The events, the log and the results from a job's log, into train/. */
-async function unpack(dir: string, log: string): Promise<void> {
+/**
+ * The events, the log and the results from a job's log, into train/.
+ * @param hasResults whether the job came to its end, so that they must be in the log
+ */
+async function unpack(
+  dir: string,
+  stages: readonly string[],
+  lines: AsyncGenerator<string, string>,
+  hasResults: () => Promise<boolean>,
+): Promise<void> {
   const train = join(dir, "train");
-  const lines = log.split("\n");
-  const from = lines.lastIndexOf(begin);
-  const to = lines.lastIndexOf(end);
-  const isWhole = from >= 0 && to > from;
-  const said = isWhole ? [...lines.slice(0, from), ...lines.slice(to + 1)] : lines;
-  const isEvent = (line: string) => parseEvent(line) !== null;
-  await writeFile(
-    join(train, eventFile),
-    said
-      .filter(isEvent)
-      .map((line) => `${line}\n`)
-      .join(""),
-  );
-  await writeFile(join(train, logFile), said.filter((line) => !isEvent(line)).join("\n"));
-  // One that was killed hands nothing out: what it has saved is in its folder on the cluster, where the next start goes on.
-  if (!isWhole) return;
   const folder = await mkdtemp(join(train, "results-"));
+  const archive = await open(join(folder, "results.tar.gz"), "w");
+  const said: string[] = [];
+  let results: "none" | "begun" | "whole" = "none";
   try {
-    const archive = join(folder, "results.tar.gz");
-    await writeFile(archive, Buffer.from(lines.slice(from + 1, to).join(""), "base64"));
-    await mkdir(join(folder, "all"));
-    await runProgram("unpacking the results", ["tar", "-xzf", archive, "-C", join(folder, "all")]);
-    for (const { name } of (await readdir(join(folder, "all"), { withFileTypes: true })).filter((entry) =>
-      entry.isDirectory(),
-    )) {
-      await rm(join(train, name), { recursive: true, force: true });
-      await rename(join(folder, "all", name), join(train, name));
+    let next = await lines.next();
+    for (; !next.done; next = await lines.next()) {
+      const line = next.value;
+      if (line === begin) results = "begun";
+      else if (line === end) results = "whole";
+      else if (results === "begun") await archive.write(Buffer.from(line, "base64"));
+      else said.push(line);
     }
-  } catch (error) {
-    throw new RunError(`the results of the job cannot be read from its log: ${(error as Error).message}`, {
-      cause: error,
-    });
+    await archive.close();
+    const isCut = said.length === 0 || (results !== "whole" && (await hasResults()));
+    if (isCut)
+      throw new RunError(failure("fetching the job's results from its log", "ray", next.value, "nothing", advice));
+    const isEvent = (line: string) => parseEvent(line) !== null;
+    const textOf = (some: string[]) => some.map((line) => `${line}\n`).join("");
+    await writeFile(join(train, logFile), textOf(said.filter((line) => !isEvent(line))));
+    // One that was killed hands nothing out: what it has saved is in its folder on the cluster, where the next start goes on.
+    if (results === "whole") {
+      await mkdir(join(folder, "all"));
+      const unpacking = ["tar", "-xzf", join(folder, "results.tar.gz"), "-C", join(folder, "all")] as const;
+      await runProgram("unpacking the results from the job's log", unpacking);
+      for (const name of stages.filter((stage) => existsSync(join(folder, "all", stage)))) {
+        await rm(join(train, name), { recursive: true, force: true });
+        await rename(join(folder, "all", name), join(train, name));
+      }
+    }
+    // Last, because these say that all of it is here.
+    await writeFile(join(train, eventFile), textOf(said.filter(isEvent)));
   } finally {
+    await archive.close().catch(() => {});
     await rm(folder, { recursive: true, force: true });
   }
 }

@@ -10,7 +10,7 @@ import { pythonScript } from "../../paths.js";
 import { eventFile, logFile, quoted, trainerArguments, type Work } from "./launcher.js";
 
 /** Files of python/ that the trainer consists of. */
-const programs = ["train.py", "stage.py", "preference.py", "processes.py", "adapter.py", "visible.py"];
+const programs = ["train.py", "stage.py", "preference.py", "processes.py", "adapter.py", "job.py", "visible.py"];
 
 /** The folder of a run, beside its stages, that is copied to another machine. */
 export const stagingFolder = (dir: string): string => join(dir, "train", "job");

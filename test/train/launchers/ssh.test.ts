@@ -57,7 +57,7 @@ ${done("verifier-dpo")}
     await mkdir(join(dir, "train", "verifier-sft", "checkpoint-1"), { recursive: true });
     await startTrainer(work, to(root), (text) => told.push(text));
     // What leaves this machine is listed, with sizes: no GGUF file, and no file of the run that is not needed.
-    expect(told.join()).toMatch(/^copying to gpu, folder .*: 12 files, \d+ kB: train\/verifier-sft\.yaml 0 kB/);
+    expect(told.join()).toMatch(/^copying to gpu, folder .*: 13 files, \d+ kB: train\/verifier-sft\.yaml 0 kB/);
     expect(existsSync(join(root, "there/r/model/model.gguf"))).toBe(false);
     expect(await isTraining(dir)).toBe(true);
     await expect(startTrainer(work, to(root))).rejects.toThrow(
