@@ -72,7 +72,7 @@ def main() -> int:
     # The request to stop reaches the trainer, too; its results are still to be handed out.
     signal.signal(signal.SIGTERM, lambda *_: None)
     bring(Path.cwd(), folder)
-    code = subprocess.Popen(["sh", str(folder / "job.sh")]).wait()
+    code = subprocess.Popen(["bash", str(folder / "job.sh")]).wait()
     print(flush=True)
     hand_out(folder / "train", stages)
     return code if code >= 0 else 128 - code

@@ -103,7 +103,10 @@ export function register(program: Command): void {
       "--python <command>",
       "Python there that has the trainer (default: python3; local and slurm: the project's)",
     )
-    .option("--setup <command>", "shell command there before the trainer, such as 'source venv/bin/activate'")
+    .option(
+      "--setup <command>",
+      "bash command there before the trainer, in the home folder, such as 'source venv/bin/activate'",
+    )
     .option(
       "--job-flags <flags>",
       "for sbatch, ray job submit or sky launch, such as '--partition=gpu --time=12:00:00' (with =, no spaces in a value)",

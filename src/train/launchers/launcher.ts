@@ -35,7 +35,7 @@ export interface TrainingPlace {
   gpu: boolean;
   /** The Python command there; default python3, and locally the project's own. */
   python?: string | undefined;
-  /** A shell command before the trainer, such as `source venv/bin/activate`. */
+  /** A shell command before the trainer, such as `source venv/bin/activate`; in the home folder, in Slurm where it is submitted. */
   setup?: string | undefined;
   /** Flags for the program that submits: sbatch, ray job submit, sky launch. */
   jobFlags: readonly string[];

@@ -73,7 +73,7 @@ export function taskFile(work: Work): string {
     setup: `rm -f ~/${quoted(folder)}/trainer.pid
 python3 -c 'import trl, peft' 2>/dev/null || pip install ${packages}`,
     run: `cd ~/${quoted(folder)}
-setsid sh job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
+setsid bash job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
 echo $! >trainer.pid
 # The job lasts as long as the training, so that the machine is not taken for idle.
 wait`,

@@ -80,7 +80,7 @@ export const slurmLauncher = (every = 1000): Launcher => ({
       const start = own[0]!.start !== null && jobs[own[0]!.start];
       const flags = [
         ...["--parsable", `--job-name=malt-${work.run}-${name}`, `--output=${logOf(dir, name)}`, "--open-mode=append"],
-        ...["--requeue", "--signal=B:USR1@120", "--kill-on-invalid-dep=yes", `--chdir=${train}`],
+        ...["--requeue", "--signal=B:USR1@120", "--kill-on-invalid-dep=yes"],
         // Slurm keeps a job's variables in files: none that could be a key.
         `--export=${publicVariables().join(",")}`,
         ...(start ? [`--dependency=afterok:${start}`] : []),
@@ -143,10 +143,10 @@ function jobScript(work: Work): string {
     .join(" ");
   return `#!/bin/bash
 # Trains stages as a Slurm job, in ${work.run}'s folder train/. Submitted again by hand it goes on, too.
-cd ${quoted(join(dir, "train"))} || exit 1
 name=$1
 shift
 ${place.setup ?? ""}
+cd ${quoted(join(dir, "train"))} || exit 1
 ${place.python ?? quoted(python)} ${quoted(pythonScript("train.py"))} ${settings} "$@" >>"trainer.$name.jsonl" &
 trainer=$!
 limit=

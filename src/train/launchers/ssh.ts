@@ -59,10 +59,10 @@ export function onHost(target: string, host: string, root: string): Launcher {
   const folderOf = (run: string) => `${root}/${run}`;
   const missing = "install OpenSSH's client";
 
-  /** Runs a POSIX script there, whatever the login shell is. @returns what it printed after the mark */
+  /** Runs a bash script there, whatever the login shell is. @returns what it printed after the mark */
   const script = async (what: string, text: string): Promise<string[]> => {
     const input = `${text}\n`;
-    const out = await runProgram(what, ["ssh", ...options, host, "sh"], { advice: hints, missing, input });
+    const out = await runProgram(what, ["ssh", ...options, host, "bash"], { advice: hints, missing, input });
     return out.split("\n").flatMap((line) => (line.startsWith(mark) ? [line.slice(mark.length)] : []));
   };
   const rsync = async (what: string, ...args: string[]) => {
@@ -90,7 +90,7 @@ export function onHost(target: string, host: string, root: string): Launcher {
         `starting the trainer on ${host}`,
         `cd ${quoted(folder)} || exit 1
 session=$(command -v setsid || command -v nohup)
-$session sh job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
+$session bash job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
 echo $! >trainer.pid
 echo "${mark}$!"`,
       );
@@ -135,10 +135,9 @@ function lookScript({ place }: Work, folder: string): string {
   const modules = "torch transformers trl peft yaml accelerate datasets";
   const find = `import importlib.util as u, sys; print("${mark}" + (" ".join(["modules", *m]) if (m := [n for n in "${modules}".split() if not u.find_spec(n)]) else "ready"))`;
   return `mkdir -p ${quoted(folder)} || { echo "${mark}folder"; exit 0; }
-cd ${quoted(folder)} || { echo "${mark}folder"; exit 0; }
 command -v rsync >/dev/null || { echo "${mark}rsync"; exit 0; }
 ${isAlive}
-[ -s trainer.pid ] && alive "$(cat trainer.pid)" && { echo "${mark}busy $(cat trainer.pid)"; exit 0; }
+pid=$(cat ${quoted(`${folder}/trainer.pid`)} 2>/dev/null) && alive "$pid" && { echo "${mark}busy $pid"; exit 0; }
 ${place.setup === undefined ? "" : `{ ${place.setup}\n} >&2`}
 ${place.python ?? "python3"} -c ${quoted(find)} || echo "${mark}python"`;
 }
@@ -175,7 +174,7 @@ trap 'kill $tail 2>/dev/null' EXIT
 while alive ${pid}; do sleep 1; echo . >&2 || exit 1; done
 sleep 1; kill $tail; echo; echo "${mark}ended $(df -Pk . | awk 'NR == 2 { print $4 }')"
 `;
-  const lines = linesOfProgram(["ssh", ...options, host, "sh"], read, signal);
+  const lines = linesOfProgram(["ssh", ...options, host, "bash"], read, signal);
   let next = await lines.next();
   for (; !next.done; next = await lines.next()) {
     if (!next.value.startsWith(`${mark}ended`)) yield next.value;

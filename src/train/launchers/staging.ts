@@ -74,8 +74,9 @@ function jobScript(work: Work): string {
   const python = place.python ?? "python3";
   return [
     "# Trains the stages in train/. Its events are JSON lines on stdout.",
-    'cd "$(dirname "$0")/train" || exit 1',
-    ...(place.setup === undefined ? [] : [`{ ${place.setup}`, "} >&2"]),
+    'here=$(cd "$(dirname "$0")" && pwd) || exit 1',
+    ...(place.setup === undefined ? [] : ["cd || exit 1", `{ ${place.setup}`, "} >&2"]),
+    'cd "$here/train" || exit 1',
     ...(existsSync(baseModel) ? ["export MALT_BASE_MODEL=../model HF_HUB_OFFLINE=1"] : []),
     `exec ${python} ../python/train.py ${trainerArguments(work).map(quoted).join(" ")}`,
     "",

@@ -13,7 +13,7 @@ it("sky: the task file brings the gathered files, installs the trainer and start
     name: "malt-r",
     resources: { accelerators: "H100:2" },
     file_mounts: { "~/malt-runs/r": stagingFolder(work.dir) },
-    run: expect.stringContaining("setsid sh job.sh >train/trainer.jsonl"),
+    run: expect.stringContaining("setsid bash job.sh >train/trainer.jsonl"),
   });
   const path = process.env.PATH;
   process.env.PATH = "/nowhere";
