@@ -4,6 +4,7 @@ By hand: `python adapter.py FOLDER`, where FOLDER holds adapter_config.json and 
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def write_gguf_adapter(folder: Path, target: Path | None = None) -> Path:
     @raises ValueError for an adapter that llama.cpp cannot apply
     """
     config = json.loads((folder / "adapter_config.json").read_text())
-    base = base_config(config["base_model_name_or_path"], folder)
+    base = base_config(os.environ.get("MALT_BASE_MODEL") or config["base_model_name_or_path"], folder)
     architecture = base.get("model_type")
     if architecture not in ("llama", "qwen2") or config.get("use_dora") or config.get("modules_to_save"):
         raise ValueError(

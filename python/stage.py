@@ -3,6 +3,7 @@ identifying them."""
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 # The keys of a YAML file that are not TRL's.
@@ -44,6 +45,14 @@ def read_config(path: Path) -> tuple[dict, dict]:
     if ours["trainer"] == "dpo" and not ours["start_adapter"]:
         raise Refused(f"{path.name}: DPO needs start_adapter, the SFT adapter that is its start and its reference")
     return {key: value for key, value in config.items() if key not in OURS}, ours
+
+
+def base_model(config: dict) -> str:
+    """
+    Where the base model is: what the YAML file says, or MALT_BASE_MODEL, where the files were copied to another machine. So
+    the files, and with them what a checkpoint belongs to, are the same everywhere.
+    """
+    return os.environ.get("MALT_BASE_MODEL") or config["model_name_or_path"]
 
 
 def data_files(config: dict) -> list[Path]:

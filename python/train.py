@@ -12,6 +12,8 @@ Each stage's output_dir gets metrics.jsonl (one line per logged step), checkpoin
 adapter_model.safetensors and done.json, with --gguf also <stage>.gguf. The same command continues from the newest
 checkpoint and skips stages that are done. SIGTERM saves a checkpoint and ends with exit code 143.
 
+--processes 4 trains each stage in four processes, one a GPU; the examples of a step are shared among them (processes.py).
+
 --jobs 2 trains two stages at a time, each in a process of its own, as soon as the stages they start from are done. A
 small model's step gains so little from a second thread that two stages side by side take little longer than one.
 
@@ -35,8 +37,10 @@ from pathlib import Path
 from threading import Thread
 
 from preference import check_first_loss, check_start, expected_log_probs, fitting_pairs, trainer_log_probs
+from processes import here, in_processes
 from stage import (
     Refused,
+    base_model,
     data_sha256,
     read_config,
     read_rows,
@@ -88,8 +92,9 @@ class Stop:
 
 
 def say(event: str, **fields) -> None:
-    """One JSON line on stdout for the parent."""
-    print(json.dumps({"event": event, **fields}), flush=True)
+    """One JSON line on stdout for the parent; of several processes the first one speaks, and one that fails."""
+    if here.first or fields.get("state") == "failed":
+        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -135,7 +140,9 @@ def follow_callback(output: Path, stage: str, check=None):
                 check(state.global_step)
             # What was logged after the checkpoint will be logged again.
             self.rows = metric_rows(path, state.global_step)
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in self.rows))
+            here.wait()
+            if here.first:
+                path.write_text("".join(f"{json.dumps(row)}\n" for row in self.rows))
             # TRL counts tokens, and this file seconds, from the start of the process.
             before = self.rows[-1] if self.rows else {"tokens": 0, "seconds": 0}
             self.start, self.first_step = time.time() - before["seconds"], state.global_step
@@ -143,7 +150,8 @@ def follow_callback(output: Path, stage: str, check=None):
             say("begin", stage=stage, step=state.global_step, steps=state.max_steps)
 
         def on_step_end(self, args, state, control, **_):
-            if Stop.asked:
+            if here.any(Stop.asked):
+                Stop.asked = True
                 control.should_save = control.should_training_stop = True
             return control
 
@@ -171,8 +179,9 @@ def follow_callback(output: Path, stage: str, check=None):
                 "seconds": round(seconds, 3),
             }
             self.rows.append(row)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            if here.first:
+                with path.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
             say("step", **row, seconds_left=round(pace * (state.max_steps - state.global_step), 1))
             if check and state.global_step == 1:
                 check(1, row)
@@ -193,7 +202,8 @@ def build(path: Path):
     config, ours = read_config(path)
     dpo = ours["trainer"] == "dpo"
     rows = read_rows(config)
-    keys = {key: value for key, value in config.items() if key != "datasets"}
+    keys = {key: value for key, value in config.items() if key != "datasets"} | {"model_name_or_path": base_model(config)}
+    here.share_batch(keys)
     if not torch.cuda.is_available():
         # So that a file written for a GPU also runs, slowly, where there is none.
         keys.setdefault("use_cpu", True)
@@ -229,13 +239,15 @@ def start_check(path: Path, trainer, tokenizer, rows: list[dict], loading: dict)
     """The check of a DPO stage's start, for `follow_callback`: it measures, reports, and rejects a wrong start."""
     config, ours = read_config(path)
     texts = [rows[i * len(rows) // 4] for i in range(min(4, len(rows)))]
-    expected = expected_log_probs(config["model_name_or_path"], ours["start_adapter"], tokenizer, texts, **loading)
+    expected = expected_log_probs(base_model(config), ours["start_adapter"], tokenizer, texts, **loading)
     record = {}
 
     def check(step: int, row: dict | None = None) -> None:
         if row:
             say("first", stage=path.stem, loss=row["loss"], margin=row["margin"])
             check_first_loss(row["loss"], row["margin"])
+            if not here.first:
+                return
             write_whole(Path(config["output_dir"]) / "start.json", record | {"loss": row["loss"], "margin": row["margin"]})
             return
         numbers = trainer_log_probs(trainer, tokenizer, texts) | expected
@@ -258,14 +270,16 @@ def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
     start = start_sha256(ours)
     # The path of the base model does not identify its weights: another clone of the project has it elsewhere.
     settings = {key: value for key, value in config.items() if key != "model_name_or_path"}
-    parts = [settings, ours, data, start, weights_of(config["model_name_or_path"])]
+    parts = [settings, ours, data, start, weights_of(base_model(config))]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     done = output / "done.json"
     if done.exists() and json.loads(done.read_text()).get("fingerprint") == fingerprint:
-        finish(output, gguf)
+        if here.first:
+            finish(output, gguf)
         return say("skip", stage=stage)
     state = output / "state.json"
-    if not state.exists() or json.loads(state.read_text()).get("fingerprint") != fingerprint:
+    # The others look into the folder only once the first process has come as far as they have, below.
+    if here.first and (not state.exists() or json.loads(state.read_text()).get("fingerprint") != fingerprint):
         # Another configuration, other data or another model: nothing of the old stage may be resumed.
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
@@ -276,35 +290,44 @@ def run_stage(path: Path, data: list[str], gguf: bool = False) -> None:
     check = start_check(path, trainer, tokenizer, rows, loading) if ours["trainer"] == "dpo" else None
     follow = follow_callback(output, stage, check)
     trainer.add_callback(follow)
+    if here.first:
+        last_checkpoint(output)
+    here.wait()
     checkpoint = last_checkpoint(output)
     Stop.training = True
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     Stop.training = False
     if Stop.asked and trainer.state.global_step < trainer.state.max_steps:
         sys.exit(STOPPED)
-    trainer.model.save_pretrained(output, selected_adapters=["default"])
-    # A stage shorter than its logging_steps has logged nothing.
-    last = follow.rows[-1] if follow.rows else {}
-    losses = [row["loss"] for row in follow.rows[-10:]]
-    summary = {
-        "stage": stage,
-        **counts,
-        "steps": trainer.state.global_step,
-        "loss": sum(losses) / len(losses) if losses else None,
-        "tokens": last.get("tokens"),
-        "seconds": last.get("seconds"),
-        "device": str(trainer.accelerator.device),
-        "sha256": sha256(output / "adapter_model.safetensors"),
-        "start_sha256": start,
-        "data_sha256": data,
-        "config": config | {key: value for key, value in ours.items() if value},
-        "versions": versions(),
-        "fingerprint": fingerprint,
-    }
-    write_whole(done, summary)
-    finish(output, gguf)
-    shown = ("stage", "steps", "loss", "tokens", "seconds", "sha256")
-    say("done", **{key: summary[key] for key in shown})
+    if here.first:
+        # The path in the stage's file, wherever the model was on the machine that trained it.
+        trainer.model.peft_config["default"].base_model_name_or_path = config["model_name_or_path"]
+        trainer.model.save_pretrained(output, selected_adapters=["default"])
+        # A stage shorter than its logging_steps has logged nothing.
+        last = follow.rows[-1] if follow.rows else {}
+        losses = [row["loss"] for row in follow.rows[-10:]]
+        summary = {
+            "stage": stage,
+            **counts,
+            "steps": trainer.state.global_step,
+            "loss": sum(losses) / len(losses) if losses else None,
+            "tokens": last.get("tokens"),
+            "seconds": last.get("seconds"),
+            "device": str(trainer.accelerator.device),
+            **({"processes": here.size} if here.size > 1 else {}),
+            "sha256": sha256(output / "adapter_model.safetensors"),
+            "start_sha256": start,
+            "data_sha256": data,
+            "config": config | {key: value for key, value in ours.items() if value},
+            "versions": versions(),
+            "fingerprint": fingerprint,
+        }
+        write_whole(done, summary)
+        finish(output, gguf)
+        shown = ("stage", "steps", "loss", "tokens", "seconds", "sha256")
+        say("done", **{key: summary[key] for key in shown})
+    # The next stage may start from what the first process has written.
+    here.wait()
 
 
 def finish(output: Path, gguf: bool) -> None:
@@ -404,9 +427,15 @@ def main() -> int:
     parser.add_argument("config", nargs="+", type=Path, help="YAML files, trained in this order")
     parser.add_argument("--gguf", action="store_true", help="also write each adapter for llama.cpp (Llama and Qwen2 models)")
     parser.add_argument("--tied", action="store_true", help="stop, as at SIGTERM, when stdin closes")
+    parser.add_argument("--processes", type=int, default=1, help="processes that train a stage together (default: 1)")
     parser.add_argument("--jobs", type=int, default=1, help="stages trained at the same time (default: 1)")
     options = parser.parse_args()
     files = [path.resolve() for path in options.config]
+    if options.processes > 1:
+        if options.tied:
+            stop_with_parent()
+        gguf = ["--gguf"] if options.gguf else []
+        return in_processes(options.processes, [*gguf, *map(str, files)], STOPPED)
     signal.signal(signal.SIGTERM, Stop.ask)
     signal.signal(signal.SIGINT, Stop.ask)
     if options.tied:
@@ -419,7 +448,7 @@ def main() -> int:
             stage = path.stem
             os.chdir(path.parent)
             data[path] = data_sha256(read_config(path)[0])
-        jobs = min(options.jobs, len(files), os.cpu_count() or 1)
+        jobs = 1 if here.size > 1 else min(options.jobs, len(files), os.cpu_count() or 1)
         if jobs > 1:
             stage, error = run_side_by_side(files, data, options.gguf, jobs)
             if error:

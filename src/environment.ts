@@ -49,3 +49,11 @@ export function withoutKey(changes: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { OPENAI_API_KEY: _, ...rest } = process.env;
   return { ...rest, ...changes };
 }
+
+/** Whether the name of a variable says that its value is a secret. */
+const isSecret = (name: string): boolean => /KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|JWT|AUTH/i.test(name);
+
+/** Names of the variables that may be kept in files of others, such as a queue's record of a job: no secrets among them. */
+export function publicVariables(env: NodeJS.ProcessEnv = process.env): string[] {
+  return Object.keys(env).filter((name) => /^\w+$/.test(name) && !isSecret(name));
+}

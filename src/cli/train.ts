@@ -7,9 +7,11 @@ import { runDir } from "../run/manifest.js";
 import { trainingDisplay } from "../show/progress.js";
 import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
+import { targets } from "../train/launchers/target.js";
 import { starCompute, type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import { followToEnd, startTraining, stopTraining, type TrainRunOptions } from "../train/train.js";
+import { trainingTarget } from "../train/trainer.js";
 import { number, oneOf } from "./options.js";
 
 interface Flags {
@@ -29,6 +31,12 @@ interface Flags {
   saveSteps?: number;
   device?: "cpu" | "gpu";
   seed: number;
+  on?: string;
+  processes: number;
+  python?: string;
+  setup?: string;
+  jobFlags?: string;
+  oneJob?: true;
   stop?: true;
   follow?: true;
 }
@@ -79,6 +87,31 @@ export function register(program: Command): void {
     .option("--beta <β>", "how strongly DPO holds the policy to its reference (default: 0.2)", positive("--beta"))
     .option("--batch-size <n>", "examples or pairs per step (default: 8)", whole("--batch-size"))
     .option("--max-length <n>", "tokens of prompt and completion together (default: by profile)", whole("--max-length"))
+    .optionsGroup("Where:")
+    .option(
+      "--on <target>",
+      `${targets} (default: local); elsewhere Ctrl-C leaves the training at work, and the same command, or --follow, comes ` +
+        "back to it",
+    )
+    .option(
+      "--processes <n>",
+      "processes that train a stage together, one a GPU; the batch is shared among them",
+      whole("--processes"),
+      1,
+    )
+    .option(
+      "--python <command>",
+      "Python there that has the trainer (default: python3; local and slurm: the project's)",
+    )
+    .option(
+      "--setup <command>",
+      "bash command there before the trainer, in the home folder, such as 'source venv/bin/activate'",
+    )
+    .option(
+      "--job-flags <flags>",
+      "for sbatch, ray job submit or sky launch, such as '--partition=gpu --time=12:00:00' (with =, no spaces in a value)",
+    )
+    .option("--one-job", "slurm: one job for all stages (default: a job for each, side by side where they can be)")
     .optionsGroup("Advanced:")
     .option("--save-steps <n>", "steps between two checkpoints (default: by profile)", whole("--save-steps"))
     .option("--device <name>", "cpu or gpu (default: by profile)", oneOf("--device", ["cpu", "gpu"]))
@@ -109,10 +142,12 @@ async function train(flags: Flags): Promise<void> {
   const display = trainingDisplay();
   // Until the trainer is at work there is nothing to end gently.
   if (!flags.follow) await startTraining({ ...options(flags, outputs), outlives: false, onStatus: display.note });
+  const isHere = ((await trainingTarget(dir)) ?? "local") === "local";
   const { signal, off } = interruption();
-  signal.addEventListener("abort", () => display.note("stopping after this step, with a checkpoint …"));
+  if (isHere) signal.addEventListener("abort", () => display.note("stopping after this step, with a checkpoint …"));
   try {
-    const stages = await followToEnd(dir, { onProgress: display.update, signal });
+    const end = isHere ? { signal } : { leave: signal };
+    const stages = await followToEnd(dir, { onProgress: display.update, onStatus: display.note, ...end });
     printResult(summary(stages, new Set(before.map(({ sha256 }) => sha256))));
   } finally {
     display.end();
@@ -123,10 +158,12 @@ async function train(flags: Flags): Promise<void> {
 function options(flags: Flags, outputs: string): TrainRunOptions {
   const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batchSize } = flags;
   const { sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device } = flags;
+  const { on, processes, python, setup, oneJob } = flags;
+  const place = { processes, python, setup, oneJob, jobFlags: flags.jobFlags?.split(/\s+/).filter(Boolean) };
   const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batchSize };
   const settings = { ...sizes, sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device };
   const model = profile === undefined ? undefined : modelOfProfile(profile);
-  return { run, outputs, roles, stages, generatorDpo, model, baseModel, heldOut, seed, settings };
+  return { run, outputs, roles, stages, generatorDpo, model, baseModel, heldOut, seed, settings, on, place };
 }
 
 /** What is trained now: one line per adapter. */

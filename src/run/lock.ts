@@ -1,10 +1,11 @@
 /**
  * One writer per run folder. The lock file names its holder; a lock whose holder is gone, say after kill -9, is taken
- * over. What it leaves out: waiting. If the holder is still alive, taking the lock is an error.
+ * over. If the holder is still alive, taking the lock is an error, at once or after a while.
  */
 import { randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { RunError } from "../errors.js";
 
 interface Holder {
@@ -47,6 +48,22 @@ export async function lock(path: string): Promise<() => Promise<void>> {
     heldHere.delete(path);
     await rm(path, { force: true });
   };
+}
+
+/**
+ * Takes a lock that others hold for moments only.
+ * @param seconds to wait for it
+ * @throws RunError if it is still held then
+ */
+export async function lockSoon(path: string, seconds = 10): Promise<() => Promise<void>> {
+  for (let left = 5 * seconds; ; left--) {
+    try {
+      return await lock(path);
+    } catch (error) {
+      if (!(error instanceof RunError) || left === 0) throw error;
+      await sleep(200);
+    }
+  }
 }
 
 /** Removes a stale lock, unless another process has taken it over between our check and our rename. */

@@ -5,14 +5,13 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { openDataset } from "../dataset/export.js";
 import { lineFile } from "../dataset/tables.js";
 import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { parseJson } from "../json.js";
-import { lock } from "../run/lock.js";
+import { lockSoon } from "../run/lock.js";
 import { hash, readManifest, writeManifest } from "../run/manifest.js";
 import { type TrainedAdapter, trainedAdapters } from "./adapters.js";
 import { type TrainingMethod, trainingMethods } from "./plan.js";
@@ -140,6 +139,7 @@ const columns: Record<keyof MetricsRow, "VARCHAR" | "INTEGER" | "DOUBLE" | "BIGI
  * @throws RunError if the folder is no run, is being written, or cannot be written
  */
 export async function recordTraining(dir: string): Promise<TrainedStage[]> {
+  // Every process that follows a training records its end, such as a notebook and a terminal at the same moment.
   const unlock = await lockSoon(join(dir, "lock"));
   try {
     const manifest = await readManifest(dir);
@@ -163,21 +163,6 @@ export async function recordTraining(dir: string): Promise<TrainedStage[]> {
     return stages;
   } finally {
     await unlock();
-  }
-}
-
-/**
- * Every process that follows a training records its end, such as a notebook and a terminal at the same moment, so this
- * waits a little.
- */
-async function lockSoon(path: string): Promise<() => Promise<void>> {
-  for (let left = 50; ; left--) {
-    try {
-      return await lock(path);
-    } catch (error) {
-      if (!(error instanceof RunError) || left === 0) throw error;
-      await sleep(200);
-    }
   }
 }
 

@@ -9,7 +9,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
-import { RunError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { modelOfRun } from "../models/choose.js";
 import { type Model, models } from "../models/table.js";
 import { type TrainingSettings, trainingSettings } from "../models/training.js";
@@ -19,13 +19,25 @@ import { lock } from "../run/lock.js";
 import { readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { speaksAs } from "../team/teams.js";
 import type { Question } from "../types.js";
+import type { TrainingPlace } from "./launchers/launcher.js";
+import { local } from "./launchers/local.js";
+import { launcherOf } from "./launchers/target.js";
 import { checkTrainingPrompts } from "./leak.js";
 import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
 import { recordTraining, type TrainedStage } from "./record.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
 import { tokensPerRow } from "./tokens.js";
-import { ensureTrainer, followTraining, forgetTrainer, isTraining, startTrainer, stopTrainer } from "./trainer.js";
+import {
+  bringHome,
+  ensureTrainer,
+  followTraining,
+  forgetTrainer,
+  isTraining,
+  startTrainer,
+  stopTrainer,
+  trainingTarget,
+} from "./trainer.js";
 
 /** Options of {@link trainRun}. */
 export interface TrainRunOptions {
@@ -51,15 +63,21 @@ export interface TrainRunOptions {
    * benchmark.
    */
   heldOut?: readonly string[] | undefined;
+  /** Where: a target of launchers/target.ts; default `local`, this machine. */
+  on?: string | undefined;
+  /** What is to be said about that place. */
+  place?: { [K in keyof TrainingPlace]?: TrainingPlace[K] | undefined };
   /** Called with the status after every event of the training. */
   onProgress?: (status: TrainingStatus) => void;
   /** Called with a message when something takes long, such as a download. */
   onStatus?: (text: string) => void;
   /** Aborting it stops the trainer with a checkpoint. */
   signal?: AbortSignal | undefined;
+  /** Aborting it ends the following; the trainer goes on. For trainers elsewhere. */
+  leave?: AbortSignal | undefined;
   /**
    * Whether the trainer goes on when this process ends, so that a cell that is run again joins it; default true.
-   * Otherwise it then stops with a checkpoint.
+   * Otherwise it then stops with a checkpoint. One elsewhere always goes on.
    */
   outlives?: boolean;
 }
@@ -83,9 +101,9 @@ export async function trainRun(options: TrainRunOptions): Promise<TrainedStage[]
  */
 export async function followToEnd(
   dir: string,
-  options: Pick<TrainRunOptions, "onProgress" | "signal">,
+  options: Pick<TrainRunOptions, "onProgress" | "onStatus" | "signal" | "leave">,
 ): Promise<TrainedStage[]> {
-  const { onProgress = () => {}, signal } = options;
+  const { onProgress = () => {}, onStatus, signal, leave } = options;
   let stopping: Promise<unknown> = Promise.resolve();
   const stop = () => {
     stopping = stopTrainer(dir);
@@ -96,7 +114,7 @@ export async function followToEnd(
   else signal?.addEventListener("abort", stop, { once: true });
   let last: TrainingStatus | null = null;
   try {
-    for await (const status of followTraining(dir)) {
+    for await (const status of followTraining(dir, { signal: leave, onNote: onStatus })) {
       last = status;
       onProgress(status);
     }
@@ -104,6 +122,10 @@ export async function followToEnd(
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+  if (leave?.aborted && (last === null || !["done", "stopped", "failed"].includes(last.state)))
+    throw new RunError(
+      `the training goes on on ${await trainingTarget(dir)}; \`malt train --follow\` shows it again, \`malt train --stop\` stops it`,
+    );
   const { state, stage, step, steps, error } = last!;
   const where = steps > 0 ? `${stage} after step ${step} of ${steps}` : stage;
   const advice = "run the same command again to go on from the last checkpoint";
@@ -124,13 +146,29 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
   if (await isTraining(dir)) {
-    onStatus(`a training of run "${options.run}" is at work already: following it`);
+    const where = await trainingTarget(dir);
+    const elsewhere = where === local.target ? "" : ` on ${where}`;
+    onStatus(`a training of run "${options.run}" is at work already${elsewhere}: following it`);
     return null;
   }
   const table = options.model ? [options.model, ...models] : models;
   const own = modelOfRun(manifest.config.policy.model, manifest.server.weights, table);
   const model = options.model ?? own;
   const settings = trainingSettings(model.training, options.settings);
+  const launcher = launcherOf(options.on ?? local.target);
+  const place: TrainingPlace = {
+    processes: options.place?.processes ?? 1,
+    gpu: settings.device === "gpu",
+    python: options.place?.python,
+    setup: options.place?.setup,
+    jobFlags: options.place?.jobFlags ?? [],
+    oneJob: options.place?.oneJob ?? false,
+  };
+  if (settings.batchSize % place.processes !== 0)
+    throw new InputError(
+      `a batch of ${settings.batchSize} cannot be shared by ${place.processes} processes; choose a divisor of it, or another ` +
+        "--batch-size",
+    );
   const folder = join(resolve(dir), "train");
   if (manifest.export && manifest.export.prompt_set_hash !== manifest.prompt_set_hash)
     throw new RunError(
@@ -154,10 +192,14 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
   const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
 
-  await ensureTrainer(onStatus);
   // A row that is named for its settings must not bring its weights along: those that were sampled are trained.
   const sampled = manifest.server.weights || model.name === own.name ? own : model;
+  // Elsewhere there is a trainer; a GGUF file is converted by the one that is here.
+  const { weights } = sampled;
+  const isConverted = !options.baseModel && weights && !(weights.from === "files" && weights.trainable !== null);
+  if (isConverted || (launcher.stageIn === null && place.python === undefined)) await ensureTrainer(onStatus);
   const base = await trainableWeights(sampled, options.baseModel, onStatus);
+  await bringHome(dir, onStatus);
   // Only one process may start the trainer; the others then find it running.
   const unlock = await lock(join(folder, "lock"));
   try {
@@ -167,14 +209,10 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const seen = (path: string) => portable(folder, path);
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
+    const { outlives = true, run } = options;
+    const work = { run, dir: resolve(dir), stages: plan, baseModel: base, jobs: settings.jobs, outlives, place };
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
-    const { outlives = true } = options;
-    const launch = { gguf: sampled.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs, outlives };
-    await startTrainer(
-      dir,
-      plan.map(({ name }) => name),
-      launch,
-    );
+    await startTrainer({ ...work, gguf: sampled.embedded !== null }, launcher, onStatus);
   } finally {
     await unlock();
   }
@@ -182,12 +220,15 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
 }
 
 /**
- * Stops the training of a run; resolves when its checkpoint is written and the process is gone.
+ * Stops the training of a run; resolves when its checkpoint is written and here, and the process is gone.
  * @returns whether one was running
  * @throws RunError if it does not end
  */
-export function stopTraining(run: string, outputs?: string): Promise<boolean> {
-  return stopTrainer(runDir(run, outputs));
+export async function stopTraining(run: string, outputs?: string): Promise<boolean> {
+  const dir = runDir(run, outputs);
+  const stopped = await stopTrainer(dir);
+  await bringHome(dir);
+  return stopped;
 }
 
 /** The questions training must not see, by file. */

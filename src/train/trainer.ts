@@ -1,39 +1,34 @@
 /**
- * The trainer as a process that may outlive the one that started it. Scope: start it, find it again, follow it, stop it.
- * It reports its status in train/trainer.jsonl and everything else in train/trainer.log; train/trainer.json identifies
- * its process.
+ * The trainer of a run, wherever it works. Scope: start it, find it again, follow it, stop it, and bring home what it made;
+ * launchers/ knows the places. It reports its status in train/trainer.jsonl and everything else in train/trainer.log;
+ * train/trainer.json identifies it.
  */
-
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { endWithThis } from "../child.js";
-import { withoutKey } from "../environment.js";
 import { RunError } from "../errors.js";
 import { hasModules, installExtra, type OnStatus } from "../models/packages.js";
-import { cachePath, python, pythonScript } from "../paths.js";
+import { lockSoon } from "../run/lock.js";
+import { eventFile, type Job, type Launcher, logFile, type Work } from "./launchers/launcher.js";
+import { local } from "./launchers/local.js";
+import { stagedList, stageFiles, stagingFolder } from "./launchers/staging.js";
+import { tail } from "./launchers/tail.js";
+import { launcherOf } from "./launchers/target.js";
 import { parseEvent, statusReader, type TrainingStatus } from "./status.js";
 
-/** The content of train/trainer.json. */
-interface Trainer {
-  pid: number;
-  host: string;
+/** The content of train/trainer.json; beside this `on`, the target if it is not local, and what the launcher knows the job by. */
+interface Trainer extends Record<string, Job[string]> {
   /** ISO 8601. */
   started: string;
   /** Stage names in order. */
   stages: readonly string[];
 }
 
-/** Milliseconds between two reads of the files; the longest wait for a checkpoint after a request to stop. */
-const every = 250;
+/** The longest wait for a checkpoint after a request to stop, in milliseconds. */
 const patience = 300_000;
 
-const trainDir = (dir: string) => join(resolve(dir), "train");
-const file = (dir: string, name: "trainer.json" | "trainer.jsonl" | "trainer.log") => join(trainDir(dir), name);
+const file = (dir: string, name: "trainer.json" | typeof eventFile | typeof logFile) =>
+  join(resolve(dir), "train", name);
 
 /** Whether the Python packages that training needs are installed. */
 export const trainerInstalled = (): Promise<boolean> =>
@@ -47,166 +42,151 @@ export async function ensureTrainer(onStatus: OnStatus): Promise<void> {
 }
 
 /**
- * Starts python/train.py in a session of its own, so that neither Ctrl-C nor a kernel's end reaches it.
- * @param stages names of the YAML files in train/
- * @param options gguf: whether each adapter is also written for llama.cpp; jobs: how many stages are trained at a time;
- *   outlives: whether it goes on when this process ends, true by default
- * @throws RunError if Python cannot be started
+ * Starts python/train.py in a place.
+ * @param work its stages' YAML files are in train/
+ * @throws RunError if the place cannot be reached or cannot train
  */
 export async function startTrainer(
-  dir: string,
-  stages: readonly string[],
-  options: { gguf: boolean; offline: boolean; jobs?: number; outlives?: boolean },
+  work: Work,
+  launcher: Launcher = local,
+  onStatus: OnStatus = () => {},
 ): Promise<void> {
-  const { outlives = true } = options;
-  await mkdir(trainDir(dir), { recursive: true });
-  const [out, err] = await Promise.all([open(file(dir, "trainer.jsonl"), "w"), open(file(dir, "trainer.log"), "w")]);
-  try {
-    const env = withoutKey(
-      // A base model in a folder needs no hub, and without a network a request to one would only delay the start.
-      options.offline ? { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") } : {},
-    );
-    const files = stages.map((stage) => join(trainDir(dir), `${stage}.yaml`));
-    const args = [
-      pythonScript("train.py"),
-      "--jobs",
-      `${options.jobs ?? 1}`,
-      ...(options.gguf ? ["--gguf"] : []),
-      ...(outlives ? [] : ["--tied"]),
-      ...files,
-    ];
-    // Its stdin closes with this process, however that ends.
-    const stdin = outlives ? "ignore" : "pipe";
-    const child = spawn(python, args, { cwd: trainDir(dir), detached: true, stdio: [stdin, out.fd, err.fd], env });
-    await once(child, "spawn").catch((error: Error) => {
-      throw new RunError(`the trainer cannot be started (${error.message}); run \`npm run setup\` first`, {
-        cause: error,
-      });
-    });
-    child.unref();
-    if (!outlives) endWithThis(child);
-    const trainer: Trainer = { pid: child.pid!, host: hostname(), started: new Date().toISOString(), stages };
-    const draft = `${file(dir, "trainer.json")}.draft`;
-    await writeFile(draft, `${JSON.stringify(trainer)}\n`);
-    await rename(draft, file(dir, "trainer.json"));
-  } finally {
-    await Promise.all([out.close(), err.close()]);
+  const { dir, stages } = work;
+  await mkdir(join(dir, "train"), { recursive: true });
+  if (launcher.stageIn) {
+    const paths = await stageFiles(work);
+    onStatus(`copying to ${launcher.place}: ${stagedList(paths)} (all of it is in ${stagingFolder(dir)})`);
+    await launcher.stageIn(work, stagingFolder(dir));
   }
+  await Promise.all([eventFile, logFile].map((name) => writeFile(file(dir, name as typeof eventFile), "")));
+  const job = await launcher.submit(work);
+  const { target } = launcher;
+  const started = new Date().toISOString();
+  const on = target === local.target ? {} : { on: target };
+  const trainer = { ...job, ...on, started, stages: stages.map(({ name }) => name) };
+  const draft = `${file(dir, "trainer.json")}.draft`;
+  await writeFile(draft, `${JSON.stringify(trainer)}\n`);
+  await rename(draft, file(dir, "trainer.json"));
+}
+
+interface LastTrainer {
+  trainer: Trainer;
+  launcher: Launcher;
 }
 
 /** The trainer last started on a run; null if there was none. */
-async function lastTrainer(dir: string): Promise<Trainer | null> {
+async function lastTrainer(dir: string): Promise<LastTrainer | null> {
   const text = await readFile(file(dir, "trainer.json"), "utf8").catch(() => null);
-  return text === null ? null : (JSON.parse(text) as Trainer);
+  if (text === null) return null;
+  const trainer = JSON.parse(text) as Trainer;
+  return { trainer, launcher: launcherOf((trainer.on as string | undefined) ?? local.target) };
+}
+
+/** Where a run is or was trained: a target of `malt train --on`; null if it never was. */
+export async function trainingTarget(dir: string): Promise<string | null> {
+  return (await lastTrainer(dir))?.launcher.target ?? null;
 }
 
 /**
- * Whether a trainer is running on a run. One that has reported its end and is only exiting does not count.
- * @throws RunError if it was started on another machine, whose processes cannot be seen from here, and has not ended
+ * Whether a trainer is in a queue or at work for a run. One that has reported its end and is only exiting does not count.
+ * @throws RunError if its place cannot be seen from here, and it has not reported its end
  */
 export async function isTraining(dir: string): Promise<boolean> {
-  const trainer = await lastTrainer(dir);
-  return trainer !== null && !(await hasEnded(dir)) && alive(dir, trainer);
+  const last = await lastTrainer(dir);
+  return last !== null && !(await hasEnded(dir)) && last.launcher.isWorking(resolve(dir), last.trainer);
 }
 
 async function hasEnded(dir: string): Promise<boolean> {
-  const lines = await tail(file(dir, "trainer.jsonl"))();
+  const lines = await tail(file(dir, eventFile))();
   return parseEvent(lines.at(-1) ?? "")?.event === "end";
 }
 
-async function alive(dir: string, { pid, host }: Trainer): Promise<boolean> {
-  if (host !== hostname()) {
-    if (await hasEnded(dir)) return false;
-    throw new RunError(
-      `${dir} is being trained on ${host} (process ${pid}); wait for it, or remove ${file(dir, "trainer.json")} if it is gone`,
-    );
-  }
-  // Where there is /proc it also tells our trainer from a later process of the same number, and from a zombie, which
-  // has no command line.
-  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
-  if (command !== null) return command.includes("train.py") && command.includes(trainDir(dir));
-  if (existsSync("/proc/self")) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+/**
+ * Brings home what the last trainer of a run made, if it worked elsewhere, has ended and nobody has done so: a training that
+ * goes on starts from what is here.
+ * @throws RunError if its place cannot be reached
+ */
+export async function bringHome(dir: string, onStatus: OnStatus = () => {}): Promise<void> {
+  const last = await lastTrainer(dir);
+  if (!last?.launcher.collect || (await hasEnded(dir))) return;
+  onStatus(`what the last training made is brought home from ${last.launcher.place} …`);
+  await collect(dir, last, { event: "end", state: "stopped", stage: last.trainer.stages[0] ?? "" });
 }
 
-/** Reads a growing file: each call gives the lines that were completed since the last one. */
-function tail(path: string): () => Promise<string[]> {
-  let position = 0;
-  let half = Buffer.alloc(0);
-  return async () => {
-    const handle = await open(path, "r").catch(() => null);
-    if (!handle) return [];
-    try {
-      const { size } = await handle.stat();
-      const { buffer, bytesRead } = await handle.read(
-        Buffer.alloc(Math.max(0, size - position)),
-        0,
-        undefined,
-        position,
-      );
-      position += bytesRead;
-      const whole = Buffer.concat([half, buffer.subarray(0, bytesRead)]);
-      const end = whole.lastIndexOf(10) + 1;
-      half = whole.subarray(end);
-      return whole.toString("utf8", 0, end).split("\n").slice(0, -1);
-    } finally {
-      await handle.close();
-    }
-  };
+/** Brings files home, once for all who follow, and makes sure that the events end with an end. */
+async function collect(dir: string, { launcher, trainer }: LastTrainer, end: object): Promise<void> {
+  if (!launcher.collect) return;
+  const unlock = await lockSoon(join(resolve(dir), "train", "lock"), 600);
+  try {
+    if (await hasEnded(dir)) return;
+    await launcher.collect(resolve(dir), trainer);
+    if (!(await hasEnded(dir))) await appendFile(file(dir, eventFile), `${JSON.stringify(end)}\n`);
+  } finally {
+    await unlock();
+  }
 }
 
 /**
  * Follows the training of a run from its first event to its end, also one that another process started, or that has
  * already ended. The last status has the state `done`, `stopped` or `failed`, unless `signal` ends the following; that
- * leaves the trainer alone.
+ * leaves the trainer alone. What was trained elsewhere is here when that status comes.
  * @param dir a run folder
- * @throws RunError if the run was never trained
+ * @param options onNote: told of waiting in a queue, and of a lost connection
+ * @throws RunError if the run was never trained, or its results cannot be brought home
  */
 export async function* followTraining(
   dir: string,
-  options: { signal?: AbortSignal | undefined } = {},
+  options: { signal?: AbortSignal | undefined; onNote?: ((text: string) => void) | undefined } = {},
 ): AsyncGenerator<TrainingStatus> {
-  const trainer = await lastTrainer(dir);
-  if (!trainer) throw new RunError(`${dir} was never trained; run \`malt train\` first`);
+  const last = await lastTrainer(dir);
+  if (!last) throw new RunError(`${dir} was never trained; run \`malt train\` first`);
+  const { launcher, trainer } = last;
+  const { signal, onNote = () => {} } = options;
   const read = statusReader(trainer.stages);
-  const news = tail(file(dir, "trainer.jsonl"));
   let status: TrainingStatus | null = null;
-  while (!options.signal?.aborted) {
-    // Checked before reading: then everything it wrote before it ended is in the file.
-    const working = await alive(dir, trainer);
-    for (const line of await news()) {
-      const event = parseEvent(line);
-      if (!event) continue;
-      status = read(event);
-      if (event.event === "end" && event.state === "failed")
-        status = { ...status, error: await reason(dir, event.error) };
-      yield status;
-      if (event.event === "end") return;
+  // What has ended elsewhere is here, and its place may be gone.
+  const isHome = launcher.collect !== null && (await hasEnded(dir));
+  const news = isHome ? replay(dir) : launcher.follow(resolve(dir), trainer, signal);
+  let next = await news.next();
+  for (; !next.done; next = await news.next()) {
+    if ("note" in next.value) {
+      onNote(next.value.note);
+      continue;
     }
-    if (!working) {
-      const stage = status?.stage ?? trainer.stages[0] ?? "";
-      const killed = "it was killed (by hand, or for want of memory)";
-      yield { ...read({ event: "end", stage, state: "failed" }), error: await reason(dir, killed) };
+    const event = parseEvent(next.value.line);
+    if (!event) continue;
+    status = read(event);
+    if (event.event === "end") {
+      if (!isHome) await collect(dir, last, event);
+      if (event.state === "failed") status = { ...status, error: await reason(dir, event.error) };
+      yield status;
+      // Ends what the launcher has still at work, such as a connection.
+      await news.return(null);
       return;
     }
-    await sleep(every, undefined, { signal: options.signal }).catch(() => {});
+    yield status;
   }
+  if (signal?.aborted) return;
+  const stage = status?.stage ?? trainer.stages[0] ?? "";
+  const why = next.value ?? "it was killed (by hand, or for want of memory)";
+  await collect(dir, last, { event: "end", state: "failed", stage, error: why });
+  yield { ...read({ event: "end", stage, state: "failed" }), error: await reason(dir, why) };
+}
+
+async function* replay(dir: string): AsyncGenerator<{ line: string }, null> {
+  for (const line of await tail(file(dir, eventFile))()) yield { line };
+  return null;
 }
 
 /** What went wrong, with the last lines of the trainer's log: without progress bars and the marks below a traceback's code. */
 async function reason(dir: string, what = "unknown error"): Promise<string> {
-  const log = await readFile(file(dir, "trainer.log"), "utf8").catch(() => "");
+  const log = await readFile(file(dir, logFile), "utf8").catch(() => "");
   const noise = /\r|^\[transformers\]|^[\s^~]*$/;
   const last = log.split("\n").filter((line) => !noise.test(line));
   const lines = last.slice(-3).map((line) => line.trim());
   // If the trainer refused to start, its reason is the last line already.
   const said = lines.some((line) => line.includes(what)) ? lines : [what, ...lines];
-  return `${said.join(" | ")}; whole log: ${file(dir, "trainer.log")}`;
+  return `${said.join(" | ")}; whole log: ${file(dir, logFile)}`;
 }
 
 /**
@@ -215,19 +195,19 @@ async function reason(dir: string, what = "unknown error"): Promise<string> {
  * @throws RunError if its step takes longer than five minutes; it then ends later, without this call waiting for it
  */
 export async function stopTrainer(dir: string): Promise<boolean> {
-  const trainer = await lastTrainer(dir);
-  if (!trainer || !(await alive(dir, trainer))) return false;
-  try {
-    process.kill(trainer.pid, "SIGTERM");
-  } catch (error) {
-    // It has just ended by itself.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
-  for (const end = Date.now() + patience; await alive(dir, trainer); await sleep(100)) {
+  const last = await lastTrainer(dir);
+  if (!last) return false;
+  const { launcher, trainer } = last;
+  const isWorking = () => launcher.isWorking(resolve(dir), trainer);
+  const isHome = launcher.collect !== null && (await hasEnded(dir));
+  if (isHome || !(await isWorking())) return false;
+  await launcher.cancel(resolve(dir), trainer);
+  const every = launcher === local ? 100 : 1000;
+  for (const end = Date.now() + patience; await isWorking(); await sleep(every)) {
     if (Date.now() > end)
       throw new RunError(
-        `the trainer (process ${trainer.pid}) is still at its step after ${patience / 60_000} minutes; it will save a ` +
-          `checkpoint and end, or end it now with \`kill -9 ${trainer.pid}\`, which loses what came after the last checkpoint`,
+        `the trainer is still at its step after ${patience / 60_000} minutes; it will save a checkpoint and end, or end it ` +
+          `now with \`${launcher.killCommand(trainer)}\`, which loses what came after the last checkpoint`,
       );
   }
   return true;

@@ -232,7 +232,9 @@ describe.skipIf(!installed)("the trainer", () => {
     const dir = await trainingRun(outputs, "failing");
     await mkdir(join(dir, "train"), { recursive: true });
     await writeFile(join(dir, "train", "verifier-sft.yaml"), "output_dir: [");
-    await startTrainer(dir, ["verifier-sft"], { gguf: false, offline: true });
+    const stages = [{ name: "verifier-sft", start: null, data: "verifier-sft.jsonl" }];
+    const place = { processes: 1, gpu: false, jobFlags: [], oneJob: false };
+    await startTrainer({ run: "failing", dir, stages, baseModel: model, gguf: false, jobs: 1, outlives: true, place });
     await expect(followToEnd(dir, {})).rejects.toThrow(
       /training failed in verifier-sft: error: verifier-sft: verifier-sft\.yaml cannot be read \(.*line 1.*same command again/,
     );
