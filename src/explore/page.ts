@@ -75,7 +75,8 @@ export async function* pageParts(run: OpenRun, options: PageOptions = {}): Async
   let done = 0;
   for await (const [question, nodes] of byQuestion(run, questions)) {
     yield packed(part.question(done), trees.add(question, nodes));
-    options.onProgress?.(++done, questions.length);
+    done++;
+    options.onProgress?.(done, questions.length);
   }
   for (const [name, column] of Object.entries(trees.columns())) yield packedColumn(part.treeColumn(name), column);
 
@@ -156,7 +157,9 @@ async function evaluation(
     questions.push(question ? heading(question) : [id, ""]);
     rows = [];
   };
-  for await (const some of run.stream<EvaluationRow>(`SELECT * FROM ${table} ORDER BY question_id, place`))
+  for await (const some of run.stream<EvaluationRow>(
+    `SELECT * FROM ${table} ORDER BY length(question_id), question_id, place`,
+  ))
     for (const row of some) {
       if (rows[0] && rows[0].question_id !== row.question_id) finish();
       rows.push(row);

@@ -49,6 +49,14 @@ function append(element: Element, children: readonly Child[]): void {
   }
 }
 
+/** Waits for a drawing, and says in its place if it failed. */
+export function shownIn(element: Element, drawing: Promise<void>): void {
+  drawing.catch((error: unknown) => {
+    const words = error instanceof Error ? error.message : String(error);
+    fill(element, h("p.warning", { role: "alert" }, `This cannot be shown: ${words}`));
+  });
+}
+
 /** A curve between two places, as SVG. */
 export function svgPath(d: string): SVGPathElement {
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");

@@ -3,7 +3,7 @@ import type { About, EvaluationAbout } from "../about.js";
 import type { PassPacket, VoteColumns } from "../passes.js";
 import type { App } from "./app.js";
 import { dialogue } from "./dialogue.js";
-import { type Child, choice, fill, h, many, section, thousands } from "./dom.js";
+import { type Child, choice, fill, h, many, section, shownIn, thousands } from "./dom.js";
 import { list } from "./list.js";
 import { passThrough, readPasses, readVotes } from "./parts.js";
 import { mark } from "./passage.js";
@@ -59,7 +59,7 @@ export async function evaluation(app: App, index: number): Promise<HTMLElement> 
       const { question, texts } = await passThrough.passes(index, item);
       return { whole: [about.questions[item]![0], question?.question ?? ""], texts };
     },
-    () => app.update({}),
+    (isChange) => (isChange ? app.update({}) : drawList()),
   );
   const field = h("input", {
     type: "search",
@@ -139,6 +139,13 @@ export async function evaluation(app: App, index: number): Promise<HTMLElement> 
         }),
       );
     }
+    const place = drawList();
+    shownIn(main, drawPasses(place));
+  });
+
+  /** @returns the place of the question in view */
+  function drawList(): number {
+    const chosen = about.systems[system()]!;
     const hits = search.latest()?.hits;
     const items = about.questions.flatMap((_, q) => (tally[q]!.found && (words === "" || hits?.has(q)) ? [q] : []));
     const place = places.get(app.route.question ?? about.questions[items[0] ?? 0]?.[0] ?? "") ?? -1;
@@ -152,8 +159,8 @@ export async function evaluation(app: App, index: number): Promise<HTMLElement> 
       summary,
       `${thousands(items.length)} of ${many(tally.filter((one) => one.votes > 0).length, "question")} of ${chosen.name}${progress}`,
     );
-    void drawPasses(place);
-  });
+    return place;
+  }
 
   async function drawPasses(place: number): Promise<void> {
     if (place < 0)

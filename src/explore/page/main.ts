@@ -1,6 +1,6 @@
 /** Puts the page together. */
 import { openApp } from "./app.js";
-import { fill, h } from "./dom.js";
+import { fill, h, shownIn } from "./dom.js";
 import { evaluation, tabs } from "./evaluation.js";
 import { output } from "./output.js";
 import { questions } from "./questions.js";
@@ -67,15 +67,4 @@ async function start(): Promise<void> {
   });
 }
 
-start().catch((error: unknown) => {
-  const root = document.getElementById("app");
-  if (root)
-    fill(
-      root,
-      h(
-        "p.warning",
-        { role: "alert" },
-        `The page cannot be shown: ${error instanceof Error ? error.message : String(error)}`,
-      ),
-    );
-});
+shownIn(document.getElementById("app")!, start());

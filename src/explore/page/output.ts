@@ -6,7 +6,7 @@ import { traits } from "../credit.js";
 import { nodeIdOf, type QuestionPacket } from "../trees.js";
 import type { App } from "./app.js";
 import { dialogue } from "./dialogue.js";
-import { type Child, fill, h, many, section, thousands } from "./dom.js";
+import { type Child, fill, h, many, section, shownIn, thousands } from "./dom.js";
 import { readQuestion } from "./parts.js";
 import { mark, passage, reading, verdictText } from "./passage.js";
 import { formatRoute } from "./route.js";
@@ -187,6 +187,6 @@ export function output(app: App): HTMLElement {
     return [h("p", {}, example), h("p", {}, `In no preference pair: ${why}.`)];
   }
 
-  app.view(() => void draw());
+  app.view(() => shownIn(element, draw()));
   return element;
 }

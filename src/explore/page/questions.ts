@@ -58,7 +58,7 @@ export function questions(app: App): {
       const { question, texts } = await passThrough.question(item);
       return { whole: [question.id, question.question, ...(question.choices ?? [])], texts };
     },
-    () => app.update({}),
+    (isChange) => (isChange ? app.update({}) : draw()),
   );
 
   const isFiltered = () => {
@@ -166,7 +166,8 @@ export function questions(app: App): {
   );
 
   let items: number[] = [];
-  app.view(() => {
+  app.view(draw);
+  function draw(): void {
     values = questionValues(trees, app.credit);
     const total = about.questions.length;
     matching = new Int32Array(total);
@@ -192,7 +193,7 @@ export function questions(app: App): {
         ? `${many(outputs, "output")} in ${thousands(items.length)} of ${many(total, "question")}${progress}`
         : `${many(total, "question")}, ${many(start.at(-1)!, "output")}`,
     );
-  });
+  }
 
   function comparison(order: Order): (a: number, b: number) => number {
     // Without a value last, whichever way.

@@ -1,4 +1,4 @@
-/** Finds words in the texts, packet by packet, so that only one is unpacked at a time. */
+/** Finds words in the texts, a few packets at a time, so that never all of them are unpacked. */
 
 export interface Search {
   /** Items that hold the words so far, each with the numbers of its texts that do; null stands for all of them. */
@@ -7,15 +7,18 @@ export interface Search {
   total: number;
 }
 
+/** Packets that are unpacked side by side. */
+const atOnce = 16;
+
 /**
  * Looks through items in order. A new search or an empty one ends it.
  * @param look the texts of an item, and those that concern it as a whole
- * @param onProgress called a few times a second and at the end
+ * @param onProgress called about once a second, and with true at the start and the end
  */
 export function searcher(
   total: number,
   look: (item: number) => Promise<{ whole: readonly string[]; texts: readonly string[] }>,
-  onProgress: () => void,
+  onProgress: (isChange: boolean) => void,
 ) {
   let current: (Search & { words: string }) | null = null;
   return {
@@ -26,25 +29,28 @@ export function searcher(
       if (wanted === (current?.words ?? "")) return;
       if (wanted === "") {
         current = null;
-        return onProgress();
+        return onProgress(true);
       }
       const search = { words: wanted, hits: new Map<number, ReadonlySet<number> | null>(), done: 0, total };
       current = search;
       const has = (text: string) => text.toLowerCase().includes(wanted);
       let shown = performance.now();
-      onProgress();
-      for (let item = 0; item < total; item++) {
-        const { whole, texts } = await look(item);
+      onProgress(true);
+      for (let from = 0; from < total; from += atOnce) {
+        const items = Array.from({ length: Math.min(atOnce, total - from) }, (_, i) => from + i);
+        const looked = await Promise.all(items.map(look));
         if (current !== search) return;
-        const found = new Set(texts.flatMap((text, i) => (has(text) ? [i] : [])));
-        if (whole.some(has)) search.hits.set(item, null);
-        else if (found.size > 0) search.hits.set(item, found);
-        search.done++;
-        if (performance.now() - shown < 300) continue;
+        for (const [i, { whole, texts }] of looked.entries()) {
+          const found = new Set(texts.flatMap((text, place) => (has(text) ? [place] : [])));
+          if (whole.some(has)) search.hits.set(from + i, null);
+          else if (found.size > 0) search.hits.set(from + i, found);
+        }
+        search.done += items.length;
+        if (performance.now() - shown < 1000) continue;
+        onProgress(false);
         shown = performance.now();
-        onProgress();
       }
-      onProgress();
+      onProgress(true);
     },
   };
 }

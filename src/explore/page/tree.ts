@@ -3,7 +3,7 @@ import { hierarchy, tree as treeLayout } from "d3-hierarchy";
 import { traits } from "../credit.js";
 import { nodeIdOf, verdicts } from "../trees.js";
 import type { App } from "./app.js";
-import { fill, h, set, svg, svgPath } from "./dom.js";
+import { fill, h, set, shownIn, svg, svgPath } from "./dom.js";
 import { readQuestion } from "./parts.js";
 import { mark } from "./passage.js";
 
@@ -201,7 +201,7 @@ export function tree(
   }
 
   const focus = () => items.get([...items].find(([, item]) => item.tabIndex === 0)?.[0] ?? -1)?.focus();
-  const redraw = () => void draw();
+  const redraw = () => shownIn(asked, draw());
   app.view(redraw);
   new ResizeObserver(redraw).observe(scroller);
   return { element, focus };
