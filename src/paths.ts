@@ -13,6 +13,12 @@ export const inPackage = (...parts: string[]): string => join(root, ...parts);
 /** A file or folder in data/. */
 export const dataPath = (...parts: string[]): string => inPackage("data", ...parts);
 
+/** What the explorer's page runs and looks like; they exist after `npm run build`. */
+export const explorerBundle = {
+  script: inPackage("dist", "explore", "bundle.js"),
+  style: inPackage("dist", "explore", "style.css"),
+};
+
 /** A file or folder in .cache/, which holds what was downloaded or converted and may be removed at any time. */
 export const cachePath = (...parts: string[]): string => inPackage(".cache", ...parts);
 

@@ -5,7 +5,7 @@
  */
 import { InputError } from "../errors.js";
 import type { Node, Role } from "../types.js";
-import { siblingsOf } from "./pairs.js";
+import { type Sibling, siblingsOf } from "./pairs.js";
 import { type Columns, columns } from "./score.js";
 import { backUp } from "./values.js";
 
@@ -27,19 +27,22 @@ export interface IdenticalSiblings {
  * left out. Groups in the order of their first output.
  * @param nodes of one or more trees, in the dataset's order
  */
-export function identicalSiblings(nodes: readonly Node[]): Node[][] {
-  return siblingsOf(nodes)
-    .flatMap((state) => {
-      const byText = new Map<string, Node[]>();
-      for (const node of state)
-        if (node.label !== null) byText.set(node.text, [...(byText.get(node.text) ?? []), node]);
-      return [...byText.values()];
-    })
-    .filter((group) => group.length > 1);
+export const identicalSiblings = (nodes: readonly Node[]): Node[][] => siblingsOf(nodes).flatMap(identicalIn);
+
+/** The same for the outputs of one state. */
+export function identicalIn<T extends Sibling>(state: readonly T[]): T[][] {
+  const byText = new Map<string | number, T[]>();
+  for (const node of state) {
+    if (node.label === null) continue;
+    const group = byText.get(node.text);
+    if (group) group.push(node);
+    else byText.set(node.text, [node]);
+  }
+  return [...byText.values()].filter((group) => group.length > 1);
 }
 
 /** Whether a group of outputs holds both labels. */
-export const isContradictory = (group: readonly Node[]): boolean =>
+export const isContradictory = (group: readonly Pick<Sibling, "label">[]): boolean =>
   group.some(({ label }) => label === true) && group.some(({ label }) => label === false);
 
 /**

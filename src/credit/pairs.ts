@@ -99,6 +99,22 @@ export function checkPairOptions({ pairing = "all", minGap = 0, identical = "dro
   if (!(minGap >= 0 && minGap <= 1)) throw new InputError(`minGap is ${minGap}; give a number from 0 to 1`);
 }
 
+/**
+ * The outputs of one state that are supervised examples, in the order given.
+ * @throws InputError on an unknown option
+ */
+export function exampleSiblings<T extends Sibling>(siblings: readonly T[], options: SftOptions = {}): T[] {
+  const { examples = "positives", dedupe = false } = options;
+  checkOneOf("examples", examples, sftSelections);
+  if (examples === "paired" && !siblings.some(({ label }) => label === false)) return [];
+  const seen = new Set<string | number>();
+  return siblings.filter(({ label, value, text }) => {
+    if (label !== true || value === null || (dedupe && seen.has(text))) return false;
+    seen.add(text);
+    return true;
+  });
+}
+
 /** One question with its nodes, parents before children, and the team that spoke. */
 export interface LabelledTree {
   question: Question;
@@ -114,19 +130,13 @@ export interface LabelledTree {
  */
 export function sftExamples(tree: LabelledTree, options: SftOptions = {}): SftExample[] {
   const prompt = prompts(tree);
-  const { examples = "positives" } = options;
-  checkOneOf("examples", examples, sftSelections);
-  const mixed = new Set(tree.nodes.filter(({ label }) => label === false).map(({ parent_id }) => parent_id));
-  const seen = new Set<string>();
-  return tree.nodes.flatMap((node) => {
-    if (node.label !== true || node.value === null) return [];
-    if (examples === "paired" && !mixed.has(node.parent_id)) return [];
-    const { question_id, role, node_id, value, text } = node;
-    const key = `${node.parent_id ?? ""}\n${text}`;
-    if (options.dedupe && seen.has(key)) return [];
-    seen.add(key);
-    return [{ question_id, role, node_id, value, prompt: prompt(node), completion: said(text) }];
-  });
+  const chosen = new Set(siblingsOf(tree.nodes).flatMap((state) => exampleSiblings(state, options)));
+  return tree.nodes
+    .filter((node) => chosen.has(node))
+    .map((node) => {
+      const { question_id, role, node_id, value, text } = node;
+      return { question_id, role, node_id, value: value!, prompt: prompt(node), completion: said(text) };
+    });
 }
 
 /**

@@ -145,6 +145,8 @@ export interface Dataset {
    * @param values of $1, $2, … in the SQL
    */
   query<T extends object = Row>(sql: string, values?: readonly string[]): Promise<T[]>;
+  /** The same, some thousand rows at a time, so that a large table is never in memory as a whole. */
+  stream<T extends object = Row>(sql: string): AsyncIterable<T[]>;
   /** All nodes in the dataset's order. */
   nodes(): Promise<Node[]>;
   /** All questions in the run's order. */
@@ -204,6 +206,10 @@ export async function openDataset(dir: string): Promise<Dataset> {
   };
   return {
     query,
+    async *stream<T extends object>(sql: string) {
+      const result = await connection.stream(sql);
+      for await (const rows of result.yieldRowObjectJs()) yield rows.map((row) => plain(row) as T);
+    },
     benchmarks,
     nodes: () => query<Node>("SELECT * FROM nodes"),
     questions: () => questionsIn("SELECT * FROM questions"),

@@ -2,35 +2,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { accessSync, constants, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, delimiter, join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { python, readNotebook, root, runNotebook, writeNotebook } from "../notebooks/notebook.js";
-
-/** CHROMIUM_PATH, or the first Chromium or Chrome on the PATH. */
-function findBrowser(): string | undefined {
-  if (process.env.CHROMIUM_PATH) return process.env.CHROMIUM_PATH;
-  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"];
-  return names
-    .flatMap((name) => folders.map((folder) => join(folder, name)))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-}
-
-const executablePath = findBrowser();
-if (!executablePath) console.warn("no Chromium found: the browser tests are skipped; install one or set CHROMIUM_PATH");
+import { executablePath } from "./chromium.js";
 
 /** A figure as the project's notebooks show it, drawn by a kernel with nothing but tslab. */
 const figure = `import { display } from "tslab";
