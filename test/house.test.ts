@@ -12,6 +12,7 @@ const files = (readdirSync(src, { recursive: true }) as string[]).filter((name) 
 const floors = [
   ["index", "cli"],
   ["show", "figures"],
+  ["study"],
   ["evaluate"],
   ["train"],
   ["dataset", "sample"],

@@ -64,7 +64,8 @@ export const axolotl: TrainerForm = {
       optimizer: "adamw_torch_fused",
       weight_decay: 0,
       bf16: gpu,
-      ...(!gpu && { use_cpu: true }),
+      // Its own kernels for LoRA need a GPU.
+      ...(!gpu && { use_cpu: true, lora_mlp_kernel: false, lora_qkv_kernel: false, lora_o_kernel: false }),
       gradient_checkpointing: gpu,
       logging_steps: 1,
       save_steps: settings.saveSteps,
