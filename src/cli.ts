@@ -9,6 +9,7 @@ import { register as evaluate } from "./cli/evaluate.js";
 import { register as exportRun } from "./cli/export.js";
 import { register as grade } from "./cli/grade.js";
 import { register as merge } from "./cli/merge.js";
+import { register as plan } from "./cli/plan.js";
 import { register as report } from "./cli/report.js";
 import { register as reproduce } from "./cli/reproduce.js";
 import { register as sample } from "./cli/sample.js";
@@ -24,7 +25,7 @@ const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
   .showHelpAfterError("(malt <command> --help shows the options)")
   .configureOutput({ writeOut: (text) => printResult(text.trimEnd()), writeErr: (text) => lines(text.trimEnd()) });
-for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, view, grade])
+for (const register of [reproduce, plan, serve, sample, merge, exportRun, train, evaluate, report, view, grade])
   register(program);
 
 onClosed(() => interrupt("SIGPIPE"));

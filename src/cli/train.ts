@@ -1,18 +1,22 @@
 /** `malt train`: trains the roles of a run, continues a training that was stopped, follows or stops one. */
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { environment } from "../environment.js";
+import { InputError } from "../errors.js";
 import { modelOfProfile, profileNames } from "../models/table.js";
 import { interruption } from "../run/interruption.js";
 import { runDir } from "../run/manifest.js";
 import { trainingDisplay } from "../show/progress.js";
-import { printResult } from "../show/terminal.js";
+import { printResult, say } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import { targets } from "../train/launchers/target.js";
 import { starCompute, type TrainingMethod, trainingMethods } from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import { followToEnd, startTraining, stopTraining, type TrainRunOptions } from "../train/train.js";
 import { trainingTarget } from "../train/trainer.js";
+import { type TrainerFormName, trainerFormNames, writeTraining } from "../train/write.js";
 import { number, oneOf } from "./options.js";
+import { trainByService } from "./train-service.js";
 
 interface Flags {
   run: string;
@@ -39,6 +43,12 @@ interface Flags {
   oneJob?: true;
   stop?: true;
   follow?: true;
+  baseUrl?: string;
+  learningRateMultiplier: number;
+  price?: number;
+  yes?: true;
+  write?: TrainerFormName;
+  out?: string;
 }
 
 /** Adds the command to the command line. */
@@ -90,8 +100,8 @@ export function register(program: Command): void {
     .optionsGroup("Where:")
     .option(
       "--on <target>",
-      `${targets} (default: local); elsewhere Ctrl-C leaves the training at work, and the same command, or --follow, comes ` +
-        "back to it",
+      `${targets}, or openai, a fine-tuning service (default: local); elsewhere Ctrl-C leaves the training at work, and the ` +
+        "same command, or --follow, comes back to it",
     )
     .option(
       "--processes <n>",
@@ -121,6 +131,23 @@ export function register(program: Command): void {
       number("--seed", { min: 0, integer: true }),
       0,
     )
+    .optionsGroup("A fine-tuning service (--on openai), after showing what is sent and what it costs:")
+    .option("--base-url <url>", "of the service (default: OPENAI_BASE_URL, else OpenAI's own)")
+    .option(
+      "--learning-rate-multiplier <m>",
+      "of the service's own learning rate",
+      positive("--learning-rate-multiplier"),
+      0.1,
+    )
+    .option("--price <dollars>", "what the service takes for a million training tokens", number("--price", { min: 0 }))
+    .option("--yes", "send what was shown, and pay for it")
+    .optionsGroup("Another trainer:")
+    .option(
+      "--write <trainer>",
+      `write the plan as files of ${trainerFormNames.join(", ")}, and train nothing`,
+      oneOf("--write", trainerFormNames),
+    )
+    .option("--out <folder>", "where they are written; new or empty")
     .optionsGroup("A training that is at work:")
     .addOption(new Option("--stop", "stop the training with a checkpoint").conflicts("follow"))
     .option("--follow", "show a training that is at work, and start none")
@@ -130,6 +157,8 @@ export function register(program: Command): void {
 async function train(flags: Flags): Promise<void> {
   const { outputs } = environment();
   const dir = runDir(flags.run, outputs);
+  if (flags.write !== undefined || flags.out !== undefined) return write(flags, outputs);
+  if (flags.on === "openai") return trainByService(flags, options(flags, outputs));
   if (flags.stop) {
     const stopped = await stopTraining(flags.run, outputs);
     const how = "with a checkpoint; run `malt train` again to go on from it";
@@ -153,6 +182,18 @@ async function train(flags: Flags): Promise<void> {
     display.end();
     off();
   }
+}
+
+/** Writes the files for another trainer. */
+async function write(flags: Flags, outputs: string): Promise<void> {
+  const { write: format, out } = flags;
+  if (format === undefined || out === undefined)
+    throw new InputError("--write TRAINER and --out FOLDER go together; give both");
+  if (flags.follow || flags.stop || flags.on !== undefined)
+    throw new InputError("--write trains nothing: leave --on, --follow and --stop out");
+  const { plan, files } = await writeTraining(format, out, { ...options(flags, outputs), onStatus: say });
+  const next = `the commands, and how DPO's reference is chosen, are in ${join(out, "README.md")}`;
+  printResult(`${plan.length} stages for ${format} in ${out}: ${files.join(", ")}\n${next}`);
 }
 
 function options(flags: Flags, outputs: string): TrainRunOptions {

@@ -7,6 +7,7 @@ import type { PromptSet } from "../team/prompts.js";
 import { speaksAs } from "../team/teams.js";
 import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
+import { openaiExample, openaiPair } from "./openai-form.js";
 import { parquetFolder } from "./parquet.js";
 import type { ExportSummary, RoleCounts } from "./rules.js";
 import { json, type LineFile, lineFile, questionRow } from "./tables.js";
@@ -77,16 +78,14 @@ export async function treeFiles(
           const said = chats({ prompt, completion });
           sft.writeJson(joined(json(row), said));
           lines.get(`${files.get(row.role)}-sft${side}`)!.writeJson(said);
-          lines.get(`${files.get(row.role)}-sft${side}-openai`)?.write({ messages: [...prompt, ...completion] });
+          lines.get(`${files.get(row.role)}-sft${side}-openai`)?.write(openaiExample({ prompt, completion }));
           counts.get(row.role)!.sft += 1;
         }
         for (const { prompt, chosen, rejected, ...row } of preferencePairs(whole, rules)) {
           const said = chats({ prompt, chosen, rejected });
           dpo.writeJson(joined(json(row), said));
           lines.get(`${files.get(row.role)}-dpo${side}`)!.writeJson(said);
-          lines
-            .get(`${files.get(row.role)}-dpo${side}-openai`)
-            ?.write({ input: { messages: prompt }, preferred_output: chosen, non_preferred_output: rejected });
+          lines.get(`${files.get(row.role)}-dpo${side}-openai`)?.write(openaiPair({ prompt, chosen, rejected }));
           counts.get(row.role)!.pairs += 1;
         }
       }

@@ -59,13 +59,13 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
   ];
   const run = start === null ? `trl sft --config ${name}.yaml` : `python ${trainer} ${name}.yaml`;
   const ours = start === null ? "" : "# trainer and start_adapter are that script's keys, all others TRL's.\n";
-  return `# Stage ${name}: ${what} for the ${role}, ${steps} steps. By hand, in this folder:\n#   ${run}\n${ours}${yaml11(keys)}`;
+  return `# Stage ${name}: ${what} for the ${role}, ${steps} steps. By hand, in this folder:\n#   ${run}\n${ours}${pythonYaml(keys)}`;
 }
 
 /**
  * YAML as Python reads it, version 1.1: there a number with an exponent needs a decimal point, otherwise it is read as
  * a string.
  */
-function yaml11(keys: object): string {
+export function pythonYaml(keys: object): string {
   return stringify(keys, { version: "1.1", lineWidth: 0 }).replace(/^(\w+: \d+)(e[-+]\d+)$/gm, "$1.0$2");
 }

@@ -4,30 +4,21 @@
  * What it leaves out: serving and evaluating what was trained.
  */
 
-import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
-import { isAbsolute, join, relative, resolve, sep } from "node:path";
-import { checkHeldOut } from "../benchmarks/held-out.js";
-import { loadQuestions } from "../benchmarks/load.js";
+import { join, resolve } from "node:path";
 import { InputError, RunError } from "../errors.js";
-import { modelOfRun } from "../models/choose.js";
-import { type Model, models } from "../models/table.js";
-import { type TrainingSettings, trainingSettings } from "../models/training.js";
 import { trainableWeights } from "../models/weights.js";
-import { arithmetic, isInPackage, pythonScript } from "../paths.js";
+import { pythonScript } from "../paths.js";
 import { lock } from "../run/lock.js";
-import { readManifest, readQuestions, runDir } from "../run/manifest.js";
-import { speaksAs } from "../team/teams.js";
-import type { Question } from "../types.js";
+import { runDir } from "../run/manifest.js";
 import type { TrainingPlace } from "./launchers/launcher.js";
 import { local } from "./launchers/local.js";
 import { launcherOf } from "./launchers/target.js";
-import { checkTrainingPrompts } from "./leak.js";
-import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
+import type { TrainingStage } from "./plan.js";
+import { type PlannedOptions, plannedTraining, portable } from "./planned.js";
 import { recordTraining, type TrainedStage } from "./record.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
-import { tokensPerRow } from "./tokens.js";
 import {
   bringHome,
   ensureTrainer,
@@ -40,29 +31,7 @@ import {
 } from "./trainer.js";
 
 /** Options of {@link trainRun}. */
-export interface TrainRunOptions {
-  /** Name of the run, the folder `<outputs>/runs/<run>`. */
-  run: string;
-  outputs?: string;
-  /** Roles to train; default all of the run. */
-  roles?: readonly string[] | undefined;
-  /** Default sft, dpo and star. */
-  stages?: readonly TrainingMethod[] | undefined;
-  /** See {@link trainingPlan}; default false. */
-  generatorDpo?: boolean | undefined;
-  /** Changes to the model's settings. */
-  settings?: { [K in keyof TrainingSettings]?: TrainingSettings[K] | undefined };
-  /** Row of the table of models to take defaults and weights from; default: by the model that was sampled. */
-  model?: Model | undefined;
-  /** Folder or hub name of the weights that were sampled; default the model's own, where it has any. */
-  baseModel?: string | undefined;
-  /** Seed of the data order and of new adapters; default 0. */
-  seed?: number | undefined;
-  /**
-   * Files of questions that must not be trained on; by default the arithmetic benchmark's test questions for that
-   * benchmark.
-   */
-  heldOut?: readonly string[] | undefined;
+export interface TrainRunOptions extends PlannedOptions {
   /** Where: a target of launchers/target.ts; default `local`, this machine. */
   on?: string | undefined;
   /** What is to be said about that place. */
@@ -144,17 +113,13 @@ export async function followToEnd(
 export async function startTraining(options: TrainRunOptions): Promise<TrainingStage[] | null> {
   const { onStatus = () => {}, seed = 0 } = options;
   const dir = runDir(options.run, options.outputs);
-  const manifest = await readManifest(dir);
   if (await isTraining(dir)) {
     const where = await trainingTarget(dir);
     const elsewhere = where === local.target ? "" : ` on ${where}`;
     onStatus(`a training of run "${options.run}" is at work already${elsewhere}: following it`);
     return null;
   }
-  const table = options.model ? [options.model, ...models] : models;
-  const own = modelOfRun(manifest.config.policy.model, manifest.server.weights, table);
-  const model = options.model ?? own;
-  const settings = trainingSettings(model.training, options.settings);
+  const { plan, folder, settings, sampled } = await plannedTraining(options);
   const launcher = launcherOf(options.on ?? local.target);
   const place: TrainingPlace = {
     processes: options.place?.processes ?? 1,
@@ -169,31 +134,6 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
       `a batch of ${settings.batchSize} cannot be shared by ${place.processes} processes; choose a divisor of it, or another ` +
         "--batch-size",
     );
-  const folder = join(resolve(dir), "train");
-  if (manifest.export && manifest.export.prompt_set_hash !== manifest.prompt_set_hash)
-    throw new RunError(
-      `the files in ${folder} were not exported with the prompts that run "${options.run}" was sampled with (SHA-256 ` +
-        `${manifest.prompt_set_hash}); run \`malt export --run ${options.run}\` again, with the same options`,
-    );
-  const roles = manifest.config.roles;
-  const questions = await readQuestions(dir);
-  checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));
-  const speakers = [...new Set(roles.map(speaksAs))];
-  const wanted = speakers.flatMap((name) => [`${name}-sft.jsonl`, `${name}-dpo.jsonl`]);
-  const missing = wanted.find((name) => !existsSync(join(folder, name)));
-  if (missing)
-    throw new RunError(`${join(folder, missing)} does not exist; run \`malt export --run ${options.run}\` first`);
-  const rows = await checkTrainingPrompts(
-    wanted.map((name) => join(folder, name)),
-    questions,
-  );
-  const { roles: only, stages, generatorDpo } = options;
-  const counted = await tokensPerRow(dir, settings.maxLength, roles);
-  const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
-  const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
-
-  // A row that is named for its settings must not bring its weights along: those that were sampled are trained.
-  const sampled = manifest.server.weights || model.name === own.name ? own : model;
   // Elsewhere there is a trainer; a GGUF file is converted by the one that is here.
   const { weights } = sampled;
   const isConverted = !options.baseModel && weights && !(weights.from === "files" && weights.trainable !== null);
@@ -229,19 +169,4 @@ export async function stopTraining(run: string, outputs?: string): Promise<boole
   const stopped = await stopTrainer(dir);
   await bringHome(dir);
   return stopped;
-}
-
-/** The questions training must not see, by file. */
-async function heldOutQuestions(questions: readonly Question[], files?: readonly string[]) {
-  const own = arithmetic.test;
-  const applies = questions.some(({ benchmark }) => benchmark === "arithmetic") && existsSync(own);
-  const held = new Map<string, Question[]>();
-  for (const file of files ?? (applies ? [own] : [])) held.set(file, await loadQuestions(file));
-  return held;
-}
-
-/** A path as seen from a folder of the same checkout, so that both can be moved together; otherwise unchanged. */
-function portable(folder: string, path: string): string {
-  if (!isAbsolute(path) || !isInPackage(folder) || !isInPackage(path)) return path;
-  return relative(folder, path).split(sep).join("/");
 }

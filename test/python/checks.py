@@ -91,6 +91,24 @@ def truncation(tokenizer) -> None:
     print(json.dumps({"check": "no truncation", "kept": len(whole)}), flush=True)
 
 
+def joined(path: Path) -> None:
+    """An adapter on top of another that was merged, against both joined into one on the base model."""
+    import join_adapters
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config, ours = stage.read_config(path)
+    base, first, second = config["model_name_or_path"], Path(ours["start_adapter"]), Path(config["output_dir"])
+    rows, tokenizer = stage.read_rows(config)[:3], AutoTokenizer.from_pretrained(base)
+    load = lambda: AutoModelForCausalLM.from_pretrained(base)
+    values = lambda model: preference.log_probs(model, tokenizer, rows)
+    both = PeftModel.from_pretrained(PeftModel.from_pretrained(load(), first).merge_and_unload(), second)
+    join_adapters.join(first, second, Path("joined"))
+    one = PeftModel.from_pretrained(load(), "joined")
+    found = {"joined": values(one), "stacked": values(both), "first": values(PeftModel.from_pretrained(load(), first))}
+    print(json.dumps({"check": "joined adapters", **found}), flush=True)
+
+
 def main() -> None:
     from transformers import AutoTokenizer
 
@@ -102,6 +120,7 @@ def main() -> None:
         train.run_stage(path, stage.data_sha256(stage.read_config(path)[0]), gguf=True)
     verdict("changed data", lambda: train.run_stage(stages[0], ["another SHA-256"]))
     dpo_starts(stages[-1])
+    joined(stages[-1])
 
 
 main()

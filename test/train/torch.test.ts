@@ -109,6 +109,18 @@ describe.skipIf(!installed)("the trainer", () => {
     expect(check("no truncation")).toMatchObject({ kept: 2 });
   });
 
+  it("is not needed to use two adapters, one trained on the other, as one: joined they say the same", () => {
+    const { joined, stacked, first } = whole.said.find(({ check }) => check === "joined adapters") as Record<
+      string,
+      number[]
+    >;
+    expect(joined).toHaveLength(3);
+    for (const [i, value] of joined!.entries()) {
+      expect(value).toBeCloseTo(stacked![i]!, 3);
+      expect(Math.abs(value - first![i]!)).toBeGreaterThan(0.01);
+    }
+  });
+
   it("killed, stopped and resumed ends with the same adapters as unbroken, losing at most a checkpoint interval", async () => {
     const dir = await trainingRun(outputs, "broken");
     const seen: TrainingStatus[][] = [];

@@ -8,7 +8,7 @@ import { slurmLauncher } from "./slurm.js";
 import { sshLauncher } from "./ssh.js";
 
 /** For help texts. */
-export const targets = "local, ssh:USER@HOST[:FOLDER], slurm, ray:ADDRESS[/FOLDER] or sky";
+export const targets = "local, ssh:USER@HOST[:FOLDER], slurm, ray:ADDRESS[/FOLDER], sky";
 
 /** @throws InputError for a target of no kind that is known, or an address that is none */
 export function launcherOf(target: string): Launcher {
@@ -17,5 +17,5 @@ export function launcherOf(target: string): Launcher {
   if (own) return own;
   if (kind === "ssh") return sshLauncher(target);
   if (kind === "ray") return rayLauncher(target);
-  throw new InputError(`--on ${target} is unknown; it can be ${targets}`);
+  throw new InputError(`--on ${target} is unknown; it can be ${targets}, or, for \`malt train\`, openai`);
 }
