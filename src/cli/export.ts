@@ -1,5 +1,6 @@
 /** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
 import type { Command } from "commander";
+import { estimatorNames } from "../credit/estimators.js";
 import { pairings, sftSelections } from "../credit/pairs.js";
 import { incompletes, poolings } from "../credit/values.js";
 import { exportRun } from "../dataset/export.js";
@@ -22,12 +23,19 @@ export function register(program: Command): void {
     .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
     .optionsGroup("Credit:")
+    .option("--estimator <name>", `what a node's credit is: ${estimatorNames.join(", ")}`, "value")
     .option(
       "--threshold <θ>",
-      "a node is good if its value is above this, 0 to 1",
-      number("--threshold", { min: 0, max: 1 }),
-      0.5,
+      "a node is good if its credit is above this (default: 0.5; 0 for an advantage or a gain: rloo, grpo, coma, gae, gain)",
+      number("--threshold"),
     )
+    .option(
+      "--lambda <λ>",
+      "of td and gae: 0 trusts the answers stated on the way, 1 the leaves",
+      number("--lambda"),
+      0.95,
+    )
+    .option("--confidence <p>", "of posterior: how certain a label must be", number("--confidence"), 0.9)
     .option(...extractionOption)
     .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
     .optionsGroup("Pairs and examples:")
@@ -70,7 +78,8 @@ export function register(program: Command): void {
 
 /** The counts as an aligned table, with a line about the trees they come from. */
 export function exportReport({ trees, roles, options }: ExportSummary): string {
-  const head = ["role", "nodes", "valued", `value > ${options.threshold}`, "SFT", "pairs"];
+  const good = options.estimator === "value" ? `value > ${options.threshold}` : `good by ${options.estimator}`;
+  const head = ["role", "nodes", "valued", good, "SFT", "pairs"];
   const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs]);
   const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;
   return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}`;

@@ -58,7 +58,7 @@ criticised and refined several times, final answers are graded, and a node's val
 | roles and branching | ${team} |
 | prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
-| values | pooling ${code(options.pooling)}, label = value > ${options.threshold} |
+| values | ${labelRule(summary)} |
 | answers | those stated in a text${options.extraction === "flexible" ? ", else its last number, formula or letter" : ""} (${options.extraction}) |
 | SFT examples | ${code(options.examples)} |
 | pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe} |
@@ -84,13 +84,31 @@ ${completeness(trees, options.incomplete)}
 - \`run.json\` is the manifest; \`journal/\` holds every completion, and all other files derive from it.
 
 A node's \`node_id\` is its path (\`g0.v2.r1\`: the second refinement of the third critique of the first answer). \`answer\`
-and \`correct\` are the node's own answer; \`value\` is the mean over its children, and at a leaf 1 for a right answer, else 0.
+and \`correct\` are the node's own answer; ${valueMeaning(options)}.
 
 ## Limits
 
 The texts are what a language model said, wrong answers included; labels say what led to a right final answer, not what is
 true. A value rests on few samples. The licence is that of the questions and of the model's output, and not set here.
 `;
+}
+
+/** How credit became labels. */
+function labelRule({ options, effectiveLeaves = [] }: ExportSummary): string {
+  const { estimator, pooling, threshold, lambda, confidence } = options;
+  if (estimator === "value") return `pooling ${code(pooling)}, label = value > ${threshold}`;
+  const from = `estimator ${code(estimator)} on values with pooling ${code(pooling)}`;
+  if (estimator === "posterior") {
+    const leaves = effectiveLeaves.map((n) => n.toFixed(1)).join(", ");
+    return `${from}, label where it is ${confidence} or more certain whether the true value is > ${threshold}; effective leaves by depth: ${leaves || "none"}`;
+  }
+  const how = estimator === "td" || estimator === "gae" ? `, lambda ${lambda}` : "";
+  return `${from}${how}, label = credit > ${threshold}`;
+}
+
+function valueMeaning({ estimator }: ExportSummary["options"]): string {
+  if (estimator === "value") return "`value` is the mean over its children, and at a leaf 1 for a right answer, else 0";
+  return `\`value\` is its credit under estimator ${code(estimator)} (\`src/credit/estimators.ts\` of malt-notebooks), not its mean reward`;
 }
 
 /** Says what part of the trees the values rest on. */

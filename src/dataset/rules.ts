@@ -1,5 +1,6 @@
 /** The rules an export follows, and the report of its result. Pure. */
 import { type ExtractionMode, extractionModes } from "../answers/index.js";
+import { type CreditOptions, creditRules } from "../credit/estimators.js";
 import {
   checkPairOptions,
   type PairOptions,
@@ -9,11 +10,11 @@ import {
   splitOf,
 } from "../credit/pairs.js";
 import type { Grade } from "../credit/score.js";
-import { checkOneOf, checkThreshold, incompletes, poolings, type ValueOptions } from "../credit/values.js";
+import { checkOneOf, incompletes } from "../credit/values.js";
 import type { PromptSet } from "../team/prompts.js";
 
 /** Options of an export; `dedupe` holds for examples and pairs alike. */
-export interface ExportOptions extends ValueOptions, PairOptions, SftOptions, SplitOptions {
+export interface ExportOptions extends Omit<CreditOptions, "effective">, PairOptions, SftOptions, SplitOptions {
   /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
   openai?: boolean;
   /** Which answers of a text count, see `extract`; "strict" by default. */
@@ -36,6 +37,10 @@ export interface ExportSummary {
   /** Questions by the state of their trees. Incomplete ones give no examples unless `incomplete` is "available". */
   trees: { complete: number; incomplete: number };
   nodes: number;
+  /**
+   * Of estimator `posterior`: effective leaves below a node of each role but the last, from all trees of the run (credit/posterior.ts).
+   */
+  effectiveLeaves?: number[];
   roles: RoleCounts[];
 }
 
@@ -45,7 +50,7 @@ export interface RoleCounts {
   nodes: number;
   /** Nodes with a value. */
   valued: number;
-  /** Nodes with value > θ. */
+  /** Nodes with label true: value > θ. */
   positive: number;
   sft: number;
   pairs: number;
@@ -54,9 +59,7 @@ export interface RoleCounts {
 /** Fills in the defaults and checks what the pure functions would detect only in the middle of an export. */
 export function checkOptions(options: ExportOptions): ExportSummary["options"] {
   const rules: ExportSummary["options"] = {
-    threshold: options.threshold ?? 0.5,
-    pooling: options.pooling ?? "mean",
-    incomplete: options.incomplete ?? "skip",
+    ...creditRules(options),
     pairing: options.pairing ?? "all",
     minGap: options.minGap ?? 0,
     identical: options.identical ?? "drop",
@@ -67,9 +70,7 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
     openai: options.openai ?? false,
     extraction: options.extraction ?? "strict",
   };
-  checkThreshold(rules.threshold);
   checkOneOf("extraction", rules.extraction, extractionModes);
-  checkOneOf("pooling", rules.pooling, poolings);
   checkOneOf("incomplete", rules.incomplete, incompletes);
   checkPairOptions(rules);
   checkOneOf("examples", rules.examples, sftSelections);

@@ -550,7 +550,11 @@ describe("bad input", () => {
     const dir = runFolder([question("q1")], roles, journal);
     const before = bytes(dir);
     await expect(exportRun(dir, { threshold: 1.2 })).rejects.toThrow("threshold is 1.2");
-    await expect(exportRun(dir, { pooling: "max" as "mean" })).rejects.toThrow('pooling is "max"');
+    await expect(exportRun(dir, { pooling: "median" as "mean" })).rejects.toThrow('pooling is "median"');
+    await expect(exportRun(dir, { estimator: "reinforce" as "rloo" })).rejects.toThrow('estimator is "reinforce"');
+    await expect(exportRun(dir, { estimator: "td", pooling: "max" })).rejects.toThrow("pooling for estimator");
+    await expect(exportRun(dir, { estimator: "posterior", confidence: 0.5 })).rejects.toThrow("confidence is 0.5");
+    await expect(exportRun(dir, { estimator: "gae", lambda: 2 })).rejects.toThrow("lambda is 2");
     await expect(exportRun(dir, { pairing: "some" as "all" })).rejects.toThrow(InputError);
     await expect(exportRun(dir, { minGap: -1 })).rejects.toThrow(InputError);
     await expect(exportRun(dir, { evalFraction: 2 })).rejects.toThrow(InputError);
@@ -614,7 +618,7 @@ describe("bad input", () => {
 describe("malt export", () => {
   it("prints the counts by role, and how many trees are incomplete", () => {
     const role = { role: "verifier", nodes: 18, valued: 17, positive: 3, sft: 3, pairs: 4 };
-    const options = { threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
+    const options = { estimator: "value", threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
     expect(
       exportReport({ options, trees: { complete: 1, incomplete: 1 }, nodes: 18, roles: [role] }).split("\n"),
     ).toEqual([
