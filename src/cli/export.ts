@@ -1,5 +1,6 @@
 /** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
 import type { Command } from "commander";
+import { distillForms, distillSelections } from "../credit/distill.js";
 import { estimatorNames } from "../credit/estimators.js";
 import { pairings, sftSelections } from "../credit/pairs.js";
 import { incompletes, poolings } from "../credit/values.js";
@@ -49,6 +50,17 @@ export function register(program: Command): void {
     .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
     .option("--dedupe", "keep repeated examples and pairs of one state once", false)
     .option("--examples <rule>", `which outputs are SFT examples: ${sftSelections.join(", ")}`, "positives")
+    .optionsGroup("Distillation:")
+    .option(
+      "--distill <rule>",
+      `also write good trajectories as one model's reasoning, train/distilled.jsonl: ${distillSelections.join(", ")}`,
+    )
+    .option("--distill-form <form>", `how the turns are put together: ${distillForms.join(", ")}`, "think")
+    .option(
+      "--distill-limit <n>",
+      "at most so many of one question, the best first (default: all)",
+      number("--distill-limit", { min: 1, integer: true }),
+    )
     .optionsGroup("Advanced:")
     .option("--incomplete <rule>", `partly sampled trees: ${incompletes.join(", ")}`, "skip")
     .option(
@@ -77,12 +89,13 @@ export function register(program: Command): void {
 }
 
 /** The counts as an aligned table, with a line about the trees they come from. */
-export function exportReport({ trees, roles, options }: ExportSummary): string {
+export function exportReport({ trees, roles, options, distilled }: ExportSummary): string {
   const good = options.estimator === "value" ? `value > ${options.threshold}` : `good by ${options.estimator}`;
   const head = ["role", "nodes", "valued", good, "SFT", "pairs"];
   const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs]);
   const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;
-  return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}`;
+  const whole = distilled === undefined ? "" : `\n\n${distilled} whole trajectories for one model`;
+  return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}${whole}`;
 }
 
 const rule = {

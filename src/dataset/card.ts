@@ -78,7 +78,7 @@ ${completeness(trees, options.incomplete)}
 - \`run.duckdb\` has a view on each. Its views name the files relatively: open it from inside this folder
   (\`cd\` here, \`duckdb run.duckdb\`), or \`SET file_search_path = '<this folder>'\` first.
 - \`train/<role>-sft.jsonl\` (prompt, completion) and \`train/<role>-dpo.jsonl\` (prompt, chosen, rejected) are TRL's
-  conversational forms.
+  conversational forms.${distilledFile(summary)}
 - \`evaluation.parquet\` and \`evaluation_questions.parquet\` are there once systems were evaluated: what each said at each
   turn, one benchmark after another.
 - \`run.json\` is the manifest; \`journal/\` holds every completion, and all other files derive from it.
@@ -109,6 +109,16 @@ function labelRule({ options, effectiveLeaves = [] }: ExportSummary): string {
 function valueMeaning({ estimator }: ExportSummary["options"]): string {
   if (estimator === "value") return "`value` is the mean over its children, and at a leaf 1 for a right answer, else 0";
   return `\`value\` is its credit under estimator ${code(estimator)} (\`src/credit/estimators.ts\` of malt-notebooks), not its mean reward`;
+}
+
+function distilledFile({ distilled, options }: ExportSummary): string {
+  if (distilled === undefined) return "";
+  const which = options.distill === "path" ? "every output on them is good" : "their last output is good";
+  const most = options.distillLimit === null ? "" : `, at most ${options.distillLimit} a question`;
+  return (
+    `\n- \`train/distilled.jsonl\` holds ${distilled} whole trajectories as one model's reasoning (form ` +
+    `${code(options.distillForm)}${most}): ${which}.`
+  );
 }
 
 /** Says what part of the trees the values rest on. */

@@ -105,7 +105,7 @@ async function writeTrees(
       splits,
       trees: { complete, incomplete: done - complete },
       ...(effective && { effectiveLeaves: effective }),
-      roles: await files.finish(),
+      ...(await files.finish()),
     };
   } finally {
     await files.close();
@@ -155,7 +155,7 @@ async function moveAll(staging: string, runDir: string): Promise<string[]> {
   const names = (await readdir(staging, { recursive: true })).filter((name) => name !== "train").sort();
   await mkdir(join(runDir, "train"), { recursive: true });
   for (const name of await readdir(join(runDir, "train"))) {
-    const ours = /^[a-z0-9-]+-(sft|dpo)(-eval)?(-openai)?\.jsonl$/.test(name);
+    const ours = /^([a-z0-9-]+-(sft|dpo)|distilled)(-eval)?(-openai)?\.jsonl$/.test(name);
     if (ours && !names.includes(join("train", name))) await rm(join(runDir, "train", name));
   }
   for (const name of names) await rename(join(staging, name), join(runDir, name));

@@ -1,5 +1,6 @@
 /** The files of an export that hold rows: the four tables, the nodes as Arrow, the trainer's JSONL. */
 import { join } from "node:path";
+import { distilledExamples } from "../credit/distill.js";
 import { preferencePairs, sftExamples, splitOf } from "../credit/pairs.js";
 import type { ScoredTree } from "../credit/score.js";
 import { InputError } from "../errors.js";
@@ -7,15 +8,15 @@ import type { PromptSet } from "../team/prompts.js";
 import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
 import { parquetFolder } from "./parquet.js";
-import type { ExportSummary, RoleCounts } from "./rules.js";
+import type { ExportSummary } from "./rules.js";
 import { json, type LineFile, lineFile, questionRow } from "./tables.js";
 
 /** Takes one scored tree after another. */
 export interface TreeFiles {
   /** Adds the rows of a tree; resolves when there is room for the next. */
   write(question: Question, tree: ScoredTree): Promise<void>;
-  /** Resolves to the rows by role when all files are whole. */
-  finish(): Promise<RoleCounts[]>;
+  /** Resolves to the rows by role, and the trajectories if they are written, when all files are whole. */
+  finish(): Promise<Pick<ExportSummary, "roles" | "distilled">>;
   /** Closes the files, finished or not. */
   close(): Promise<void>;
 }
@@ -43,16 +44,16 @@ export async function treeFiles(
   const arrow = arrowFile(join(folder, "trees.arrow"));
   // A role without examples gets empty files, so that the set of files does not depend on chance.
   const lines = new Map<string, LineFile>();
-  for (const { name } of roles) {
-    for (const kind of ["sft", "dpo"]) {
-      for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
-        for (const form of rules.openai ? ["", "-openai"] : [""]) {
-          const file = `${name}-${kind}${side}${form}`;
-          lines.set(file, lineFile(join(folder, "train", `${file}.jsonl`)));
-        }
+  const kinds = roles.flatMap(({ name }) => [`${name}-sft`, `${name}-dpo`]);
+  for (const kind of rules.distill === null ? kinds : [...kinds, "distilled"]) {
+    for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
+      for (const form of rules.openai ? ["", "-openai"] : [""]) {
+        const file = `${kind}${side}${form}`;
+        lines.set(file, lineFile(join(folder, "train", `${file}.jsonl`)));
       }
     }
   }
+  let distilled = 0;
 
   return {
     async write(question, tree) {
@@ -86,6 +87,16 @@ export async function treeFiles(
             ?.write({ input: { messages: prompt }, preferred_output: chosen, non_preferred_output: rejected });
           counts.get(row.role)!.pairs += 1;
         }
+        const { distill, distillForm, distillLimit, dedupe } = rules;
+        const limit = distillLimit === null ? {} : { distillLimit };
+        for (const example of distill === null
+          ? []
+          : distilledExamples(whole, { distill, distillForm, dedupe, ...limit })) {
+          const { prompt, completion } = example;
+          lines.get(`distilled${side}`)!.writeJson(chats({ prompt, completion }));
+          lines.get(`distilled${side}-openai`)?.write({ messages: [...prompt, ...completion] });
+          distilled += 1;
+        }
       }
       for (const table of [questions, nodes, sft, dpo]) await table.room();
     },
@@ -93,7 +104,7 @@ export async function treeFiles(
       arrow.finish();
       for (const file of lines.values()) file.finish();
       for (const table of [questions, nodes, sft, dpo]) await table.finish();
-      return [...counts.values()];
+      return { roles: [...counts.values()], ...(rules.distill !== null && { distilled }) };
     },
     async close() {
       arrow.close();

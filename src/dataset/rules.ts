@@ -1,5 +1,6 @@
 /** The rules an export follows, and the report of its result. Pure. */
 import { type ExtractionMode, extractionModes } from "../answers/index.js";
+import { type DistillOptions, distillForms, distillSelections } from "../credit/distill.js";
 import { type CreditOptions, creditRules } from "../credit/estimators.js";
 import {
   checkPairOptions,
@@ -11,10 +12,20 @@ import {
 } from "../credit/pairs.js";
 import type { Grade } from "../credit/score.js";
 import { checkOneOf, incompletes } from "../credit/values.js";
+import { InputError } from "../errors.js";
 import type { PromptSet } from "../team/prompts.js";
 
 /** Options of an export; `dedupe` holds for examples and pairs alike. */
-export interface ExportOptions extends Omit<CreditOptions, "effective">, PairOptions, SftOptions, SplitOptions {
+export interface ExportOptions
+  extends Omit<CreditOptions, "effective">,
+    PairOptions,
+    SftOptions,
+    SplitOptions,
+    Omit<DistillOptions, "distill" | "distillLimit"> {
+  /** Also write whole good trajectories as one model's examples, `train/distilled.jsonl`; see credit/distill.ts. */
+  distill?: DistillOptions["distill"] | null;
+  /** At most so many of them of one question; null, the default, for all. */
+  distillLimit?: number | null;
   /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
   openai?: boolean;
   /** Which answers of a text count, see `extract`; "strict" by default. */
@@ -41,6 +52,8 @@ export interface ExportSummary {
    * Of estimator `posterior`: effective leaves below a node of each role but the last, from all trees of the run (credit/posterior.ts).
    */
   effectiveLeaves?: number[];
+  /** Whole trajectories written, where they were asked for. */
+  distilled?: number;
   roles: RoleCounts[];
 }
 
@@ -68,6 +81,9 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
     evalFraction: options.evalFraction ?? 0,
     splitSeed: options.splitSeed ?? 0,
     openai: options.openai ?? false,
+    distill: options.distill ?? null,
+    distillForm: options.distillForm ?? "think",
+    distillLimit: options.distillLimit ?? null,
     extraction: options.extraction ?? "strict",
   };
   checkOneOf("extraction", rules.extraction, extractionModes);
@@ -75,6 +91,10 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
   checkPairOptions(rules);
   checkOneOf("examples", rules.examples, sftSelections);
   splitOf("", rules);
+  if (rules.distill !== null) checkOneOf("distill", rules.distill, distillSelections);
+  checkOneOf("distill form", rules.distillForm, distillForms);
+  if (rules.distillLimit !== null && !(Number.isInteger(rules.distillLimit) && rules.distillLimit >= 1))
+    throw new InputError(`distill limit is ${rules.distillLimit}; give an integer of at least 1, or none`);
   return rules;
 }
 
