@@ -4,6 +4,7 @@ import { distillForms, distillSelections } from "../credit/distill.js";
 import { estimatorNames } from "../credit/estimators.js";
 import { pairings, sftSelections } from "../credit/pairs.js";
 import { incompletes, poolings } from "../credit/values.js";
+import { weightings } from "../credit/weights.js";
 import { exportRun } from "../dataset/export.js";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { runDir } from "../run/manifest.js";
@@ -49,7 +50,18 @@ export function register(program: Command): void {
     )
     .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
     .option("--dedupe", "keep repeated examples and pairs of one state once", false)
-    .option("--examples <rule>", `which outputs are SFT examples: ${sftSelections.join(", ")}`, "positives")
+    .option(
+      "--examples <rule>",
+      `which outputs are SFT examples: ${sftSelections.join(", ")} (default: positives; all with --weights advantage)`,
+    )
+    .option("--weights <rule>", `how much an example counts in SFT: ${weightings.join(", ")}`, "none")
+    .option(
+      "--weight-temperature <τ>",
+      "weights are exp(advantage / τ): the smaller, the more the best outputs count",
+      number("--weight-temperature", { min: Number.MIN_VALUE }),
+      0.2,
+    )
+    .option("--margins", "give each pair its difference of values, for malt train --dpo-margin", false)
     .optionsGroup("Distillation:")
     .option(
       "--distill <rule>",

@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
 import { questionsIn } from "../benchmarks/load.js";
+import { treeSize } from "../credit/score.js";
+import { searchKinds } from "../credit/search.js";
 import { environment } from "../environment.js";
 import { IncompleteError, InputError, ServerError } from "../errors.js";
 import { chosenModel } from "../models/choose.js";
@@ -11,7 +13,7 @@ import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { failures } from "../sample/failures.js";
-import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
+import { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
@@ -44,7 +46,10 @@ interface Flags extends ServerFlags {
   shard?: Shard;
   promptSet?: string;
   systemMessage?: SystemMessage;
-  branching: number;
+  branching?: number;
+  search: (typeof searchKinds)[number];
+  budget?: number;
+  searchThreshold?: number;
   temperature: number;
   topP: number;
   maxTokens?: number;
@@ -76,7 +81,27 @@ export function register(program: Command): void {
     .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
-    .option("--branching <n>", "children per state", whole("--branching", 1), 3)
+    .option(
+      "--branching <n>",
+      "children per state (default: 3; of an adaptive search at most 8)",
+      whole("--branching", 1),
+    )
+    .option(
+      "--search <kind>",
+      "full: the whole tree; adaptive: as many completions where labels are least certain",
+      oneOf("--search", searchKinds),
+      "full",
+    )
+    .option(
+      "--budget <n>",
+      "of an adaptive search: completions per question (default: 39, the full tree of n = 3)",
+      whole("--budget", 1),
+    )
+    .option(
+      "--search-threshold <θ>",
+      "of an adaptive search: the threshold of the labels that shall be certain (default: 0.5)",
+      number("--search-threshold", { min: 0, max: 1 }),
+    )
     .option(
       "--temperature <t>",
       "randomness of the choice of tokens",
@@ -144,7 +169,7 @@ async function sample(flags: Flags): Promise<void> {
         frequency_penalty: flags.frequencyPenalty,
         extra: flags.extraBody,
       },
-      roles: maltRoles(flags.branching),
+      ...treeOf(flags),
       ...(promptSet && { promptSet }),
       systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
@@ -170,6 +195,20 @@ async function sample(flags: Flags): Promise<void> {
     interrupted.off();
     await embedded?.stop();
   }
+}
+
+/** @throws InputError on flags of a search where there is none */
+function treeOf({ search, branching, budget, searchThreshold }: Flags): Pick<SampleRunOptions, "roles" | "search"> {
+  if (search === "full") {
+    const flag = budget !== undefined ? "--budget" : searchThreshold !== undefined ? "--search-threshold" : null;
+    if (flag) throw new InputError(`${flag} is for a search: add --search adaptive, or leave it out`);
+    return { roles: maltRoles(branching ?? 3) };
+  }
+  const spent = budget ?? treeSize(maltRoles(3));
+  return {
+    roles: maltRoles(branching ?? 8),
+    search: { kind: search, budget: spent, threshold: searchThreshold ?? 0.5 },
+  };
 }
 
 /** One line: what the run holds, what this start added and how fast, and where it is. */

@@ -115,6 +115,20 @@ export function labelNoise(parent: Int32Array, value: Float64Array): (node: numb
   };
 }
 
+/**
+ * The probability that the label of one node is wrong, given its mean value v over n independent samples, as
+ * {@link labelNoise} with n as the effective number of leaves.
+ * @returns in [0, 1], to six digits, so that no machine's rounding decides between two nodes
+ */
+export function errorProbability(v: number, n: number, threshold: number): number {
+  const key = `${v} ${n}`;
+  const below = tails.get(key) ?? posterior(v, n);
+  if (tails.size < 10_000) tails.set(key, below);
+  const mass = below[Math.round(threshold * (below.length - 1))]!;
+  return Math.round(1e6 * (v > threshold ? mass : 1 - mass)) / 1e6;
+}
+const tails = new Map<string, Float64Array>();
+
 /** P(p ≤ k/1000) for k = 0 … 1000 under Beta(vn + 1, (1 − v)n + 1), by the midpoint rule. */
 function posterior(v: number, n: number): Float64Array {
   const steps = 1000;

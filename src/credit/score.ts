@@ -6,6 +6,7 @@ import { gradeText } from "../answers/index.js";
 import { RunError } from "../errors.js";
 import type { JournalEntry, Node, Question, Role } from "../types.js";
 import { assignCredit, type CreditOptions } from "./estimators.js";
+import { isSpent, type Search, type SearchNode } from "./search.js";
 import type { Forest } from "./values.js";
 
 /** Reads and grades the answer a text gives; `correct` is null iff `answer` is null. */
@@ -13,6 +14,8 @@ export type Grade = (question: Question, text: string) => { answer: string | nul
 
 export interface ScoreOptions extends CreditOptions {
   grade?: Grade;
+  /** How the trees were searched, where they are not full: then a state is whole with the children that it was given. */
+  search?: Search | undefined;
 }
 
 /** The tree of one question. */
@@ -100,12 +103,13 @@ export function treeScorer(
         label: null,
       };
     });
+    const complete = options.search ? asSearched(forest, nodes, roles, options.search) : nodes.length === full;
     const { value, label } = assignCredit({ forest, text, stated }, options);
     nodes.forEach((node, i) => {
       if (!Number.isNaN(value[i]!)) node.value = value[i]!;
       if (label[i] !== -1) node.label = label[i] === 1;
     });
-    return { nodes, forest, complete: nodes.length === full };
+    return { nodes, forest, complete };
   };
 }
 
@@ -158,6 +162,27 @@ export function scoreTrees(
   return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(trees, (one) => Number(one.complete)) };
 }
 
+/**
+ * Expects of each state of a finished search the children that it has; of an unfinished one as many as the role may have, so that
+ * nothing is made from it unnoticed.
+ * @returns whether the search is finished
+ */
+function asSearched(
+  { parent, expected, reward }: ScoredTree["forest"],
+  nodes: readonly Node[],
+  roles: readonly Role[],
+  search: Search,
+): boolean {
+  const tree = nodes.map(({ depth }, i): SearchNode => ({ depth, children: [], reward: reward[i]! }));
+  const roots = tree.filter((node, i) => {
+    if (parent[i]! >= 0) tree[parent[i]!]!.children.push(node);
+    return parent[i]! < 0;
+  });
+  if (!isSpent(roots, roles, search)) return false;
+  for (const [i, { children }] of tree.entries()) expected[i] = children.length;
+  return true;
+}
+
 /** The error about an entry whose question is not among a run's. */
 export const noQuestion = (entry: JournalEntry): RunError =>
   new RunError(`the journal holds ${where(entry)}, which questions.jsonl does not; restore that file`);
@@ -177,9 +202,10 @@ export interface Columns {
  * The columns of rows that were read back from nodes.parquet. Rewards are read off `correct`; values are not looked at.
  * @param nodes in the dataset's order, so parents before children
  * @param roles the team; a node at the depth of its last role is a leaf
+ * @param search how the trees were searched, where they are not full: a state is then taken to be whole
  * @throws RunError if a node's parent does not come before it
  */
-export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns {
+export function columns(nodes: readonly Node[], roles: readonly Role[], search?: Search): Columns {
   const size = nodes.length;
   const forest = emptyForest(size);
   const [tree, text, stated] = [new Int32Array(size), new Int32Array(size), new Int8Array(size)];
@@ -196,7 +222,7 @@ export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns
     index.set(`${node.question_id}\n${node.node_id}`, i);
     forest.parent[i] = parent;
     forest.reward[i] = Number(node.correct === true);
-    forest.expected[i] = roles[node.depth + 1]?.branching ?? 0;
+    forest.expected[i] = search ? Number(node.depth < roles.length - 1) : (roles[node.depth + 1]?.branching ?? 0);
     tree[i] = number(questions, node.question_id);
     text[i] = number(texts, node.text);
     stated[i] = node.correct === null ? -1 : Number(node.correct);

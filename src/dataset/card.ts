@@ -1,6 +1,7 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
 import { partitionText } from "../benchmarks/doubts.js";
+import { largestWeight } from "../credit/weights.js";
 import type { Manifest } from "../run/manifest.js";
 import type { Split } from "../types.js";
 import { visible } from "../visible.js";
@@ -56,12 +57,12 @@ criticised and refined several times, final answers are graded, and a node's val
 | model | ${code(config.policy.model)}${adapter} |
 | questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"})${benchmark.partition === undefined ? "" : `, of ${partitionText(benchmark.partition)}`} |
 | roles and branching | ${team} |
-| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
+${searchRow(config.search)}| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
 | values | ${labelRule(summary)} |
 | answers | those stated in a text${options.extraction === "flexible" ? ", else its last number, formula or letter" : ""} (${options.extraction}) |
-| SFT examples | ${code(options.examples)} |
-| pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe} |
+| SFT examples | ${code(options.examples)}${weightRule(options)} |
+| pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe}${options.margins ? ", with the difference of values as `margin`" : ""} |
 | held out | a share of ${options.evalFraction} of the questions, in \`train/*-eval*.jsonl\`, split seed ${options.splitSeed} |
 
 ## Rows
@@ -109,6 +110,17 @@ function labelRule({ options, effectiveLeaves = [] }: ExportSummary): string {
 function valueMeaning({ estimator }: ExportSummary["options"]): string {
   if (estimator === "value") return "`value` is the mean over its children, and at a leaf 1 for a right answer, else 0";
   return `\`value\` is its credit under estimator ${code(estimator)} (\`src/credit/estimators.ts\` of malt-notebooks), not its mean reward`;
+}
+
+function searchRow(search: Manifest["config"]["search"]): string {
+  if (!search) return "";
+  return `| search | ${search.budget} completions per question, allocated where labels at ${search.threshold} are least certain; the branching is an upper bound |\n`;
+}
+
+function weightRule({ weights, weightTemperature }: ExportSummary["options"]): string {
+  if (weights === "none") return "";
+  const how = weights === "value" ? "their credit" : `exp(advantage / ${weightTemperature}), at most ${largestWeight}`;
+  return `, weighted by ${how} (\`weight\` in \`train/*-sft*.jsonl\`)`;
 }
 
 function distilledFile({ distilled, options }: ExportSummary): string {

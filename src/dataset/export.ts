@@ -80,7 +80,7 @@ async function writeTrees(
 ) {
   const { roles, prompts } = config;
   const own: Grade = (question, text) => gradeText(question, text, rules.extraction);
-  const grading = { ...rules, grade: grade ?? own };
+  const grading = { ...rules, grade: grade ?? own, search: config.search };
   // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
   const files = await treeFiles(staging, roles, prompts, rules);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { distilledExamples } from "../credit/distill.js";
 import { preferencePairs, sftExamples, splitOf } from "../credit/pairs.js";
 import type { ScoredTree } from "../credit/score.js";
+import { exampleWeights } from "../credit/weights.js";
 import { InputError } from "../errors.js";
 import type { PromptSet } from "../team/prompts.js";
 import type { Message, Question, Role } from "../types.js";
@@ -71,17 +72,22 @@ export async function treeFiles(
         const whole = { question, nodes: tree.nodes, roles, promptSet };
         const side = splitOf(id, rules) === "eval" ? "-eval" : "";
         const chats = chatJson();
+        const weights = rules.weights === "none" ? null : exampleWeights(tree.nodes, rules.estimator, rules);
         for (const { prompt, completion, ...row } of sftExamples(whole, rules)) {
           const said = chats({ prompt, completion });
+          const weight = weights?.get(row.node_id);
+          // An example that does not count would only cost time.
+          if (weight === 0) continue;
           sft.writeJson(joined(json(row), said));
-          lines.get(`${row.role}-sft${side}`)!.writeJson(said);
+          lines.get(`${row.role}-sft${side}`)!.writeJson(weight ? joined(said, json({ weight })) : said);
           lines.get(`${row.role}-sft${side}-openai`)?.write({ messages: [...prompt, ...completion] });
           counts.get(row.role)!.sft += 1;
         }
         for (const { prompt, chosen, rejected, ...row } of preferencePairs(whole, rules)) {
           const said = chats({ prompt, chosen, rejected });
           dpo.writeJson(joined(json(row), said));
-          lines.get(`${row.role}-dpo${side}`)!.writeJson(said);
+          const margin = row.chosen_value - row.rejected_value;
+          lines.get(`${row.role}-dpo${side}`)!.writeJson(rules.margins ? joined(said, json({ margin })) : said);
           lines
             .get(`${row.role}-dpo${side}-openai`)
             ?.write({ input: { messages: prompt }, preferred_output: chosen, non_preferred_output: rejected });

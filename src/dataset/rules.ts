@@ -12,6 +12,7 @@ import {
 } from "../credit/pairs.js";
 import type { Grade } from "../credit/score.js";
 import { checkOneOf, incompletes } from "../credit/values.js";
+import { checkWeights, type WeightOptions } from "../credit/weights.js";
 import { InputError } from "../errors.js";
 import type { PromptSet } from "../team/prompts.js";
 
@@ -21,11 +22,14 @@ export interface ExportOptions
     PairOptions,
     SftOptions,
     SplitOptions,
+    WeightOptions,
     Omit<DistillOptions, "distill" | "distillLimit"> {
   /** Also write whole good trajectories as one model's examples, `train/distilled.jsonl`; see credit/distill.ts. */
   distill?: DistillOptions["distill"] | null;
   /** At most so many of them of one question; null, the default, for all. */
   distillLimit?: number | null;
+  /** Also give each pair in train/<role>-dpo.jsonl its `margin`, the difference of the two credits; default false. */
+  margins?: boolean;
   /** Also write `train/<role>-{sft,dpo}-openai.jsonl` in the form of OpenAI's fine-tuning service. */
   openai?: boolean;
   /** Which answers of a text count, see `extract`; "strict" by default. */
@@ -77,7 +81,11 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
     minGap: options.minGap ?? 0,
     identical: options.identical ?? "drop",
     dedupe: options.dedupe ?? false,
-    examples: options.examples ?? "positives",
+    // Advantages tell good from bad by themselves.
+    examples: options.examples ?? (options.weights === "advantage" ? "all" : "positives"),
+    weights: options.weights ?? "none",
+    weightTemperature: options.weightTemperature ?? 0.2,
+    margins: options.margins ?? false,
     evalFraction: options.evalFraction ?? 0,
     splitSeed: options.splitSeed ?? 0,
     openai: options.openai ?? false,
@@ -91,6 +99,7 @@ export function checkOptions(options: ExportOptions): ExportSummary["options"] {
   checkPairOptions(rules);
   checkOneOf("examples", rules.examples, sftSelections);
   splitOf("", rules);
+  checkWeights(rules, rules.estimator);
   if (rules.distill !== null) checkOneOf("distill", rules.distill, distillSelections);
   checkOneOf("distill form", rules.distillForm, distillForms);
   if (rules.distillLimit !== null && !(Number.isInteger(rules.distillLimit) && rules.distillLimit >= 1))

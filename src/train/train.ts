@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import * as z from "zod";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { RunError } from "../errors.js";
@@ -147,6 +148,15 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     wanted.map((name) => join(folder, name)),
     questions,
   );
+  const exported = z
+    .object({ options: z.object({ weights: z.string().default("none"), margins: z.boolean().default(false) }) })
+    .safeParse(manifest.export).data?.options;
+  const exampleWeights = exported !== undefined && exported.weights !== "none";
+  if (settings.dpoMargin !== "none" && !exported?.margins)
+    throw new RunError(
+      `--dpo-margin ${settings.dpoMargin} needs the difference of values of each pair, which the pairs of run "${options.run}" do ` +
+        `not have; run \`malt export --run ${options.run} --margins\` first, with the same options as before`,
+    );
   const { roles: only, stages, generatorDpo } = options;
   const counted = await tokensPerRow(dir, settings.maxLength);
   const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => counted.get(file) };
@@ -163,7 +173,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     await forgetTrainer(dir);
     await mkdir(folder, { recursive: true });
     const seen = (path: string) => portable(folder, path);
-    const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
+    const form = { baseModel: seen(base), settings, seed, exampleWeights, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
     const { outlives = true } = options;
