@@ -597,6 +597,36 @@ describe("another estimator", () => {
   });
 });
 
+describe("training on values", () => {
+  const written = async (options: Parameters<typeof exportRun>[1]) => {
+    const roles = maltRoles(3);
+    const dir = runFolder([question("q1")], roles, entries("q1", roles, worked));
+    await exportRun(dir, options);
+    return {
+      of: (name: string) => lines(join(dir, "train", `${name}.jsonl`)),
+      card: readFileSync(join(dir, "README.md"), "utf8"),
+    };
+  };
+
+  it("gives every output a weight by its advantage, and leaves the weights out of other services' files", async () => {
+    const { of, card } = await written({ weights: "advantage", weightTemperature: 1, openai: true });
+    const weights = of("generator-sft").map(({ weight }) => weight);
+    expect(weights).toHaveLength(3);
+    for (const [i, value] of [5 / 9, 4 / 9, 0].entries()) expect(weights[i]).toBeCloseTo(Math.exp(value - 1 / 3), 12);
+    expect(Object.keys(of("generator-sft-openai")[0])).toEqual(["messages"]);
+    expect(card).toContain("| SFT examples | `all`, weighted by exp(advantage / 1), at most 20");
+  });
+
+  it("weighs by value, without examples that would not count, and gives pairs their margins", async () => {
+    const { of } = await written({ weights: "value", examples: "all", margins: true });
+    expect(of("generator-sft").map(({ weight }) => weight)).toEqual([5 / 9, 4 / 9]);
+    expect(of("verifier-dpo").map(({ margin }) => margin)).toEqual([1, 2 / 3, 2 / 3 - 1 / 3, 2 / 3 - 1 / 3]);
+    const plain = await written({});
+    expect(Object.keys(plain.of("generator-sft")[0])).toEqual(["prompt", "completion"]);
+    expect(Object.keys(plain.of("verifier-dpo")[0])).toEqual(["prompt", "chosen", "rejected"]);
+  });
+});
+
 describe("distillation", () => {
   it("writes whole good trajectories for TRL and OpenAI, on their question's side, and takes them away again", async () => {
     const questions = ["q1", "q2", "q3", "q4"].map((id) => question(id));
