@@ -53,7 +53,9 @@ export interface TrainingSettings {
   beta: number;
   /**
    * ε of conservative DPO, in [0, 0.5): the probability that a preference is the wrong way round. The margin then has an optimum,
-   * ln((1 − ε) / ε): 1, that of A.6.2, at ε = 0.27. Default 0, the paper's plain DPO, whose margin grows without end.
+   * ln((1 − ε) / ε): 1, that of A.6.2, at ε = 0.27. Default 0, the paper's plain DPO, whose margin grows without end: on 16
+   * pairs of malt-tiny's refiner (40 steps of 4 pairs, rate 1e-3) to 8.2, where log p of the chosen text fell from -0.9 to
+   * -3.0; with ε = 0.27 the margin ends at 1.0 and log p at -0.03.
    */
   labelSmoothing: number;
   /**
