@@ -101,10 +101,16 @@ def check_start(policy: list[float] | None, reference: list[float], sft: list[fl
             )
 
 
-def check_first_loss(loss: float, margin: float) -> None:
-    """@raises Refused unless the first loss is ln 2 = 0.6931 within 1e-3 and the reward margin 0"""
-    if not (abs(loss - math.log(2)) <= 1e-3 and abs(margin) <= 1e-3):
+def check_first_loss(loss: float, margin: float, offsets: list[float] = [0.0]) -> None:
+    """
+    @param offsets: the pairs' offsets, where the loss asks for a margin of more than 0
+    @raises Refused unless the reward margin is 0 and the first loss is that of margin 0 within 1e-3: ln 2 = 0.6931, or with
+        offsets ln(1 + e^offset), averaged over a batch
+    """
+    least, most = (math.log1p(math.exp(of(offsets))) for of in (min, max))
+    if not (least - 1e-3 <= loss <= most + 1e-3 and abs(margin) <= 1e-3):
+        expected = "ln 2 = 0.6931" if most == least == math.log(2) else f"one between {least:.4f} and {most:.4f}"
         raise Refused(
-            f"DPO starts at loss {loss:.4f} with margin {margin:.4f} and not at ln 2 = 0.6931 with margin 0: "
+            f"DPO starts at loss {loss:.4f} with margin {margin:.4f} and not at {expected} with margin 0: "
             "policy and reference differ before the first step"
         )

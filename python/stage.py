@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 # The keys of a YAML file that are not TRL's.
-OURS = ("trainer", "start_adapter")
+OURS = ("trainer", "start_adapter", "example_weights", "dpo_margin")
 # The beginning and the size of a large weight file are enough to notice a different model.
 WEIGHT_BYTES = 1 << 24
 
@@ -42,6 +42,8 @@ def read_config(path: Path) -> tuple[dict, dict]:
     ours = {key: config.get(key) for key in OURS}
     if ours["trainer"] not in (None, "sft", "dpo"):
         raise Refused(f"{path.name}: trainer is {ours['trainer']!r}; it can be sft or dpo")
+    if ours["dpo_margin"] not in (None, "offset", "target"):
+        raise Refused(f"{path.name}: dpo_margin is {ours['dpo_margin']!r}; it can be offset or target")
     if ours["trainer"] == "dpo" and not ours["start_adapter"]:
         raise Refused(f"{path.name}: DPO needs start_adapter, the SFT adapter that is its start and its reference")
     return {key: value for key, value in config.items() if key not in OURS}, ours
@@ -87,6 +89,20 @@ def start_sha256(ours: dict) -> str | None:
     if not path.is_file():
         raise Refused(f"start_adapter {path} does not exist; train the stage {ours['start_adapter']} first")
     return sha256(path)
+
+
+def check_numbers(rows: list[dict], column: str, wanted: bool, option: str) -> None:
+    """
+    Each row has a number in a column that the stage reads, or none has it where the stage does not read it: a weight that
+    were silently left out would train something else than was asked.
+    @raises Refused that names the first other row
+    """
+    for number, row in enumerate(rows, 1):
+        value = row.get(column)
+        if wanted and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+            raise Refused(f"row {number} has {column} {value!r}, not a number of at least 0; run `malt export {option}` first")
+        if not wanted and value is not None:
+            raise Refused(f"row {number} has a {column}, which this stage does not read; write its file anew with `malt train`")
 
 
 def read_rows(config: dict) -> list[dict]:

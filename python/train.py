@@ -4,9 +4,10 @@ Scope: SFT on positives, DPO from an SFT adapter with that adapter as the refere
 a stage's inputs, preference.py checks the start of DPO. It leaves out what to train and in which order
 (src/train/) and serving (src/models/embedded.ts).
 
-A YAML file holds TRL's own keys (SFTConfig or DPOConfig, ModelConfig, datasets), with paths relative to its folder. Two
-keys are ours: `start_adapter`, the adapter to start from (DPO needs one), and `trainer: dpo` (default: sft). A file
-with neither runs under `trl sft --config` too.
+A YAML file holds TRL's own keys (SFTConfig or DPOConfig, ModelConfig, datasets), with paths relative to its folder. Four
+keys are ours: `start_adapter`, the adapter to start from (DPO needs one), `trainer: dpo` (default: sft), `example_weights:
+true` for SFT on rows with a `weight`, and `dpo_margin` for DPO on pairs with a `margin` (value_losses.py, which also gives
+TRL's `label_smoothing` its meaning). A file with none of them runs under `trl sft --config` too.
 
 Each stage's output_dir gets metrics.jsonl (one line per logged step), checkpoint-N/ while it trains, and at the end
 adapter_model.safetensors and done.json, with --gguf also <stage>.gguf. The same command continues from the newest
@@ -41,6 +42,7 @@ from processes import here, in_processes
 from stage import (
     Refused,
     base_model,
+    check_numbers,
     data_sha256,
     read_config,
     read_rows,
@@ -221,13 +223,30 @@ def build(path: Path):
             raise Refused(
                 f"all {counts['pairs']} pairs are identical after truncation to {args.max_length} tokens; raise max_length"
             )
-    trainer = (DPOTrainer if dpo else SFTTrainer)(
+    kind = DPOTrainer if dpo else SFTTrainer
+    if not dpo:
+        check_numbers(rows, "weight", bool(ours["example_weights"]), "--weights")
+    elif ours["dpo_margin"]:
+        check_numbers(rows, "margin", True, "--margins")
+    if ours["dpo_margin"] or ours["example_weights"] or (dpo and args.label_smoothing):
+        from value_losses import ValueDPOTrainer, WeightedSFTTrainer
+
+        kind = ValueDPOTrainer if dpo else WeightedSFTTrainer
+        column = "margin" if dpo else "weight"
+        # Weights of mean 1 keep the learning rate's meaning. Smoothing alone reads no margin.
+        mean = 1 if dpo else sum(row[column] for row in rows) / len(rows)
+        if not mean:
+            raise Refused("all examples have weight 0; export them under another estimator or with --weights none")
+        rows = [row | {column: float(row.get(column, 0)) / mean} for row in rows]
+    trainer = kind(
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=None if ours["start_adapter"] else get_peft_config(model_args),
     )
+    if ours["dpo_margin"]:
+        trainer.rule = ours["dpo_margin"]
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
     # TRL drops examples whose completion is truncated to nothing.
@@ -240,12 +259,13 @@ def start_check(path: Path, trainer, tokenizer, rows: list[dict], loading: dict)
     config, ours = read_config(path)
     texts = [rows[i * len(rows) // 4] for i in range(min(4, len(rows)))]
     expected = expected_log_probs(base_model(config), ours["start_adapter"], tokenizer, texts, **loading)
+    offsets = [row["margin"] for row in rows] if ours["dpo_margin"] == "offset" else [0.0]
     record = {}
 
     def check(step: int, row: dict | None = None) -> None:
         if row:
             say("first", stage=path.stem, loss=row["loss"], margin=row["margin"])
-            check_first_loss(row["loss"], row["margin"])
+            check_first_loss(row["loss"], row["margin"], offsets)
             if not here.first:
                 return
             write_whole(Path(config["output_dir"]) / "start.json", record | {"loss": row["loss"], "margin": row["margin"]})

@@ -7,11 +7,14 @@
 export { extract, grade, gradeCase, gradeText } from "./answers/index.js";
 // A benchmark's questions, a model, a server, a team.
 export { loadQuestions } from "./benchmarks/load.js";
+export { estimatorErrors } from "./credit/estimator-error.js";
+export { assignCredit, type Estimator, estimatorNames } from "./credit/estimators.js";
 export { heldOutBranches, identicalNoise } from "./credit/label-noise.js";
 export { type Pairing, preferencePairs, sftExamples } from "./credit/pairs.js";
 // Credit.
 export { type SampleSummary, summariseSample } from "./credit/samples.js";
 export { columns, scoreTrees, treeSize } from "./credit/score.js";
+export { shapleyValues } from "./credit/shapley.js";
 export { critiqueValue, summariseRoles } from "./credit/summary.js";
 export { sweepThresholds } from "./credit/thresholds.js";
 export { advantage, backUp, type Pooling } from "./credit/values.js";
@@ -44,6 +47,7 @@ export {
   publishedTurns,
 } from "./evaluate/published.js";
 export { besidePublished, flips, perTurn, summariseSystems } from "./evaluate/results.js";
+export { roleShares } from "./evaluate/shapley.js";
 // Figures, and what shows them.
 export {
   ablationFigure,

@@ -188,9 +188,12 @@ export interface Node {
   answer: string | null;
   /** Whether this node's own answer is right; null if it gives none. */
   correct: boolean | null;
-  /** Backed-up value in [0, 1]; null below an incomplete subtree. */
+  /**
+   * Credit under the export's estimator; by default the backed-up value in [0, 1]. Null where there is none: above a
+   * part of the tree that is missing, and for an only child's advantage.
+   */
   value: number | null;
-  /** value > θ; null where value is null. */
+  /** value > θ; null where value is null, and where the estimator is not certain of it. */
   label: boolean | null;
 }
 

@@ -1,7 +1,10 @@
 /** `malt export`: turns a run's journal into its dataset, under any threshold, without sampling again. */
 import type { Command } from "commander";
+import { distillForms, distillSelections } from "../credit/distill.js";
+import { estimatorNames } from "../credit/estimators.js";
 import { pairings, sftSelections } from "../credit/pairs.js";
 import { incompletes, poolings } from "../credit/values.js";
+import { weightings } from "../credit/weights.js";
 import { exportRun } from "../dataset/export.js";
 import type { ExportOptions, ExportSummary } from "../dataset/rules.js";
 import { runDir } from "../run/manifest.js";
@@ -22,12 +25,19 @@ export function register(program: Command): void {
     .optionsGroup("What:")
     .requiredOption("--run <name>", "name of the run, the folder outputs/runs/<name>")
     .optionsGroup("Credit:")
+    .option("--estimator <name>", `what a node's credit is: ${estimatorNames.join(", ")}`, "value")
     .option(
       "--threshold <θ>",
-      "a node is good if its value is above this, 0 to 1",
-      number("--threshold", { min: 0, max: 1 }),
-      0.5,
+      "a node is good if its credit is above this (default: 0.5; 0 for an advantage or a gain: rloo, grpo, coma, gae, gain)",
+      number("--threshold"),
     )
+    .option(
+      "--lambda <λ>",
+      "of td and gae: 0 trusts the answers stated on the way, 1 the leaves",
+      number("--lambda"),
+      0.95,
+    )
+    .option("--confidence <p>", "of posterior: how certain a label must be", number("--confidence"), 0.9)
     .option(...extractionOption)
     .option("--pooling <rule>", `how values are backed up: ${poolings.join(", ")}`, "mean")
     .optionsGroup("Pairs and examples:")
@@ -40,7 +50,29 @@ export function register(program: Command): void {
     )
     .option("--identical <rule>", "pairs of byte-identical texts: drop, keep", "drop")
     .option("--dedupe", "keep repeated examples and pairs of one state once", false)
-    .option("--examples <rule>", `which outputs are SFT examples: ${sftSelections.join(", ")}`, "positives")
+    .option(
+      "--examples <rule>",
+      `which outputs are SFT examples: ${sftSelections.join(", ")} (default: positives; all with --weights advantage)`,
+    )
+    .option("--weights <rule>", `how much an example counts in SFT: ${weightings.join(", ")}`, "none")
+    .option(
+      "--weight-temperature <τ>",
+      "weights are exp(advantage / τ): the smaller, the more the best outputs count",
+      number("--weight-temperature", { min: Number.MIN_VALUE }),
+      0.2,
+    )
+    .option("--margins", "give each pair its difference of values, for malt train --dpo-margin", false)
+    .optionsGroup("Distillation:")
+    .option(
+      "--distill <rule>",
+      `also write good trajectories as one model's reasoning, train/distilled.jsonl: ${distillSelections.join(", ")}`,
+    )
+    .option("--distill-form <form>", `how the turns are put together: ${distillForms.join(", ")}`, "think")
+    .option(
+      "--distill-limit <n>",
+      "at most so many of one question, the best first (default: all)",
+      number("--distill-limit", { min: 1, integer: true }),
+    )
     .optionsGroup("Advanced:")
     .option("--incomplete <rule>", `partly sampled trees: ${incompletes.join(", ")}`, "skip")
     .option(
@@ -69,11 +101,13 @@ export function register(program: Command): void {
 }
 
 /** The counts as an aligned table, with a line about the trees they come from. */
-export function exportReport({ trees, roles, options }: ExportSummary): string {
-  const head = ["role", "nodes", "valued", `value > ${options.threshold}`, "SFT", "pairs"];
+export function exportReport({ trees, roles, options, distilled }: ExportSummary): string {
+  const good = options.estimator === "value" ? `value > ${options.threshold}` : `good by ${options.estimator}`;
+  const head = ["role", "nodes", "valued", good, "SFT", "pairs"];
   const rows = roles.map((r) => [r.role, r.nodes, r.valued, r.positive, r.sft, r.pairs]);
   const partial = trees.incomplete === 0 ? "" : `, ${trees.incomplete} incomplete (${rule[options.incomplete]})`;
-  return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}`;
+  const whole = distilled === undefined ? "" : `\n\n${distilled} whole trajectories for one model`;
+  return `${trees.complete} complete trees${partial}\n\n${alignedTable(head, rows)}${whole}`;
 }
 
 const rule = {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { partitionText } from "../benchmarks/doubts.js";
+import { estimatorErrors } from "../credit/estimator-error.js";
 import { summariseSample } from "../credit/samples.js";
 import { countEnds, critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { type Dataset, openDataset } from "../dataset/export.js";
@@ -11,8 +12,10 @@ import { openRun, runFolder } from "../dataset/open.js";
 import { RunError } from "../errors.js";
 import { rolesByMode, systemsByMode } from "../evaluate/extraction.js";
 import { turnedPasses } from "../evaluate/results.js";
+import { roleShares, type VoteRow } from "../evaluate/shapley.js";
 import { percent } from "../format.js";
-import { readManifest } from "../run/manifest.js";
+import { type Manifest, readManifest } from "../run/manifest.js";
+import { estimatorTable, shareTable } from "../show/credit.js";
 import { exampleText } from "../show/examples.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { sampleTable } from "../show/samples.js";
@@ -28,6 +31,7 @@ interface Flags {
   benchmark?: string;
   examples: number;
   system?: string;
+  credit?: true;
 }
 
 /** What run.json says of an evaluation. */
@@ -55,7 +59,11 @@ export function register(program: Command): void {
       0,
     )
     .option("--system <name>", "the team of the examples (default: MALT if it was evaluated, else the last team)")
-    .action(async ({ run: runs, benchmark: only, examples, system }: Flags) => {
+    .option(
+      "--credit",
+      "show instead the bias and variance of credit estimators, on a run of 8 or more branches, and what training each role is worth, where all mixes were evaluated",
+    )
+    .action(async ({ run: runs, benchmark: only, examples, system, credit }: Flags) => {
       if (runs.length > 1) return printResult(await comparison(runs));
       const dir = runFolder(runs[0]!);
       const manifest = await readManifest(dir);
@@ -63,6 +71,7 @@ export function register(program: Command): void {
       const data = await openDataset(dir);
       try {
         const parts: string[] = [];
+        if (credit) return printResult((await creditOf(data, manifest, has("nodes"), only)).join("\n\n"));
         if (has("nodes")) {
           const sft = await data.query<{ role: string }>("SELECT role FROM sft");
           const pairs = await data.query<PairKey>("SELECT question_id, role FROM dpo");
@@ -118,6 +127,26 @@ async function comparison(names: readonly string[]): Promise<string> {
     }
   }
   return sampleTable(rows);
+}
+
+/** @throws RunError if the run shows neither */
+async function creditOf(data: Dataset, { run, config }: Manifest, hasNodes: boolean, only?: string): Promise<string[]> {
+  const n = 3;
+  const isWide = hasNodes && config.roles.every(({ branching }) => branching >= 2 * n + 2);
+  const parts = isWide ? [estimatorTable(estimatorErrors(await data.nodes(), config.roles, { n }), n)] : [];
+  for (const benchmark of only === undefined ? await data.benchmarks() : [only]) {
+    const rows = await data.query<VoteRow>(
+      "SELECT system, seed, question_id, pass, turn, voted_correct FROM evaluation WHERE benchmark = $1 AND pass = 0",
+      [benchmark],
+    );
+    if (rows.some(({ system }) => system.startsWith("mix ")))
+      parts.push(oneLine(benchmark), shareTable(roleShares(rows)));
+  }
+  if (parts.length > 0) return parts;
+  throw new RunError(
+    `run "${run}" shows nothing about credit: estimators are compared on trees of ${2 * n + 2} or more branches (\`malt sample ` +
+      "--branching 8`), roles on the systems `malt evaluate --systems main,mixes`",
+  );
 }
 
 /** Passes that a team corrects and breaks, the first of each, with their questions. */

@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
 import { questionsIn } from "../benchmarks/load.js";
+import { treeSize } from "../credit/score.js";
+import { searchKinds } from "../credit/search.js";
 import { environment } from "../environment.js";
 import { IncompleteError, InputError, ServerError } from "../errors.js";
 import { chosenModel } from "../models/choose.js";
@@ -11,12 +13,12 @@ import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
 import { failures } from "../sample/failures.js";
-import { defaultSampling, type SampledRun, sampleRun } from "../sample/sample.js";
+import { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { printResult } from "../show/terminal.js";
-import type { SystemMessage } from "../team/prompts.js";
+import { maltRoles, type SystemMessage } from "../team/prompts.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
@@ -46,7 +48,10 @@ interface Flags extends ServerFlags {
   promptSet?: string;
   team: string;
   systemMessage?: SystemMessage;
-  branching: number;
+  branching?: number;
+  search: (typeof searchKinds)[number];
+  budget?: number;
+  searchThreshold?: number;
   temperature: number;
   topP: number;
   maxTokens?: number;
@@ -79,7 +84,27 @@ export function register(program: Command): void {
     .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
-    .option("--branching <n>", "children per state, of roles that do not say it themselves", whole("--branching", 1), 3)
+    .option(
+      "--branching <n>",
+      "children per state, of roles that do not say it themselves (default: 3; of an adaptive search at most 8)",
+      whole("--branching", 1),
+    )
+    .option(
+      "--search <kind>",
+      "full: the whole tree; adaptive: as many completions where labels are least certain",
+      oneOf("--search", searchKinds),
+      "full",
+    )
+    .option(
+      "--budget <n>",
+      "of an adaptive search: completions per question (default: 39, the full tree of n = 3)",
+      whole("--budget", 1),
+    )
+    .option(
+      "--search-threshold <θ>",
+      "of an adaptive search: the threshold of the labels that shall be certain (default: 0.5)",
+      number("--search-threshold", { min: 0, max: 1 }),
+    )
     .option(
       "--temperature <t>",
       "randomness of the choice of tokens",
@@ -121,7 +146,8 @@ export function register(program: Command): void {
 async function sample(flags: Flags): Promise<void> {
   const env = environment();
   const promptSet = flags.promptSet === undefined ? undefined : await readPromptSet(flags.promptSet);
-  const { roles } = await readTeam(flags.team, flags.branching);
+  const search = searchOf(flags);
+  const { roles } = await readTeam(flags.team, flags.branching ?? (search ? 8 : 3));
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
@@ -149,6 +175,7 @@ async function sample(flags: Flags): Promise<void> {
         extra: flags.extraBody,
       },
       roles,
+      ...(search && { search }),
       ...(promptSet && { promptSet }),
       systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
@@ -174,6 +201,15 @@ async function sample(flags: Flags): Promise<void> {
     interrupted.off();
     await embedded?.stop();
   }
+}
+
+/** @throws InputError on flags of a search where there is none */
+function searchOf({ search, budget, searchThreshold }: Flags): SampleRunOptions["search"] {
+  if (search !== "full")
+    return { kind: search, budget: budget ?? treeSize(maltRoles(3)), threshold: searchThreshold ?? 0.5 };
+  const flag = budget !== undefined ? "--budget" : searchThreshold !== undefined ? "--search-threshold" : null;
+  if (flag) throw new InputError(`${flag} is for a search: add --search adaptive, or leave it out`);
+  return undefined;
 }
 
 /** One line: what the run holds, what this start added and how fast, and where it is. */

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import { environment } from "../environment.js";
 import { InputError } from "../errors.js";
 import { modelOfProfile, profileNames } from "../models/table.js";
+import { type DpoMargin, dpoMargins } from "../models/training.js";
 import { interruption } from "../run/interruption.js";
 import { runDir } from "../run/manifest.js";
 import { trainingDisplay } from "../show/progress.js";
@@ -30,6 +31,8 @@ interface Flags {
   sftLearningRate?: number;
   dpoLearningRate?: number;
   beta?: number;
+  labelSmoothing?: number;
+  dpoMargin?: DpoMargin;
   batchSize?: number;
   maxLength?: number;
   saveSteps?: number;
@@ -95,6 +98,16 @@ export function register(program: Command): void {
       positive("--dpo-learning-rate"),
     )
     .option("--beta <β>", "how strongly DPO holds the policy to its reference (default: 0.2)", positive("--beta"))
+    .option(
+      "--label-smoothing <ε>",
+      "of DPO: how often a preference may be the wrong way round, 0 to 0.5; gives the margin an optimum (default: 0)",
+      number("--label-smoothing", { min: 0, max: 0.5 }),
+    )
+    .option(
+      "--dpo-margin <rule>",
+      "how a pair's difference of values enters DPO: none, offset (at least this margin), target (this margin); needs malt export --margins (default: none)",
+      oneOf("--dpo-margin", dpoMargins),
+    )
     .option("--batch-size <n>", "examples or pairs per step (default: 8)", whole("--batch-size"))
     .option("--max-length <n>", "tokens of prompt and completion together (default: by profile)", whole("--max-length"))
     .optionsGroup("Where:")
@@ -198,11 +211,12 @@ async function write(flags: Flags, outputs: string): Promise<void> {
 
 function options(flags: Flags, outputs: string): TrainRunOptions {
   const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batchSize } = flags;
-  const { sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device } = flags;
+  const { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin, maxLength, saveSteps, device } = flags;
   const { on, processes, python, setup, oneJob } = flags;
   const place = { processes, python, setup, oneJob, jobFlags: flags.jobFlags?.split(/\s+/).filter(Boolean) };
   const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batchSize };
-  const settings = { ...sizes, sftLearningRate, dpoLearningRate, beta, maxLength, saveSteps, device };
+  const rates = { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin };
+  const settings = { ...sizes, ...rates, maxLength, saveSteps, device };
   const model = profile === undefined ? undefined : modelOfProfile(profile);
   return { run, outputs, roles, stages, generatorDpo, model, baseModel, heldOut, seed, settings, on, place };
 }

@@ -40,9 +40,10 @@ export interface PairOptions {
  * - `positives`: all with label true. The default: lines 22 to 25 of Algorithm 1 fine-tune on the outputs labelled 1.
  * - `paired`: of those only the ones with a sibling of label false. Section 4.3 says "positive samples in" the sets of
  *   pairs, which read literally hold no output of a state where all siblings agree.
+ * - `all`: every output that has a credit, whatever its label; for weights that tell good from bad.
  */
-export type SftSelection = "positives" | "paired";
-export const sftSelections: readonly SftSelection[] = ["positives", "paired"];
+export type SftSelection = "positives" | "paired" | "all";
+export const sftSelections: readonly SftSelection[] = ["positives", "paired", "all"];
 
 export interface SftOptions {
   examples?: SftSelection;
@@ -109,7 +110,7 @@ export function exampleSiblings<T extends Sibling>(siblings: readonly T[], optio
   if (examples === "paired" && !siblings.some(({ label }) => label === false)) return [];
   const seen = new Set<string | number>();
   return siblings.filter(({ label, value, text }) => {
-    if (label !== true || value === null || (dedupe && seen.has(text))) return false;
+    if (value === null || (examples !== "all" && label !== true) || (dedupe && seen.has(text))) return false;
     seen.add(text);
     return true;
   });
@@ -124,7 +125,7 @@ export interface LabelledTree {
 }
 
 /**
- * The supervised examples of one tree (paper, Section 4.3): outputs with label true, each with exactly the messages that
+ * The supervised examples of one tree (paper, Section 4.3): by default the outputs with label true, each with exactly the messages that
  * its role saw. In the order of the nodes.
  * @throws InputError on an unknown option
  */

@@ -5,13 +5,17 @@
 import { gradeText } from "../answers/index.js";
 import { RunError } from "../errors.js";
 import type { JournalEntry, Node, Question, Role } from "../types.js";
-import { backUp, type Forest, type ValueOptions } from "./values.js";
+import { assignCredit, type CreditOptions } from "./estimators.js";
+import { isSpent, type Search, type SearchNode } from "./search.js";
+import type { Forest } from "./values.js";
 
 /** Reads and grades the answer a text gives; `correct` is null iff `answer` is null. */
 export type Grade = (question: Question, text: string) => { answer: string | null; correct: boolean | null };
 
-export interface ScoreOptions extends ValueOptions {
+export interface ScoreOptions extends CreditOptions {
   grade?: Grade;
+  /** How the trees were searched, where they are not full: then a state is whole with the children that it was given. */
+  search?: Search | undefined;
 }
 
 /** The tree of one question. */
@@ -63,15 +67,20 @@ export function treeScorer(
     for (const { entry } of ordered)
       if (entry.prompt_tokens !== null) prompts.set(parentOf(entry), entry.prompt_tokens);
     // A policy often gives the same text twice.
-    const grades = new Map<string, ReturnType<Grade>>();
+    const grades = new Map<string, ReturnType<Grade> & { number: number }>();
+    const text = new Int32Array(ordered.length);
+    const stated = new Int8Array(ordered.length);
     const nodes = ordered.map(({ entry, path }, i): Node => {
       const depth = path.length - 1;
       const parent_id = parentOf(entry);
       const parent = parent_id === null ? -1 : index.get(parent_id);
       if (parent === undefined) throw new RunError(`the journal lacks the parent of ${where(entry)}; it is damaged`);
-      const { question_id, node_id, role, text, finish_reason, completion_tokens, seed, model } = entry;
-      const { answer, correct } = grades.get(text) ?? grade(question, text);
-      grades.set(text, { answer, correct });
+      const { question_id, node_id, role, finish_reason, completion_tokens, seed, model } = entry;
+      const known = grades.get(entry.text) ?? { ...grade(question, entry.text), number: grades.size };
+      grades.set(entry.text, known);
+      const { answer, correct } = known;
+      text[i] = known.number;
+      stated[i] = correct === null ? -1 : Number(correct);
       forest.parent[i] = parent;
       forest.expected[i] = roles[depth + 1]?.branching ?? 0;
       forest.reward[i] = correct === true ? 1 : 0;
@@ -82,7 +91,7 @@ export function treeScorer(
         role,
         depth,
         branch: path[depth]!,
-        text,
+        text: entry.text,
         finish_reason,
         prompt_tokens: prompts.get(parent_id) ?? null,
         completion_tokens,
@@ -94,13 +103,13 @@ export function treeScorer(
         label: null,
       };
     });
-    const { value, label } = backUp(forest, options);
+    const complete = options.search ? asSearched(forest, nodes, roles, options.search) : nodes.length === full;
+    const { value, label } = assignCredit({ forest, text, stated }, options);
     nodes.forEach((node, i) => {
-      if (label[i] === -1) return;
-      node.value = value[i]!;
-      node.label = label[i] === 1;
+      if (!Number.isNaN(value[i]!)) node.value = value[i]!;
+      if (label[i] !== -1) node.label = label[i] === 1;
     });
-    return { nodes, forest, complete: nodes.length === full };
+    return { nodes, forest, complete };
   };
 }
 
@@ -109,7 +118,7 @@ export interface ScoredTrees {
   roles: readonly Role[];
   /** Ordered by (question, depth, path); so parents come before children and a question's nodes are adjacent. */
   nodes: Node[];
-  /** The same nodes in columns, for thresholds.ts and other estimators. */
+  /** The same nodes in columns, for thresholds.ts and estimators.ts. */
   forest: Forest;
   /** Per node the index of its question. */
   tree: Int32Array;
@@ -153,29 +162,53 @@ export function scoreTrees(
   return { questions, roles, nodes, forest, tree, complete: Uint8Array.from(trees, (one) => Number(one.complete)) };
 }
 
+/**
+ * Expects of each state of a finished search the children that it has; of an unfinished one as many as the role may have, so that
+ * nothing is made from it unnoticed.
+ * @returns whether the search is finished
+ */
+function asSearched(
+  { parent, expected, reward }: ScoredTree["forest"],
+  nodes: readonly Node[],
+  roles: readonly Role[],
+  search: Search,
+): boolean {
+  const tree = nodes.map(({ depth }, i): SearchNode => ({ depth, children: [], reward: reward[i]! }));
+  const roots = tree.filter((node, i) => {
+    if (parent[i]! >= 0) tree[parent[i]!]!.children.push(node);
+    return parent[i]! < 0;
+  });
+  if (!isSpent(roots, roles, search)) return false;
+  for (const [i, { children }] of tree.entries()) expected[i] = children.length;
+  return true;
+}
+
 /** The error about an entry whose question is not among a run's. */
 export const noQuestion = (entry: JournalEntry): RunError =>
   new RunError(`the journal holds ${where(entry)}, which questions.jsonl does not; restore that file`);
 
-/** Nodes in columns, for thresholds.ts and other estimators. Entry i of every array belongs to node i. */
+/** Nodes in columns, for thresholds.ts and estimators.ts. Entry i of every array belongs to node i. */
 export interface Columns {
   forest: Forest & { expected: Int32Array };
   /** Per node the index of its question, in order of first appearance. */
   tree: Int32Array;
   /** Per node a number that byte-identical texts share. */
   text: Int32Array;
+  /** Per node 1 if the answer it states is right, 0 if it is wrong, −1 if it states none. */
+  stated: Int8Array;
 }
 
 /**
  * The columns of rows that were read back from nodes.parquet. Rewards are read off `correct`; values are not looked at.
  * @param nodes in the dataset's order, so parents before children
  * @param roles the team; a node at the depth of its last role is a leaf
+ * @param search how the trees were searched, where they are not full: a state is then taken to be whole
  * @throws RunError if a node's parent does not come before it
  */
-export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns {
+export function columns(nodes: readonly Node[], roles: readonly Role[], search?: Search): Columns {
   const size = nodes.length;
   const forest = emptyForest(size);
-  const [tree, text] = [new Int32Array(size), new Int32Array(size)];
+  const [tree, text, stated] = [new Int32Array(size), new Int32Array(size), new Int8Array(size)];
   const [index, questions, texts] = [new Map<string, number>(), new Map<string, number>(), new Map<string, number>()];
   const number = (numbers: Map<string, number>, key: string): number => {
     const known = numbers.get(key) ?? numbers.size;
@@ -189,11 +222,12 @@ export function columns(nodes: readonly Node[], roles: readonly Role[]): Columns
     index.set(`${node.question_id}\n${node.node_id}`, i);
     forest.parent[i] = parent;
     forest.reward[i] = Number(node.correct === true);
-    forest.expected[i] = roles[node.depth + 1]?.branching ?? 0;
+    forest.expected[i] = search ? Number(node.depth < roles.length - 1) : (roles[node.depth + 1]?.branching ?? 0);
     tree[i] = number(questions, node.question_id);
     text[i] = number(texts, node.text);
+    stated[i] = node.correct === null ? -1 : Number(node.correct);
   });
-  return { forest, tree, text };
+  return { forest, tree, text, stated };
 }
 
 /** Completions of one complete tree: n + n² + n³ for three roles that branch n times. */

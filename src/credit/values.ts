@@ -25,9 +25,11 @@ export interface Forest {
  * - `mean`: mean of the children's values; the threshold is applied once, to the final value. The paper's global pooling.
  * - `leaf-mean`: mean of all rewards below. The same in a balanced tree; in an unbalanced one larger subtrees weigh more.
  * - `local`: every level is thresholded first, and the mean is taken over the children's labels.
+ * - `max`: the best child's value, as in planning with an optimal continuation: what can be reached from here rather than
+ *   what the policy reaches. It rises with the number of children, so values of states with different n do not compare.
  */
-export type Pooling = "mean" | "leaf-mean" | "local";
-export const poolings: readonly Pooling[] = ["mean", "leaf-mean", "local"];
+export type Pooling = "mean" | "leaf-mean" | "local" | "max";
+export const poolings: readonly Pooling[] = ["mean", "leaf-mean", "local", "max"];
 
 /**
  * What a node is worth if part of its subtree is missing: `skip` gives none (NaN); `available` averages the children
@@ -95,7 +97,7 @@ export function backUp(forest: Forest, options: ValueOptions = {}): Values {
       if (Number.isNaN(r)) complete[i] = 0;
     } else {
       if (expected && children[i]! < expected[i]!) complete[i] = 0;
-      if (pooling !== "leaf-mean") denominator[i]! *= valued[i]!;
+      if (pooling === "mean" || pooling === "local") denominator[i]! *= valued[i]!;
     }
     const known = valued[i]! > 0 && (incomplete === "available" || complete[i] === 1);
     value[i] = known ? numerator[i]! / denominator[i]! : Number.NaN;
@@ -107,7 +109,12 @@ export function backUp(forest: Forest, options: ValueOptions = {}): Values {
     if (!known) continue;
     valued[above]! += 1;
     if (pooling === "local") numerator[above]! += label[i]!;
-    else if (pooling === "leaf-mean" || denominator[above] === denominator[i]) {
+    else if (pooling === "max") {
+      if (valued[above] === 1 || value[i]! > numerator[above]! / denominator[above]!) {
+        numerator[above] = numerator[i]!;
+        denominator[above] = denominator[i]!;
+      }
+    } else if (pooling === "leaf-mean" || denominator[above] === denominator[i]) {
       numerator[above]! += numerator[i]!;
       if (pooling === "leaf-mean") denominator[above]! += denominator[i]!;
     } else addFraction(numerator, denominator, above, i);
@@ -128,6 +135,13 @@ function addFraction(numerator: Float64Array, denominator: Float64Array, to: num
   }
   numerator[to] = numerator[to]! * (common / a) + numerator[i]! * (common / b);
   denominator[to] = common;
+}
+
+/** Depth of every node: 0 for a root. */
+export function depths(parent: Int32Array): Int32Array {
+  const depth = new Int32Array(parent.length);
+  for (let i = 0; i < parent.length; i++) depth[i] = parent[i]! < 0 ? 0 : depth[parent[i]!]! + 1;
+  return depth;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The dataset card of a run: README.md with the YAML header that the Hugging Face Hub reads. Pure, without dates. */
 import { stringify } from "yaml";
 import { partitionText } from "../benchmarks/doubts.js";
+import { largestWeight } from "../credit/weights.js";
 import type { Manifest } from "../run/manifest.js";
 import type { Split } from "../types.js";
 import { visible } from "../visible.js";
@@ -56,12 +57,12 @@ criticised and refined several times, final answers are graded, and a node's val
 | model | ${code(config.policy.model)}${adapter} |
 | questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"})${benchmark.partition === undefined ? "" : `, of ${partitionText(benchmark.partition)}`} |
 | roles and branching | ${team} |
-| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
+${searchRow(config.search)}| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |
 | sampling | temperature ${temperature}, top_p ${top_p}, max_tokens ${max_tokens}, seed ${config.seed} |
-| values | pooling ${code(options.pooling)}, label = value > ${options.threshold} |
+| values | ${labelRule(summary)} |
 | answers | those stated in a text${options.extraction === "flexible" ? ", else its last number, formula or letter" : ""} (${options.extraction}) |
-| SFT examples | ${code(options.examples)} |
-| pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe} |
+| SFT examples | ${code(options.examples)}${weightRule(options)} |
+| pairs | ${code(options.pairing)}, least gap ${options.minGap}, identical texts: ${options.identical}, deduplicated: ${options.dedupe}${options.margins ? ", with the difference of values as `margin`" : ""} |
 | held out | a share of ${options.evalFraction} of the questions, in \`train/*-eval*.jsonl\`, split seed ${options.splitSeed} |
 
 ## Rows
@@ -78,19 +79,58 @@ ${completeness(trees, options.incomplete)}
 - \`run.duckdb\` has a view on each. Its views name the files relatively: open it from inside this folder
   (\`cd\` here, \`duckdb run.duckdb\`), or \`SET file_search_path = '<this folder>'\` first.
 - \`train/<role>-sft.jsonl\` (prompt, completion) and \`train/<role>-dpo.jsonl\` (prompt, chosen, rejected) are TRL's
-  conversational forms.
+  conversational forms.${distilledFile(summary)}
 - \`evaluation.parquet\` and \`evaluation_questions.parquet\` are there once systems were evaluated: what each said at each
   turn, one benchmark after another.
 - \`run.json\` is the manifest; \`journal/\` holds every completion, and all other files derive from it.
 
 A node's \`node_id\` is its path (\`g0.v2.r1\`: the second refinement of the third critique of the first answer). \`answer\`
-and \`correct\` are the node's own answer; \`value\` is the mean over its children, and at a leaf 1 for a right answer, else 0.
+and \`correct\` are the node's own answer; ${valueMeaning(options)}.
 
 ## Limits
 
 The texts are what a language model said, wrong answers included; labels say what led to a right final answer, not what is
 true. A value rests on few samples. The licence is that of the questions and of the model's output, and not set here.
 `;
+}
+
+/** How credit became labels. */
+function labelRule({ options, effectiveLeaves = [] }: ExportSummary): string {
+  const { estimator, pooling, threshold, lambda, confidence } = options;
+  if (estimator === "value") return `pooling ${code(pooling)}, label = value > ${threshold}`;
+  const from = `estimator ${code(estimator)} on values with pooling ${code(pooling)}`;
+  if (estimator === "posterior") {
+    const leaves = effectiveLeaves.map((n) => n.toFixed(1)).join(", ");
+    return `${from}, label where it is ${confidence} or more certain whether the true value is > ${threshold}; effective leaves by depth: ${leaves || "none"}`;
+  }
+  const how = estimator === "td" || estimator === "gae" ? `, lambda ${lambda}` : "";
+  return `${from}${how}, label = credit > ${threshold}`;
+}
+
+function valueMeaning({ estimator }: ExportSummary["options"]): string {
+  if (estimator === "value") return "`value` is the mean over its children, and at a leaf 1 for a right answer, else 0";
+  return `\`value\` is its credit under estimator ${code(estimator)} (\`src/credit/estimators.ts\` of malt-notebooks), not its mean reward`;
+}
+
+function searchRow(search: Manifest["config"]["search"]): string {
+  if (!search) return "";
+  return `| search | ${search.budget} completions per question, allocated where labels at ${search.threshold} are least certain; the branching is an upper bound |\n`;
+}
+
+function weightRule({ weights, weightTemperature }: ExportSummary["options"]): string {
+  if (weights === "none") return "";
+  const how = weights === "value" ? "their credit" : `exp(advantage / ${weightTemperature}), at most ${largestWeight}`;
+  return `, weighted by ${how} (\`weight\` in \`train/*-sft*.jsonl\`)`;
+}
+
+function distilledFile({ distilled, options }: ExportSummary): string {
+  if (distilled === undefined) return "";
+  const which = options.distill === "path" ? "every output on them is good" : "their last output is good";
+  const most = options.distillLimit === null ? "" : `, at most ${options.distillLimit} a question`;
+  return (
+    `\n- \`train/distilled.jsonl\` holds ${distilled} whole trajectories as one model's reasoning (form ` +
+    `${code(options.distillForm)}${most}): ${which}.`
+  );
 }
 
 /** Says what part of the trees the values rest on. */

@@ -6,7 +6,8 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { gradeText } from "../answers/index.js";
-import { type Grade, noQuestion, treeScorer } from "../credit/score.js";
+import { type DesignSums, designSums, effectiveLeaves } from "../credit/posterior.js";
+import { type Grade, noQuestion, type ScoreOptions, treeScorer } from "../credit/score.js";
 import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
 import { RunError } from "../errors.js";
 import { openJournalReader, readJournal } from "../run/journal.js";
@@ -21,7 +22,7 @@ import {
 } from "../run/manifest.js";
 import type { JournalReader } from "../run/reader.js";
 import type { PromptSet } from "../team/prompts.js";
-import type { EvaluationRow, Node, Question, Split } from "../types.js";
+import type { EvaluationRow, Node, Question, Role, Split } from "../types.js";
 import { card } from "./card.js";
 import { checkOptions, type ExportOptions, type ExportSummary, snakeCase } from "./rules.js";
 import { evaluationTables, tableNames, tables, writeViews } from "./tables.js";
@@ -48,9 +49,9 @@ export async function exportRun(
     const manifest = { ...found, config: { ...found.config, prompts: promptSetOf(found, options.promptSet) } };
     await rm(staging, { recursive: true, force: true });
     await mkdir(join(staging, "train"), { recursive: true });
-    const { trees, roles, splits } = await writeTrees(runDir, staging, manifest, rules, options);
-    const nodes = roles.reduce((sum, role) => sum + role.nodes, 0);
-    const summary: ExportSummary = { options: rules, trees, nodes, roles };
+    const { splits, ...counts } = await writeTrees(runDir, staging, manifest, rules, options);
+    const nodes = counts.roles.reduce((sum, role) => sum + role.nodes, 0);
+    const summary: ExportSummary = { options: rules, nodes, ...counts };
     const evaluation = evaluationTables.filter((name) => existsSync(join(runDir, `${name}.parquet`)));
     await writeViews(join(staging, "run.duckdb"), [...tableNames, ...evaluation], [staging, runDir]);
     await writeFile(join(staging, "README.md"), card(basename(resolve(runDir)), manifest, splits, summary));
@@ -79,7 +80,7 @@ async function writeTrees(
 ) {
   const { roles, prompts } = config;
   const own: Grade = (question, text) => gradeText(question, text, rules.extraction);
-  const score = treeScorer(roles, { ...rules, grade: grade ?? own });
+  const grading = { ...rules, grade: grade ?? own, search: config.search };
   // Loaded here, because it loads Apache Arrow, which a reader of a run never needs.
   const { treeFiles } = await import("./files.js");
   const files = await treeFiles(staging, roles, prompts, rules);
@@ -88,6 +89,8 @@ async function writeTrees(
   let journal: JournalReader | undefined;
   try {
     journal = await openJournalReader(runDir);
+    const effective = rules.estimator === "posterior" ? await leavesOf(runDir, journal, roles, grading) : undefined;
+    const score = treeScorer(roles, { ...grading, effective });
     for await (const question of streamQuestions(runDir)) {
       const tree = score(question, await journal.kept(question.id));
       await files.write(question, tree);
@@ -98,11 +101,36 @@ async function writeTrees(
       onProgress?.(done, benchmark.questions);
     }
     if (nodes !== journal.completions) await checkQuestions(runDir);
-    return { splits, trees: { complete, incomplete: done - complete }, roles: await files.finish() };
+    return {
+      splits,
+      trees: { complete, incomplete: done - complete },
+      ...(effective && { effectiveLeaves: effective }),
+      ...(await files.finish()),
+    };
   } finally {
     await files.close();
     await journal?.close();
   }
+}
+
+/** Effective leaves by depth. They are a property of all trees, so the journal is read once more, tree by tree. */
+async function leavesOf(
+  runDir: string,
+  journal: JournalReader,
+  roles: readonly Role[],
+  grading: ScoreOptions,
+): Promise<number[]> {
+  const score = treeScorer(roles, { ...grading, estimator: "value" });
+  const sums: DesignSums[] = [];
+  for await (const question of streamQuestions(runDir)) {
+    const { nodes, forest } = score(question, await journal.kept(question.id));
+    designSums(
+      forest.parent,
+      Float64Array.from(nodes, ({ value }) => value ?? Number.NaN),
+      sums,
+    );
+  }
+  return effectiveLeaves(sums);
 }
 
 /** @throws RunError if the journal has an entry of a question that is not in the run */
@@ -127,7 +155,7 @@ async function moveAll(staging: string, runDir: string): Promise<string[]> {
   const names = (await readdir(staging, { recursive: true })).filter((name) => name !== "train").sort();
   await mkdir(join(runDir, "train"), { recursive: true });
   for (const name of await readdir(join(runDir, "train"))) {
-    const ours = /^[a-z0-9-]+-(sft|dpo)(-eval)?(-openai)?\.jsonl$/.test(name);
+    const ours = /^([a-z0-9-]+-(sft|dpo)|distilled)(-eval)?(-openai)?\.jsonl$/.test(name);
     if (ours && !names.includes(join("train", name))) await rm(join(runDir, "train", name));
   }
   for (const name of names) await rename(join(staging, name), join(runDir, name));

@@ -1,7 +1,9 @@
 /** The files of an export that hold rows: the four tables, the nodes as Arrow, the trainer's JSONL. */
 import { join } from "node:path";
+import { distilledExamples } from "../credit/distill.js";
 import { preferencePairs, sftExamples, splitOf } from "../credit/pairs.js";
 import type { ScoredTree } from "../credit/score.js";
+import { exampleWeights } from "../credit/weights.js";
 import { InputError } from "../errors.js";
 import type { PromptSet } from "../team/prompts.js";
 import { speaksAs } from "../team/teams.js";
@@ -9,15 +11,15 @@ import type { Message, Question, Role } from "../types.js";
 import { arrowFile } from "./arrow.js";
 import { openaiExample, openaiPair } from "./openai-form.js";
 import { parquetFolder } from "./parquet.js";
-import type { ExportSummary, RoleCounts } from "./rules.js";
+import type { ExportSummary } from "./rules.js";
 import { json, type LineFile, lineFile, questionRow } from "./tables.js";
 
 /** Takes one scored tree after another. */
 export interface TreeFiles {
   /** Adds the rows of a tree; resolves when there is room for the next. */
   write(question: Question, tree: ScoredTree): Promise<void>;
-  /** Resolves to the rows by role when all files are whole. */
-  finish(): Promise<RoleCounts[]>;
+  /** Resolves to the rows by role, and the trajectories if they are written, when all files are whole. */
+  finish(): Promise<Pick<ExportSummary, "roles" | "distilled">>;
   /** Closes the files, finished or not. */
   close(): Promise<void>;
 }
@@ -47,16 +49,16 @@ export async function treeFiles(
   // depend on chance.
   const files = new Map(roles.map((role) => [role.name, speaksAs(role)]));
   const lines = new Map<string, LineFile>();
-  for (const name of new Set(roles.map(speaksAs))) {
-    for (const kind of ["sft", "dpo"]) {
-      for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
-        for (const form of rules.openai ? ["", "-openai"] : [""]) {
-          const file = `${name}-${kind}${side}${form}`;
-          lines.set(file, lineFile(join(folder, "train", `${file}.jsonl`)));
-        }
+  const kinds = [...new Set(files.values())].flatMap((name) => [`${name}-sft`, `${name}-dpo`]);
+  for (const kind of rules.distill === null ? kinds : [...kinds, "distilled"]) {
+    for (const side of rules.evalFraction > 0 ? ["", "-eval"] : [""]) {
+      for (const form of rules.openai ? ["", "-openai"] : [""]) {
+        const file = `${kind}${side}${form}`;
+        lines.set(file, lineFile(join(folder, "train", `${file}.jsonl`)));
       }
     }
   }
+  let distilled = 0;
 
   return {
     async write(question, tree) {
@@ -74,19 +76,36 @@ export async function treeFiles(
         const whole = { question, nodes: tree.nodes, roles, promptSet };
         const side = splitOf(id, rules) === "eval" ? "-eval" : "";
         const chats = chatJson();
+        const weights = rules.weights === "none" ? null : exampleWeights(tree.nodes, rules.estimator, rules);
         for (const { prompt, completion, ...row } of sftExamples(whole, rules)) {
           const said = chats({ prompt, completion });
+          const weight = weights?.get(row.node_id);
+          // An example that does not count would only cost time.
+          if (weight === 0) continue;
           sft.writeJson(joined(json(row), said));
-          lines.get(`${files.get(row.role)}-sft${side}`)!.writeJson(said);
+          lines.get(`${files.get(row.role)}-sft${side}`)!.writeJson(weight ? joined(said, json({ weight })) : said);
           lines.get(`${files.get(row.role)}-sft${side}-openai`)?.write(openaiExample({ prompt, completion }));
           counts.get(row.role)!.sft += 1;
         }
         for (const { prompt, chosen, rejected, ...row } of preferencePairs(whole, rules)) {
           const said = chats({ prompt, chosen, rejected });
           dpo.writeJson(joined(json(row), said));
-          lines.get(`${files.get(row.role)}-dpo${side}`)!.writeJson(said);
+          const margin = row.chosen_value - row.rejected_value;
+          lines
+            .get(`${files.get(row.role)}-dpo${side}`)!
+            .writeJson(rules.margins ? joined(said, json({ margin })) : said);
           lines.get(`${files.get(row.role)}-dpo${side}-openai`)?.write(openaiPair({ prompt, chosen, rejected }));
           counts.get(row.role)!.pairs += 1;
+        }
+        const { distill, distillForm, distillLimit, dedupe } = rules;
+        const limit = distillLimit === null ? {} : { distillLimit };
+        for (const example of distill === null
+          ? []
+          : distilledExamples(whole, { distill, distillForm, dedupe, ...limit })) {
+          const { prompt, completion } = example;
+          lines.get(`distilled${side}`)!.writeJson(chats({ prompt, completion }));
+          lines.get(`distilled${side}-openai`)?.write(openaiExample({ prompt, completion }));
+          distilled += 1;
         }
       }
       for (const table of [questions, nodes, sft, dpo]) await table.room();
@@ -95,7 +114,7 @@ export async function treeFiles(
       arrow.finish();
       for (const file of lines.values()) file.finish();
       for (const table of [questions, nodes, sft, dpo]) await table.finish();
-      return [...counts.values()];
+      return { roles: [...counts.values()], ...(rules.distill !== null && { distilled }) };
     },
     async close() {
       arrow.close();

@@ -103,6 +103,8 @@ const tiny: TrainingSettings = {
   dpoLearningRate: 2e-4,
   warmupSteps: 10,
   beta: 0.2,
+  labelSmoothing: 0,
+  dpoMargin: "none",
   maxLength: 1024,
   saveSteps: 50,
   jobs: 2,

@@ -86,6 +86,8 @@ const manifestShape = z.looseObject({
     /** Every word of it. Earlier versions recorded the name and the hash alone; see {@link promptSetOf}. */
     prompts: promptSetShape.optional(),
     seed: z.number().int(),
+    /** How completions were allocated (credit/search.ts), where it is not the full tree. */
+    search: z.object({ kind: z.literal("adaptive"), budget: count, threshold: z.number() }).optional(),
     /** Requests in flight; "auto" if the server's load decided. */
     concurrency: z.union([count, z.literal("auto")]),
   }),
@@ -259,7 +261,7 @@ export function requireSame(old: Manifest, next: Manifest): void {
 }
 
 function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unknown {
-  const { policy, sampling, roles, prompt_set, prompts, system_message = "separate", seed } = config;
+  const { policy, sampling, roles, prompt_set, prompts, system_message = "separate", seed, search } = config;
   const { name, questions, questions_sha256 } = benchmark;
   return {
     policy,
@@ -269,6 +271,7 @@ function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unkn
     system_message,
     prompts,
     seed,
+    search,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,
     shard,

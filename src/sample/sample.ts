@@ -7,6 +7,8 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { type QuestionList, questionList } from "../benchmarks/list.js";
+import { treeSize } from "../credit/score.js";
+import { checkSearch, type Search } from "../credit/search.js";
 import { RunError } from "../errors.js";
 import { inPackage, root } from "../paths.js";
 import { neutralExtra, type Policy, requireModel } from "../policy/openai.js";
@@ -25,6 +27,7 @@ import { maltRoles, type PromptSet, promptSetHash, type SystemMessage, withSyste
 import type { PolicyId, Question, Role, Sampling } from "../types.js";
 import { type Concurrency, withLimit } from "./concurrency.js";
 import type { Limit } from "./limit.js";
+import { searchTrees } from "./search.js";
 import { statesPerTree } from "./state.js";
 import { type Counts, noCounts, noSession, type Progress, type SampleTreesOptions, sampleTrees } from "./trees.js";
 
@@ -62,6 +65,11 @@ export interface SampleRunOptions extends Passed, Concurrency {
   /** How the system text is sent: `separate`, the default, or `merged` into the user message. Part of the run's identity. */
   systemMessage?: SystemMessage;
   seed?: number;
+  /**
+   * Allocates a fixed number of completions of each question where labels are least certain, instead of growing the full tree,
+   * which the roles' branching then only bounds; see credit/search.ts. Part of the run's identity.
+   */
+  search?: Search | undefined;
   /** Which part of which run this is, for the manifest; see shardOf in shards.ts. */
   shard?: Manifest["shard"];
 }
@@ -92,6 +100,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   const system_message = options.systemMessage ?? "separate";
   const set = withSystemMessage(options.promptSet ?? list.promptSet, system_message);
   const speaker: PolicyId = { model, adapter: options.adapter ?? null };
+  if (options.search) checkSearch(options.search, roles);
   const wanted: Manifest = {
     schema: 1,
     run: options.run,
@@ -105,6 +114,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       system_message,
       prompts: set,
       seed,
+      ...(options.search && { search: options.search }),
       concurrency,
     },
     benchmark: {
@@ -118,7 +128,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     prompt_set_hash: promptSetHash(set),
     server: { owner: null, build: null, ...(policy.weights && { weights: policy.weights }) },
     versions: await versions(),
-    counts: { ...noCounts, asked: list.length * statesPerTree(roles) },
+    counts: { ...noCounts, asked: list.length * requestsPerTree(roles, options.search) },
     wall_seconds: 0,
     ...(options.shard && { shard: options.shard }),
   };
@@ -184,7 +194,10 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     const { complete } = policy;
     const bounds = { concurrency, maxConcurrency: options.maxConcurrency };
     try {
-      const sampled = (limit: Limit) => sampleTrees({ ...setting, complete, concurrency: limit, onProgress });
+      const sampled = (limit: Limit) => {
+        const all = { ...setting, complete, concurrency: limit, onProgress };
+        return options.search ? searchTrees({ ...all, search: options.search }) : sampleTrees(all);
+      };
       onProgress(await withLimit(bounds, policy, sampled));
     } catch (error) {
       // The error to show is the one that stopped the run, not a later failure to write run.json.
@@ -199,6 +212,10 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
     await journal.close();
   }
 }
+
+/** Requests of one question, counted as `sampleTrees` and `searchTrees` do. */
+const requestsPerTree = (roles: readonly Role[], search?: Search): number =>
+  search ? Math.min(search.budget, treeSize(roles)) : statesPerTree(roles);
 
 /** What the journal holds, which may be less than run.json counts: lines may have been damaged since. */
 async function survey(dir: string): Promise<{ damaged: number; completions: number }> {

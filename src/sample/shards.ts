@@ -199,7 +199,8 @@ async function requireAll({ dir, manifest: { counts, config, benchmark } }: Part
   if (counts.ok < counts.asked) return;
   const own = new Set<string>();
   for await (const { id } of streamQuestions(dir)) own.add(id);
-  const all = benchmark.questions * treeSize(config.roles);
+  // A search says itself how many completions it has come to.
+  const all = config.search ? counts.completions : benchmark.questions * treeSize(config.roles);
   let held = 0;
   for await (const { question_id } of readJournal(dir)) if (own.has(question_id)) held++;
   if (held < all)

@@ -184,15 +184,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
     if (entries.length > 0 && journal.discard) track(journal.discard(entries).catch((error) => stop.abort(error)));
   };
 
-  /** Adds a completion to the counts, or takes it out again. */
-  const count = ({ role, completion_tokens, finish_reason }: JournalEntry, times: 1 | -1) => {
-    progress.completions += times;
-    progress.nodes[role]! += times;
-    progress.completion_tokens += times * (completion_tokens ?? 0);
-    if (finish_reason === "length") progress.truncated += times;
-    const other = finish_reason === "function_call" ? "tool_calls" : finish_reason;
-    if (other === "content_filter" || other === "tool_calls") progress[other] = (progress[other] ?? 0) + times;
-  };
+  const count = (entry: JournalEntry, times: 1 | -1) => countCompletion(progress, entry, times);
 
   /** Adds a state whose completions are all there to the counts, or takes it out again. */
   const countState = (entries: readonly JournalEntry[], times: 1 | -1) => {
@@ -285,9 +277,7 @@ export async function sampleTrees(options: SampleTreesOptions): Promise<Progress
       const said = await options.complete(asked, stop.signal, ...(streams ? [arrived, withdrawn] : []));
       outcome = outcomeOf(said);
       breaker.succeeded();
-      progress.session.requests++;
-      progress.session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
-      progress.session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
+      countRequest(progress, said);
       for (const [choice, completion] of said.entries()) arrived(choice, completion);
     } catch (error) {
       if (!stop.signal.aborted) fail(state, error);
@@ -396,14 +386,32 @@ export const noSession: Readonly<Progress["session"]> = {
   completion_tokens: 0,
 };
 
+/** Adds a completion in the journal to the counts, or takes it out again. */
+export function countCompletion(progress: Progress, entry: JournalEntry, times: 1 | -1): void {
+  const { role, completion_tokens, finish_reason } = entry;
+  progress.completions += times;
+  progress.nodes[role]! += times;
+  progress.completion_tokens += times * (completion_tokens ?? 0);
+  if (finish_reason === "length") progress.truncated += times;
+  const other = finish_reason === "function_call" ? "tool_calls" : finish_reason;
+  if (other === "content_filter" || other === "tool_calls") progress[other] = (progress[other] ?? 0) + times;
+}
+
+/** Adds what a request that succeeded has used. */
+export function countRequest({ session }: Progress, said: readonly Completion[]): void {
+  session.requests++;
+  session.prompt_tokens += Math.max(...said.map((each) => each.prompt_tokens ?? 0));
+  session.cached_tokens += Math.max(...said.map((each) => each.cached_tokens ?? 0));
+}
+
 /** Progress at the beginning of a call. */
-function begin(asked: number, roles: readonly Role[]): Progress {
+export function begin(asked: number, roles: readonly Role[]): Progress {
   const nodes = Object.fromEntries(roles.map(({ name }) => [name, 0]));
   return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session: { ...noSession } };
 }
 
 /** An invalid team is reported before the first request, not after the first answer. */
-function checkRoles(roles: readonly Role[]): void {
+export function checkRoles(roles: readonly Role[]): void {
   if (roles.length === 0) throw new InputError("the list of roles is empty; a tree needs at least one role");
   const names = roles.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -415,7 +423,7 @@ function checkRoles(roles: readonly Role[]): void {
 }
 
 /** @throws InputError if a role sees one that has not spoken before it */
-function checkPrompts(roles: readonly Role[], promptSet: PromptSet, question: Question): void {
+export function checkPrompts(roles: readonly Role[], promptSet: PromptSet, question: Question): void {
   const turns: Turn[] = [];
   for (const role of roles) {
     messages(promptSet, role, question, turns);

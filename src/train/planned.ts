@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import * as z from "zod";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { RunError } from "../errors.js";
@@ -56,6 +57,8 @@ export interface PlannedTraining {
   sampled: Model;
   /** Mean tokens of a row by file name, see {@link tokensPerRow}. */
   tokens: ReadonlyMap<string, number>;
+  /** Whether the supervised examples have weights (`malt export --weights`). */
+  exampleWeights: boolean;
 }
 
 /**
@@ -87,13 +90,22 @@ export async function plannedTraining(options: PlannedOptions): Promise<PlannedT
     wanted.map((name) => join(folder, name)),
     questions,
   );
+  const exported = z
+    .object({ options: z.object({ weights: z.string().default("none"), margins: z.boolean().default(false) }) })
+    .safeParse(manifest.export).data?.options;
+  if (settings.dpoMargin !== "none" && !exported?.margins)
+    throw new RunError(
+      `--dpo-margin ${settings.dpoMargin} needs the difference of values of each pair, which the pairs of run "${options.run}" do ` +
+        `not have; run \`malt export --run ${options.run} --margins\` first, with the same options as before`,
+    );
   const { roles: only, stages, generatorDpo } = options;
   const tokens = await tokensPerRow(dir, settings.maxLength, roles);
   const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => tokens.get(file) };
   const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
   // A row that is named for its settings must not bring its weights along: those that were sampled are trained.
   const sampled = manifest.server.weights || model.name === own.name ? own : model;
-  return { plan, folder, manifest, settings, sampled, tokens };
+  const exampleWeights = exported !== undefined && exported.weights !== "none";
+  return { plan, folder, manifest, settings, sampled, tokens, exampleWeights };
 }
 
 /** The questions training must not see, by file. */

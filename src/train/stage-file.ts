@@ -10,6 +10,8 @@ export interface StageFileOptions {
   baseModel: string;
   settings: TrainingSettings;
   seed: number;
+  /** Whether the examples of SFT and STaR have weights. */
+  exampleWeights?: boolean | undefined;
   /** Path of python/train.py as seen from train/, for the comment on how to run it. */
   trainer: string;
 }
@@ -19,6 +21,11 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
   const { settings, baseModel, seed, trainer } = options;
   const { name, role, method, data, start, epochs, steps, rate } = stage;
   const gpu = settings.device === "gpu";
+  const { dpoMargin } = settings;
+  const ours = {
+    ...(method === "dpo" && dpoMargin !== "none" && { dpo_margin: dpoMargin }),
+    ...(method !== "dpo" && options.exampleWeights && { example_weights: true }),
+  };
   const keys = {
     model_name_or_path: baseModel,
     // Adapters are trained in float32; on a CPU the frozen base is too, because its bfloat16 sums are no faster.
@@ -34,7 +41,9 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
     lr_scheduler_type: "cosine",
     warmup_steps: settings.warmupSteps,
     max_length: settings.maxLength,
-    ...(method === "dpo" ? { beta: settings.beta } : { completion_only_loss: true }),
+    ...(method === "dpo"
+      ? { beta: settings.beta, ...(settings.labelSmoothing > 0 && { label_smoothing: settings.labelSmoothing }) }
+      : { completion_only_loss: true }),
     ...(start === null && {
       use_peft: true,
       lora_r: settings.loraRank,
@@ -53,13 +62,19 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
     disable_tqdm: true,
     ...(method === "dpo" && { trainer: "dpo" }),
     ...(start !== null && { start_adapter: start }),
+    ...ours,
   };
   const what = { sft: "SFT on its positives", dpo: "DPO on its pairs", star: "STaR, further SFT on its positives" }[
     method
   ];
-  const run = start === null ? `trl sft --config ${name}.yaml` : `python ${trainer} ${name}.yaml`;
-  const ours = start === null ? "" : "# trainer and start_adapter are that script's keys, all others TRL's.\n";
-  return `# Stage ${name}: ${what} for the ${role}, ${steps} steps. By hand, in this folder:\n#   ${run}\n${ours}${pythonYaml(keys)}`;
+  const own = [
+    ...(method === "dpo" ? ["trainer"] : []),
+    ...(start === null ? [] : ["start_adapter"]),
+    ...Object.keys(ours),
+  ];
+  const run = own.length === 0 ? `trl sft --config ${name}.yaml` : `python ${trainer} ${name}.yaml`;
+  const note = own.length === 0 ? "" : `# That script's own keys: ${own.join(", ")}; all others are TRL's.\n`;
+  return `# Stage ${name}: ${what} for the ${role}, ${steps} steps. By hand, in this folder:\n#   ${run}\n${note}${pythonYaml(keys)}`;
 }
 
 /**

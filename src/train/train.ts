@@ -119,7 +119,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     onStatus(`a training of run "${options.run}" is at work already${elsewhere}: following it`);
     return null;
   }
-  const { plan, folder, settings, sampled } = await plannedTraining(options);
+  const { plan, folder, settings, sampled, exampleWeights } = await plannedTraining(options);
   const launcher = launcherOf(options.on ?? local.target);
   const place: TrainingPlace = {
     processes: options.place?.processes ?? 1,
@@ -147,7 +147,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     await forgetTrainer(dir);
     await mkdir(folder, { recursive: true });
     const seen = (path: string) => portable(folder, path);
-    const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
+    const form = { baseModel: seen(base), settings, seed, exampleWeights, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     const { outlives = true, run } = options;
     const work = { run, dir: resolve(dir), stages: plan, baseModel: base, jobs: settings.jobs, outlives, place };

@@ -1,6 +1,7 @@
 import { xoroshiro128plus } from "pure-rand";
 import { describe, expect, it } from "vitest";
-import { labelNoise, sweepThresholds } from "../../src/credit/thresholds.js";
+import { labelNoise } from "../../src/credit/posterior.js";
+import { sweepThresholds } from "../../src/credit/thresholds.js";
 import { backUp, type Forest } from "../../src/credit/values.js";
 
 // Two questions with two roots each and two leaves per root; values 1, 1/2 | 0, 1/2.

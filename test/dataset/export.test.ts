@@ -542,6 +542,122 @@ describe("untrusted text", () => {
   });
 });
 
+describe("another estimator", () => {
+  const roles = maltRoles(3);
+  const export_ = async (options: Parameters<typeof exportRun>[1]) => {
+    const dir = runFolder([question("q1")], roles, entries("q1", roles, worked));
+    const summary = await exportRun(dir, options);
+    const data = await openDataset(dir);
+    const nodes = await data.query<{ node_id: string; value: number | null; label: boolean | null }>(
+      "SELECT node_id, value, label FROM nodes",
+    );
+    data.close();
+    const of = (id: string) => nodes.find((node) => node.node_id === id)!;
+    return { dir, summary, of, card: readFileSync(join(dir, "README.md"), "utf8"), manifest: await readManifest(dir) };
+  };
+
+  it("gives value, label, examples and pairs, and is named in card and run.json", async () => {
+    const { dir, summary, of, card, manifest } = await export_({ estimator: "rloo" });
+    // Answers 5/9, 4/9, 0; the critiques of the last are all alike, so none is better.
+    expect(of("g0").value).toBeCloseTo(5 / 9 - 2 / 9, 12);
+    expect([of("g0").label, of("g1").label, of("g2").label, of("g2.v0").label]).toEqual([true, true, false, false]);
+    expect(of("g0.v1").value).toBeCloseTo(2 / 3 - 1 / 2, 12);
+    expect(summary.roles.map(({ sft, pairs }) => [sft, pairs])).toEqual([
+      [2, 2],
+      [3, 4],
+      [6, 8],
+    ]);
+    const [pair] = lines(join(dir, "train", "generator-dpo.jsonl"));
+    expect(pair.chosen[0].content).toContain("Step g0.");
+    expect(card).toContain("estimator `rloo` on values with pooling `mean`, label = credit > 0");
+    expect(card).toContain("`value` is its credit under estimator `rloo`");
+    expect(manifest.export).toMatchObject({ options: { estimator: "rloo", threshold: 0 } });
+  });
+
+  it("that is not certain leaves outputs without a label", async () => {
+    const { of, summary, card } = await export_({ estimator: "posterior", confidence: 0.8 });
+    expect(summary.effectiveLeaves).toHaveLength(2);
+    expect(summary.effectiveLeaves![1]).toBe(3);
+    // Beta(4, 1), (3, 2), (1, 4): 15/16, 11/16, 1/16 above 1/2.
+    for (const [id, p, label] of [
+      ["g0.v0", 15 / 16, true],
+      ["g0.v1", 11 / 16, null],
+      ["g0.v2", 1 / 16, false],
+    ] as const) {
+      expect(of(id).value).toBeCloseTo(p, 3);
+      expect(of(id).label).toBe(label);
+    }
+    expect(card).toContain("0.8 or more certain whether the true value is > 0.5; effective leaves by depth: ");
+  });
+
+  it("along the chain reads the answers stated on the way", async () => {
+    const { of } = await export_({ estimator: "gain" });
+    // By `worked`, inner turns all state the right answer 5: nothing can be gained.
+    expect([of("g0").value, of("g2.v0.r0").value]).toEqual([5 / 9 - 1, -1]);
+  });
+});
+
+describe("training on values", () => {
+  const written = async (options: Parameters<typeof exportRun>[1]) => {
+    const roles = maltRoles(3);
+    const dir = runFolder([question("q1")], roles, entries("q1", roles, worked));
+    await exportRun(dir, options);
+    return {
+      of: (name: string) => lines(join(dir, "train", `${name}.jsonl`)),
+      card: readFileSync(join(dir, "README.md"), "utf8"),
+    };
+  };
+
+  it("gives every output a weight by its advantage, and leaves the weights out of other services' files", async () => {
+    const { of, card } = await written({ weights: "advantage", weightTemperature: 1, openai: true });
+    const weights = of("generator-sft").map(({ weight }) => weight);
+    expect(weights).toHaveLength(3);
+    for (const [i, value] of [5 / 9, 4 / 9, 0].entries()) expect(weights[i]).toBeCloseTo(Math.exp(value - 1 / 3), 12);
+    expect(Object.keys(of("generator-sft-openai")[0])).toEqual(["messages"]);
+    expect(card).toContain("| SFT examples | `all`, weighted by exp(advantage / 1), at most 20");
+  });
+
+  it("weighs by value, without examples that would not count, and gives pairs their margins", async () => {
+    const { of } = await written({ weights: "value", examples: "all", margins: true });
+    expect(of("generator-sft").map(({ weight }) => weight)).toEqual([5 / 9, 4 / 9]);
+    expect(of("verifier-dpo").map(({ margin }) => margin)).toEqual([1, 2 / 3, 2 / 3 - 1 / 3, 2 / 3 - 1 / 3]);
+    const plain = await written({});
+    expect(Object.keys(plain.of("generator-sft")[0])).toEqual(["prompt", "completion"]);
+    expect(Object.keys(plain.of("verifier-dpo")[0])).toEqual(["prompt", "chosen", "rejected"]);
+  });
+});
+
+describe("distillation", () => {
+  it("writes whole good trajectories for TRL and OpenAI, on their question's side, and takes them away again", async () => {
+    const questions = ["q1", "q2", "q3", "q4"].map((id) => question(id));
+    const dir = runFolder(
+      questions,
+      maltRoles(3),
+      questions.flatMap(({ id }) => entries(id, maltRoles(3), worked)),
+    );
+    const { distilled } = await exportRun(dir, { distill: "path", openai: true, evalFraction: 0.5, distillLimit: 2 });
+    const of = (name: string) => lines(join(dir, "train", `${name}.jsonl`));
+    // Good paths of each tree: g0 with v0 and its three refinements, and with v1 and its two.
+    expect(distilled).toBe(8);
+    expect(of("distilled").length + of("distilled-eval").length).toBe(8);
+    expect(of("distilled").length).toBe(
+      2 * questions.filter(({ id }) => splitOf(id, { evalFraction: 0.5 }) === "train").length,
+    );
+    const [first] = of("distilled");
+    expect(first.completion[0].content).toMatch(
+      /^<think>\nStep g0\.(.|\n)*Step g0\.v0\.(.|\n)*<\/think>\n\nStep g0\.v0\.r0\./,
+    );
+    expect(of("distilled-openai")[0]).toEqual({ messages: [...first.prompt, ...first.completion] });
+    expect(readFileSync(join(dir, "README.md"), "utf8")).toContain(
+      "holds 8 whole trajectories as one model's reasoning",
+    );
+    await exportRun(dir);
+    expect(readdirSync(join(dir, "train")).filter((name) => name.startsWith("distilled"))).toEqual([]);
+    await expect(exportRun(dir, { distill: "best" as "path" })).rejects.toThrow('distill is "best"');
+    await expect(exportRun(dir, { distillLimit: 0 })).rejects.toThrow("distill limit is 0");
+  });
+});
+
 describe("bad input", () => {
   const roles = maltRoles(1);
   const journal = entries("q1", roles, () => "Final Answer: 5");
@@ -550,7 +666,11 @@ describe("bad input", () => {
     const dir = runFolder([question("q1")], roles, journal);
     const before = bytes(dir);
     await expect(exportRun(dir, { threshold: 1.2 })).rejects.toThrow("threshold is 1.2");
-    await expect(exportRun(dir, { pooling: "max" as "mean" })).rejects.toThrow('pooling is "max"');
+    await expect(exportRun(dir, { pooling: "median" as "mean" })).rejects.toThrow('pooling is "median"');
+    await expect(exportRun(dir, { estimator: "reinforce" as "rloo" })).rejects.toThrow('estimator is "reinforce"');
+    await expect(exportRun(dir, { estimator: "td", pooling: "max" })).rejects.toThrow("pooling for estimator");
+    await expect(exportRun(dir, { estimator: "posterior", confidence: 0.5 })).rejects.toThrow("confidence is 0.5");
+    await expect(exportRun(dir, { estimator: "gae", lambda: 2 })).rejects.toThrow("lambda is 2");
     await expect(exportRun(dir, { pairing: "some" as "all" })).rejects.toThrow(InputError);
     await expect(exportRun(dir, { minGap: -1 })).rejects.toThrow(InputError);
     await expect(exportRun(dir, { evalFraction: 2 })).rejects.toThrow(InputError);
@@ -614,7 +734,7 @@ describe("bad input", () => {
 describe("malt export", () => {
   it("prints the counts by role, and how many trees are incomplete", () => {
     const role = { role: "verifier", nodes: 18, valued: 17, positive: 3, sft: 3, pairs: 4 };
-    const options = { threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
+    const options = { estimator: "value", threshold: 0.4, incomplete: "skip" } as ExportSummary["options"];
     expect(
       exportReport({ options, trees: { complete: 1, incomplete: 1 }, nodes: 18, roles: [role] }).split("\n"),
     ).toEqual([

@@ -78,6 +78,73 @@ def dpo_starts(path: Path) -> None:
     verdict("loss of another start", lambda: preference.check_first_loss(0.6951, 0.0))
 
 
+def value_losses(sft: Path, dpo: Path) -> None:
+    """The losses that use values, beside what they must equal, on the first batch of data with weights and margins."""
+    import torch
+    import yaml
+    from value_losses import pair_loss
+
+    def stage_file(path: Path, column: str, numbers: list[float], **keys) -> Path:
+        config = yaml.safe_load(path.read_text())
+        data = Path(config["datasets"][0]["data_files"])
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        rows = [row | {column: numbers[i % len(numbers)]} for i, row in enumerate(rows)]
+        other = data.with_name(f"{column}-{data.name}")
+        other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        config |= {"datasets": [{"path": "json", "data_files": other.name}], **keys}
+        new = path.with_name(f"{column}-{path.name}")
+        new.write_text(yaml.safe_dump(config))
+        return new
+
+    def loss(trainer, places: list[int], plain: bool = False) -> float:
+        batch = trainer.data_collator([trainer.train_dataset[i] for i in places])
+        if plain:
+            batch.pop("margin", None)
+        with torch.no_grad():
+            return trainer.compute_loss(trainer.model.eval(), batch).item()
+
+    def say(name: str, **numbers) -> None:
+        print(json.dumps({"check": name, **numbers}), flush=True)
+
+    plain = train.build(sft)[0]
+    weighted = train.build(stage_file(sft, "weight", [3, 1], example_weights=True))[0]
+    weights = [weighted.train_dataset[i]["weight"] for i in range(4)]
+    tokens = [sum(label != -100 for label in plain.train_dataset[i]["labels"]) for i in range(4)]
+    alone = [loss(plain, [i]) for i in range(4)]
+    expected = sum(w * n * each for w, n, each in zip(weights, tokens, alone, strict=True)) / sum(tokens)
+    # A fresh adapter starts at the base model, so both trainers have the same policy.
+    say("weighted SFT", weights=weights, loss=loss(weighted, [0, 1, 2, 3]), expected=expected, plain=loss(plain, [0, 1, 2, 3]))
+    unasked = stage_file(sft, "weight", [3, 1])
+    verdict("weights that are not read", lambda: train.build(unasked))
+    verdict("weights that are not there", lambda: train.build(stage_file(sft, "weight", [1, -1], example_weights=True)))
+
+    # The policy of a trained DPO stage has margins of its own.
+    gaps = [1 / 3, 1.0]
+    for name, keys in {
+        "smoothing": {"label_smoothing": 0.25},
+        "offset": {"dpo_margin": "offset"},
+        "target": {"dpo_margin": "target"},
+    }.items():
+        trainer = train.build(stage_file(dpo, "margin", gaps, **keys))[0]
+        trained = Path(yaml.safe_load(dpo.read_text())["output_dir"])
+        trainer.model.load_adapter(trained, "trained")
+        trainer.model.set_adapter("trained")
+        places = [0, 1, 2, 3]
+        # Of one pair the plain loss is −log σ(margin), which gives the margin.
+        margins = []
+        for i in places:
+            rule, smoothing = trainer.rule, trainer.label_smoothing
+            trainer.rule, trainer.label_smoothing = None, 0
+            margins.append(-torch.log(torch.expm1(torch.tensor(loss(trainer, [i]), dtype=torch.float64))))
+            trainer.rule, trainer.label_smoothing = rule, smoothing
+        gap = torch.tensor([gaps[i % 2] for i in places], dtype=torch.float64)
+        expected = pair_loss(torch.stack(margins), gap, trainer.rule, trainer.label_smoothing).mean().item()
+        say(f"DPO with {name}", loss=loss(trainer, places), expected=expected, margins=[m.item() for m in margins])
+        grid = torch.linspace(-6, 6, 12001, dtype=torch.float64)
+        best = [grid[pair_loss(grid, torch.full_like(grid, g), trainer.rule, trainer.label_smoothing).argmin()].item() for g in gaps]
+        say(f"optimum with {name}", best=best)
+
+
 def truncation(tokenizer) -> None:
     """Three pairs: different, different only behind the limit, and with a prompt that leaves no room for either answer."""
     prompt, chosen, rejected = says("user", "2 + 3?"), says("assistant", "5"), says("assistant", "6")
@@ -121,6 +188,7 @@ def main() -> None:
     verdict("changed data", lambda: train.run_stage(stages[0], ["another SHA-256"]))
     dpo_starts(stages[-1])
     joined(stages[-1])
+    value_losses(stages[0], stages[-1])
 
 
 main()

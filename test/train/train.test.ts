@@ -190,6 +190,22 @@ describe("a stage's file", () => {
     expect(parse(stageFile(plan()[5]!, form))).toMatchObject({ max_steps: 253, start_adapter: "verifier-sft" });
   });
 
+  it("names what uses values: weights of examples, smoothing and margins of pairs", () => {
+    const settings = trainingSettings(modelOfProfile("tiny").training, { labelSmoothing: 0.27, dpoMargin: "offset" });
+    const given = { ...form, settings, exampleWeights: true };
+    const [sft, dpo] = [stageFile(plan()[1]!, given), stageFile(plan()[3]!, given)];
+    expect(parse(sft)).toMatchObject({ example_weights: true });
+    expect(sft).toContain("python ../../../../python/train.py verifier-sft.yaml");
+    expect(sft).toContain("# That script's own keys: example_weights; all others are TRL's.");
+    expect(parse(dpo)).toMatchObject({ label_smoothing: 0.27, dpo_margin: "offset" });
+    expect(parse(dpo)).not.toHaveProperty("example_weights");
+    for (const key of ["label_smoothing", "dpo_margin"]) expect(stageFile(plan()[3]!, form)).not.toContain(key);
+    const wrong = (changes: object) => () => trainingSettings(modelOfProfile("tiny").training, changes);
+    expect(wrong({ labelSmoothing: 0.5 })).toThrow("labelSmoothing must be a number in [0, 0.5), not 0.5");
+    expect(wrong({ dpoMargin: "wide" })).toThrow("dpoMargin must be one of none, offset, target");
+    expect(wrong({ labelSmoothing: 0.1, dpoMargin: "target" })).toThrow("give one of them");
+  });
+
   it("writes small numbers so that YAML 1.1 reads them as numbers, and fits the batch into a GPU's memory", () => {
     const tiny = { ...plan()[3]!, rate: 5e-7 };
     expect(stageFile(tiny, form)).toMatch(/^learning_rate: 5\.0e-7$/m);
@@ -239,6 +255,16 @@ describe("training never sees a test question", () => {
     await expect(train()).rejects.toThrow(
       /refiner-dpo\.jsonl line 41 holds no question of the run \("What is 100 \+ 1\?/,
     );
+  });
+});
+
+describe("margins", () => {
+  it("are refused where the pairs were exported without them", async () => {
+    const outputs = await mkdtemp(join(tmpdir(), "malt-margin-"));
+    await trainingRun(outputs, "r");
+    const given = { run: "r", outputs, heldOut: [], settings: { dpoMargin: "target" as const } };
+    await expect(startTraining(given)).rejects.toThrow("run `malt export --run r --margins` first");
+    await rm(outputs, { recursive: true });
   });
 });
 

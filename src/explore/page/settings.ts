@@ -13,6 +13,7 @@ const pairingNames = {
 const poolingNames = {
   mean: "mean of the children",
   "leaf-mean": "mean of the leaves",
+  max: "best child",
   local: "labels, level by level",
 } as const;
 
