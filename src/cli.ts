@@ -13,6 +13,7 @@ import { register as report } from "./cli/report.js";
 import { register as reproduce } from "./cli/reproduce.js";
 import { register as sample } from "./cli/sample.js";
 import { register as serve } from "./cli/serve.js";
+import { register as study } from "./cli/study.js";
 import { register as train } from "./cli/train.js";
 import { environment } from "./environment.js";
 import { MaltError } from "./errors.js";
@@ -23,7 +24,8 @@ const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
   .showHelpAfterError("(malt <command> --help shows the options)")
   .configureOutput({ writeOut: (text) => printResult(text.trimEnd()), writeErr: (text) => lines(text.trimEnd()) });
-for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, grade]) register(program);
+for (const register of [reproduce, serve, sample, merge, exportRun, train, evaluate, report, study, grade])
+  register(program);
 
 onClosed(() => interrupt("SIGPIPE"));
 // The end of what started this process: a script that held the other end of a channel, or npm, which passes on neither

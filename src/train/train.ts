@@ -22,6 +22,7 @@ import type { Question } from "../types.js";
 import { checkTrainingPrompts } from "./leak.js";
 import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
 import { recordTraining, type TrainedStage } from "./record.js";
+import { reuseStages } from "./reuse.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
 import { tokensPerRow } from "./tokens.js";
@@ -51,6 +52,8 @@ export interface TrainRunOptions {
    * benchmark.
    */
   heldOut?: readonly string[] | undefined;
+  /** Folders of other runs: stages that were trained there on the same data with the same settings are copied (reuse.ts). */
+  reuse?: readonly string[] | undefined;
   /** Called with the status after every event of the training. */
   onProgress?: (status: TrainingStatus) => void;
   /** Called with a message when something takes long, such as a download. */
@@ -167,6 +170,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const seen = (path: string) => portable(folder, path);
     const form = { baseModel: seen(base), settings, seed, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
+    await reuseStages(folder, plan, options.reuse ?? []);
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
     const { outlives = true } = options;
     const launch = { gguf: sampled.embedded !== null, offline: isAbsolute(base), jobs: settings.jobs, outlives };
