@@ -36,8 +36,8 @@ interface Point {
 
 /**
  * Accuracy with 95 % intervals along one axis. Votes are drawn against the tokens that they take, and any other axis with
- * numbers to scale; a straight line between two numbers of votes is what a mix of the two gives, so that at one place on the
- * horizontal axis teams are compared at exactly equal tokens. Of more combinations than there are colours those are drawn
+ * numbers to scale; the line between two numbers of votes is what a mix of the two gives, so that at one place on the
+ * horizontal axis teams are compared at exactly equal tokens; intervals are bands then. Of more combinations than there are colours those are drawn
  * that have the reference's values.
  * @param results of all cells; those without a result are left out, and counted in the subtitle
  * @param axis a varied one
@@ -79,7 +79,7 @@ export function studyFigure(results: readonly CellResult[], axis: string): Plot.
       (isSlice ? "; the other axes at the reference's values" : "") +
       (left > 0 ? `; ${plural(left, "cell")} without a result` : ""),
     caption:
-      `Lines up and down: 95 % intervals with the question as the unit.${isVotes ? " Numbers: answers voted on." : ""}` +
+      `${isVotes ? "Bands" : "Lines up and down"}: 95 % intervals with the question as the unit.${isVotes ? " Numbers: answers voted on. Between two points a line is their mix." : ""}` +
       (reference && measured.includes(reference) ? " The ring marks the reference." : ""),
     height: 380,
     marginTop: 12,
@@ -103,23 +103,47 @@ export function studyFigure(results: readonly CellResult[], axis: string): Plot.
     color: { ...paint, legend: groups.length > 1 },
     symbol: { domain: groups, range: groups.map((_, i) => symbols[i]!) },
     marks: [
-      ...(isNumeric ? [Plot.line(points, { ...at, y: "mean", z: "group", strokeWidth: 1.6 })] : []),
-      Plot.ruleX(points, { ...at, y1: "low", y2: "high", strokeWidth: 1.4, strokeOpacity: 0.6 }),
-      Plot.dot(points, { x: "x", y: "mean", fill: "group", symbol: "group", stroke: "white", r: 6 }),
+      // Of many votes the intervals would hide one another.
+      isVotes
+        ? Plot.areaY(points, { x: "x", y1: "low", y2: "high", z: "group", fill: "group", fillOpacity: 0.1 })
+        : Plot.ruleX(points, { ...at, y1: "low", y2: "high", strokeWidth: 1.4, strokeOpacity: 0.6 }),
+      ...(isNumeric ? [Plot.line(isVotes ? mixes(points, groups) : points, { ...at, y: "mean", z: "group" })] : []),
+      Plot.dot(points, { x: "x", y: "mean", fill: "group", symbol: "group", stroke: "white", r: isVotes ? 4 : 6 }),
       Plot.dot(points, { filter: "isReference", x: "x", y: "mean", r: 10, stroke: palette.ink, strokeWidth: 1.4 }),
-      ...(isVotes
-        ? [
-            Plot.text(points, {
-              x: "x",
-              y: "mean",
-              text: "said",
-              dy: -13,
-              fill: palette.ink,
-              stroke: "white",
-              strokeWidth: 3,
-            }),
-          ]
-        : []),
+      ...(isVotes ? endLabels(points, groups) : []),
     ],
   });
+}
+
+/** The way from each number of votes to the next by mixing the two, which is straight in tokens and so bent on their logarithm. */
+function mixes(points: readonly Point[], groups: readonly string[]): { x: number; mean: number; group: string }[] {
+  const parts = 16;
+  return groups.flatMap((group) => {
+    const own = points.filter((point) => point.group === group);
+    return own.flatMap(({ x, mean }, i) => {
+      const next = own[i + 1];
+      if (!next) return [{ x: Number(x), mean, group }];
+      return Array.from({ length: parts }, (_, part) => {
+        const share = part / parts;
+        return { group, x: Number(x) + share * (Number(next.x) - Number(x)), mean: mean + share * (next.mean - mean) };
+      });
+    });
+  });
+}
+
+/** The number of votes at both ends of each line. */
+function endLabels(points: readonly Point[], groups: readonly string[]): Plot.Markish[] {
+  const ends = groups.map((name) => points.filter(({ group }) => group === name));
+  const at = { x: "x", y: "mean", text: "said", fill: palette.ink, stroke: "white", strokeWidth: 3 } as const;
+  const label = (some: Point[], more: Plot.TextOptions) => Plot.text(some, { ...at, ...more });
+  return [
+    label(
+      ends.map((own) => own[0]!),
+      { textAnchor: "end", dx: -8 },
+    ),
+    label(
+      ends.flatMap((own) => (own.length > 1 ? own.slice(-1) : [])),
+      { textAnchor: "start", dx: 8 },
+    ),
+  ];
 }

@@ -46,7 +46,7 @@ export function whenAsked(start: () => Promise<ServedModel>): { policy: Policy; 
       complete: async (...request) => (await policy()).complete(...request),
       models: async () => (await policy()).models(),
       info: async () => (await policy()).info(),
-      load: async () => (served ? served.policy.load() : null),
+      load: async () => (await policy()).load(),
     },
     stop: async () => (await starting?.catch(() => null))?.stop(),
   };

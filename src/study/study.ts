@@ -22,7 +22,7 @@ import type { Concurrency } from "../sample/concurrency.js";
 import { type Known, knownCompletions, knownFirst } from "../sample/known.js";
 import { defaultSampling, sampleRun } from "../sample/sample.js";
 import type { Progress } from "../sample/trees.js";
-import { neededAdapters, type System } from "../team/systems.js";
+import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { speaksAs } from "../team/teams.js";
 import { trainedAdapters } from "../train/adapters.js";
 import { type TrainingMethod, trainingMethods } from "../train/plan.js";
@@ -240,10 +240,14 @@ async function exportOne(run: StudyRun, { options }: Work): Promise<void> {
   await exportRun(run.dir, rules);
 }
 
-/** The systems of a run's cells that can be trained on its dataset. */
+/** The systems of a run's cells that can be trained on its dataset, with those whose tokens they are to spend. */
 async function measurable({ dir, cells }: StudyRun): Promise<System[]> {
   const manifest = await readManifest(dir);
-  const systems = new Map(cells.map(({ system }) => [system.name, system]));
+  const own = cells.map(({ system }) => system);
+  const others = own.flatMap(({ tokensOf }) => (tokensOf === undefined ? [] : [tokensOf]));
+  const systems = new Map(
+    [...findSystems(others, manifest.config.roles), ...own].map((system) => [system.name, system]),
+  );
   return [...systems.values()].filter((system) => reasonAgainst(manifest, system) === null);
 }
 

@@ -12,7 +12,7 @@ import { writeTable } from "../dataset/parquet.js";
 import { groupBy } from "../evaluate/results.js";
 import { readJournal } from "../run/journal.js";
 import { findManifest, type Manifest, runDir } from "../run/manifest.js";
-import { neededAdapters, type System } from "../team/systems.js";
+import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { speaksAs } from "../team/teams.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import type { EvaluationRow } from "../types.js";
@@ -91,7 +91,8 @@ const stageOf = (adapter: string) => {
 /** Why a system cannot be trained on a run's dataset; null where it can, or before the export. */
 export function reasonAgainst(manifest: Manifest, system: System): string | null {
   const rows = rowsOf(manifest);
-  for (const adapter of rows ? neededAdapters([system]) : []) {
+  const others = system.tokensOf === undefined ? [] : findSystems([system.tokensOf], manifest.config.roles);
+  for (const adapter of rows ? neededAdapters([system, ...others]) : []) {
     const { role, method } = stageOf(adapter);
     const { sft, pairs } = rows!.get(role) ?? { sft: 0, pairs: 0 };
     if (sft === 0) return `the ${role} has no example to learn from`;
@@ -203,7 +204,8 @@ export async function writeStudy(plan: StudyPlan, outputs: string, heldOut: Held
     : [];
   const runs = [...found.values()].filter((one) => one !== null);
   const stages = runs.flatMap((run) => run.stages);
-  const unique = [...new Map(stages.map((stage) => [stage.sha256, stage])).values()];
+  // A DPO of one step, whose rate is still 0, leaves the weights of its SFT.
+  const unique = [...new Map(stages.map((stage) => [`${stage.name} ${stage.sha256}`, stage])).values()];
   const folders = names.map((name) => runDir(name, outputs));
   const total = (values: readonly (number | null)[]) =>
     Math.round(values.reduce<number>((sum, value) => sum + (value ?? 0), 0));

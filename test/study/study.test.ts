@@ -163,6 +163,17 @@ describe("a study", () => {
     expect(results[1]!.accuracy).toBeNull();
   });
 
+  it("measures a system at another's tokens, which need not be a cell", async () => {
+    const { serve } = server();
+    const vary = { system: ["SA equal tokens to MA@2", "MA"] };
+    const { results } = await study({ ...definition, name: "equal", vary, reference: {} }, { outputs: folder, serve });
+    expect(results.map(({ system, accuracy }) => [system, accuracy!.n])).toEqual([
+      ["SA equal tokens to MA@2", 8],
+      ["MA", 8],
+    ]);
+    expect(Math.abs(results[0]!.tokens! - 2 * results[1]!.tokens!)).toBeLessThan(results[1]!.tokens! / 3);
+  });
+
   it("is shown in text and figures: each axis, with the cells that have no result counted", async () => {
     const { serve } = server();
     const outputs = join(folder, "whole");
