@@ -67,6 +67,7 @@ export {
   type PairCount,
   pairCountFigure,
   slotsFigure,
+  studyFigure,
   systemsFigure,
   thresholdFigure,
   tokensFigure,
@@ -92,6 +93,8 @@ export { manifestTable, progress, saveFigure, show, table, text, trainingProgres
 export { clusterMean, meanPassAtK, meanStd, plusMinus } from "./stats/means.js";
 export { holm, pairedTest } from "./stats/paired.js";
 export { powerOf, questionsNeeded } from "./stats/power.js";
+// Studies.
+export { study } from "./study/study.js";
 export { maltRoles, messages, type PromptSet, promptSet } from "./team/prompts.js";
 export {
   ablationSystems,
@@ -102,6 +105,7 @@ export {
   mixSystems,
   type System,
 } from "./team/systems.js";
+export { findTeam, parseTeam } from "./team/teams.js";
 export { trainedAdapters } from "./train/adapters.js";
 // Training.
 export { readMetrics } from "./train/record.js";

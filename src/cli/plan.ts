@@ -3,11 +3,11 @@ import type { Command } from "commander";
 import { environment } from "../environment.js";
 import { publishedFor, publishedTable } from "../evaluate/published.js";
 import { runDir } from "../run/manifest.js";
-import { studyText } from "../show/study.js";
+import { planText } from "../show/plan.js";
 import { printResult } from "../show/terminal.js";
-import { estimateStudy } from "../study/estimate.js";
-import { readStudy, type Study } from "../study/file.js";
-import { pilotRates, statedRates } from "../study/pilot.js";
+import { estimateExperiment } from "../plan/estimate.js";
+import { readExperiment, type Experiment } from "../plan/file.js";
+import { pilotRates, statedRates } from "../plan/pilot.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -21,17 +21,17 @@ export function register(program: Command): void {
 }
 
 async function plan(file: string, { pilot }: { pilot?: string }): Promise<void> {
-  const study = await readStudy(file);
+  const study = await readExperiment(file);
   const rates =
     pilot === undefined ? statedRates(study) : await pilotRates(runDir(pilot, environment().outputs), study);
   const { benchmark } = study.evaluate;
   const published = publishedFor(await publishedTable(1), { benchmark, model: study.model });
-  printResult(studyText(study, rates, estimateStudy(study, rates, published)));
+  printResult(planText(study, rates, estimateExperiment(study, rates, published)));
   printResult(`\n${commands(study).join("\n")}`);
 }
 
 /** The commands of a study, for a shell. */
-function commands({ study, model, profile, sample, train, evaluate }: Study): string[] {
+function commands({ study, model, profile, sample, train, evaluate }: Experiment): string[] {
   const run = `--run ${study}`;
   const epochs = train.epochs === undefined ? "" : ` --epochs ${train.epochs}`;
   const dpo = train.generator_dpo ? " --generator-dpo" : "";

@@ -6,6 +6,7 @@
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
+import { RunError } from "../errors.js";
 import { type LineFile, lineFile, tables } from "./tables.js";
 
 /** Rows DuckDB handles at a time; a row group has a multiple of them. */
@@ -111,3 +112,38 @@ export async function parquetFolder(folder: string, partSize = 1 << 26): Promise
     },
   };
 }
+
+/**
+ * Writes one small table of its own, whole or not at all.
+ * @param columns names in order, with their DuckDB types
+ * @param rows by column name; what a row lacks is null
+ * @throws RunError if it cannot be written
+ */
+export async function writeTable(
+  path: string,
+  columns: Readonly<Record<string, string>>,
+  rows: Iterable<object>,
+): Promise<void> {
+  const source = `${path}.${process.pid}.ndjson`;
+  const lines = lineFile(source);
+  for (const row of rows) lines.write(row);
+  lines.finish();
+  const { connection, close } = await openDuckDB();
+  try {
+    const types = Object.entries(columns).map(([column, type]) => `${name(column)}: ${literal(type)}`);
+    const read = `read_json(${pathLiteral(source)}, format = 'newline_delimited', columns = {${types.join(", ")}})`;
+    const draft = `${path}.draft`;
+    await connection.run(`COPY (SELECT * FROM ${read}) TO ${literal(draft)} (FORMAT parquet, COMPRESSION zstd)`);
+    await rename(draft, path);
+  } catch (error) {
+    throw new RunError(`cannot write ${path}: ${(error as Error).message}; free space or fix the folder`, {
+      cause: error,
+    });
+  } finally {
+    close();
+    await rm(source, { force: true });
+  }
+}
+
+/** A column's name in SQL. */
+const name = (column: string): string => `"${column.replaceAll('"', '""')}"`;

@@ -242,8 +242,9 @@ function rowsOf(rows: readonly EvaluationRow[], system: string): EvaluationRow[]
   throw new InputError(`system "${system}" is not in this evaluation; it has: ${names}`);
 }
 
-function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
+/** Items by key, keys in order of first appearance. */
+export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
   for (const item of items) {
     const group = groups.get(key(item));
     if (group) group.push(item);

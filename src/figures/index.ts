@@ -9,6 +9,7 @@ export { type LimitPoint, limitFigure } from "./limit.js";
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./outputs.js";
 export { agreementFigure, difficultyFigure, type PairCount, pairCountFigure } from "./questions.js";
 export { slotsFigure } from "./slots.js";
+export { studyFigure } from "./study.js";
 export { roleColors } from "./style.js";
 export { logProbFigure, lossFigure, marginFigure } from "./training.js";
 export { treeFigure } from "./tree.js";

@@ -1,75 +1,99 @@
-/** The estimate of a study as text. */
-import { byteSize, duration, percent } from "../format.js";
-import type { Rates, StudyEstimate } from "../study/estimate.js";
-import type { Study } from "../study/file.js";
+/** A study as text tables, for `malt study`. */
+import { duration } from "../format.js";
+import type { Estimate } from "../stats/means.js";
+import type { CellResult } from "../study/results.js";
+import type { StudyResult } from "../study/tables.js";
+import { oneLine } from "../visible.js";
 import { alignedTable } from "./text-table.js";
 
-const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
-const time = (hours: number | null): string => (hours === null ? "–" : duration(hours * 3600));
+const points = (share: number | null | undefined) =>
+  share === null || share === undefined || Number.isNaN(share) ? "–" : (100 * share).toFixed(1);
+const interval = (estimate: Estimate | null | undefined) =>
+  estimate && !Number.isNaN(estimate.low) ? `${points(estimate.low)} to ${points(estimate.high)}` : "–";
+const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
+const thousands = (value: number | null) => (value === null ? "–" : Math.round(value).toLocaleString("en-US"));
 
-/** Everything `malt plan` prints. */
-export function studyText(study: Study, rates: Rates, estimate: StudyEstimate): string {
-  const { sampling, stages, evaluation, evaluated, disk, hours, gpuHours, dollars, power } = estimate;
-  const { sample, evaluate, hardware } = study;
-  const work = [
-    ...sampling.byRole.map((each) => [
-      `sample: ${each.role}`,
-      whole(each.completions),
-      whole(each.promptTokens),
-      whole(each.completionTokens),
-      "–",
-    ]),
-    [
-      "sample: all",
-      ...[sampling.completions, sampling.promptTokens, sampling.completionTokens].map(whole),
-      time(sampling.hours),
-    ],
-    [
-      "evaluate",
-      ...[evaluation.completions, evaluation.promptTokens, evaluation.completionTokens].map(whole),
-      time(evaluation.hours),
-    ],
-  ];
-  const training = stages.map((each) => [
-    each.name,
-    whole(each.rows),
-    whole(each.steps),
-    whole(each.tokens),
-    time(each.hours),
-  ]);
-  const missing = [
-    rates.completionRate === null && "completion_tokens_per_second",
-    rates.trainingRate === null && "training_tokens_per_second",
-  ].filter((name) => name !== false);
-  const total =
-    gpuHours === null
-      ? `hours unknown: measure a pilot (--pilot RUN), or state hardware.${missing.join(" and hardware.")}`
-      : `${time(hours)} on ${hardware.gpus} × ${hardware.name}: ${gpuHours.toFixed(1)} GPU hours${dollars === null ? "" : `, $${dollars.toFixed(2)}`}`;
-  const adapters = disk.adapters === null ? "adapters unknown" : `adapters ${byteSize(disk.adapters)}`;
-  const found = power.map((each) => [
-    `MALT over ${each.system}`,
-    percent(each.difference),
-    percent(each.power),
-    percent(each.corrected),
-    whole(each.needed),
-  ]);
+/** The table of cells, how to read it, teams at equal tokens where votes vary, and what was shared. */
+export function studyText(study: StudyResult): string {
+  const { definition, axes } = study.plan;
+  const names = axes.map(({ name }) => name);
+  const repeats = study.plan.cells[0]?.replicas.length ?? 1;
+  const reference = study.results.find(({ isReference }) => isReference);
   return [
-    `study ${study.study}: ${study.model}, ${whole(sample.size)} questions × ${sample.branching}, from ${rates.source}`,
-    "",
-    alignedTable(["work", "completions", "prompt tokens", "completion tokens", "time"], work),
-    "",
-    alignedTable(["train", "rows", "steps", "tokens", "time"], training),
-    "",
-    total,
-    `disk: journals ${byteSize(disk.journals)}, ${adapters}; model weights and their server come on top`,
-    "",
-    ...(found.length === 0
-      ? [`the paper has no numbers for ${evaluate.benchmark}, so no power is computed`]
-      : [
-          alignedTable(["chance to find the paper's gain", "gain", "at 5 %", "corrected", "questions for 80 %"], found),
-          "",
-          `${evaluate.seeds} seeds of ${evaluate.size} draw about ${whole(Math.floor(evaluated))} different questions of ${whole(evaluate.pool)}. Two-sided, paired; MALT and a baseline are taken to`,
-          `disagree on ${percent(rates.discordance)} of the questions. Corrected: Bonferroni, over all systems of the table.`,
-        ]),
-  ].join("\n");
+    ...(definition.title ? [oneLine(definition.title)] : []),
+    cellTable(study.results, names, repeats > 1),
+    `Accuracy in percent, with 95 % intervals clustered by question${repeats > 1 ? `, over ${repeats} repeats` : ""}. better by: the cell minus the reference, cell ${reference?.cell ?? "–"}\n` +
+      "(marked *), on the same questions; p: sign-flip test, p (Holm): adjusted for all comparisons. tokens: completion tokens\n" +
+      "of an answer. Then the cost of a cell if nothing is shared: tokens of its trees, examples, pairs, and tokens trained on.",
+    ...reasons(study.results),
+    ...(study.equalTokens.length > 0 ? [equalTable(study)] : []),
+    workText(study),
+  ].join("\n\n");
+}
+
+function cellTable(results: readonly CellResult[], axes: readonly string[], isRepeated: boolean): string {
+  const head = [
+    "cell",
+    ...axes,
+    "accuracy",
+    "interval",
+    ...(isRepeated ? ["± over repeats"] : []),
+    "tokens",
+    "better by",
+  ];
+  const cost = ["sampled", "examples", "pairs", "trained on"];
+  const rows = results.map((result) => [
+    `${result.cell}${result.isReference ? "*" : ""}`,
+    ...axes.map((name) => result.values[name]!),
+    points(result.accuracy?.mean),
+    interval(result.accuracy),
+    ...(isRepeated ? [points(result.overRepeats)] : []),
+    thousands(result.tokens),
+    result.against ? points(result.against.difference.mean) : "",
+    result.against ? interval(result.against.difference) : "",
+    result.against ? pValue(result.against.p) : "",
+    result.against ? pValue(result.against.pHolm) : "",
+    thousands(result.cost.sampled_tokens),
+    thousands(result.cost.sft_examples),
+    thousands(result.cost.pairs),
+    thousands(result.cost.training_tokens),
+  ]);
+  return alignedTable([...head, "interval", "p", "p (Holm)", ...cost], rows);
+}
+
+/** Why cells have no result. */
+function reasons(results: readonly CellResult[]): string[] {
+  const lines = results.flatMap(({ cell, reason }) => (reason === null ? [] : [oneLine(`cell ${cell}: ${reason}`)]));
+  return lines.length > 0 ? [lines.join("\n")] : [];
+}
+
+function equalTable({ equalTokens }: StudyResult): string {
+  const names = Object.keys(equalTokens[0]!.values);
+  const head = ["tokens", ...names, "votes", "accuracy", "interval", "behind by", "interval", "p"];
+  const rows = equalTokens.map(({ budget, values, votes, accuracy, against }) => [
+    budget.toFixed(0),
+    ...names.map((name) => values[name]!),
+    votes.toFixed(2),
+    points(accuracy.mean),
+    interval(accuracy),
+    against ? points(against.difference.mean) : "",
+    against ? interval(against.difference) : "",
+    against ? pValue(against.p) : "",
+  ]);
+  return (
+    `At exactly equal tokens\n\n${alignedTable(head, rows)}\n\n` +
+    "The tokens are those of the reference's team at each number of votes. The others vote on so many passes on average: some\n" +
+    "questions get one pass more than the rest. behind by: the reference's team minus this one. p is not adjusted."
+  );
+}
+
+function workText({ work, left, dir }: StudyResult): string {
+  const { completions, stages, passes, seconds } = work;
+  const share = (name: string, { needed, made }: typeof stages) => `${thousands(made)} of ${thousands(needed)} ${name}`;
+  return (
+    `Made once: ${share("completions of trees", completions)}, ${share("training stages", stages)}, ` +
+    `${share("completions of passes", passes)}.\n` +
+    `Time: ${duration(seconds.sampling)} sampling, ${duration(seconds.training)} training, ${duration(seconds.evaluation)} evaluating.` +
+    `${left > 0 ? ` ${left} cells are left.` : ""}\nwritten to ${dir}: results.parquet, outcomes.parquet, study.json`
+  );
 }

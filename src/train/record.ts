@@ -3,12 +3,11 @@
  * from the stages' own folders in train/, so it can be derived again at any time.
  */
 import { existsSync } from "node:fs";
-import { readFile, rename, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import * as z from "zod";
 import { openDataset } from "../dataset/export.js";
-import { lineFile } from "../dataset/tables.js";
-import { literal, openDuckDB, pathLiteral } from "../duckdb.js";
+import { writeTable } from "../dataset/parquet.js";
 import { RunError } from "../errors.js";
 import { parseJson } from "../json.js";
 import { lockSoon } from "../run/lock.js";
@@ -167,26 +166,9 @@ export async function recordTraining(dir: string): Promise<TrainedStage[]> {
 }
 
 async function writeMetrics(dir: string, stages: readonly TrainedStage[]): Promise<void> {
-  const target = join(resolve(dir), "train", "metrics.parquet");
-  const source = `${target}.${process.pid}.ndjson`;
-  const lines = lineFile(source);
-  for (const stage of stages) for (const row of await loggedSteps(stage)) lines.write(row);
-  lines.finish();
-  const { connection, close } = await openDuckDB();
-  try {
-    const types = Object.entries(columns).map(([column, type]) => `${column}: ${literal(type)}`);
-    const read = `read_json(${pathLiteral(source)}, format = 'newline_delimited', columns = {${types.join(", ")}})`;
-    const draft = `${target}.draft`;
-    await connection.run(`COPY (SELECT * FROM ${read}) TO ${literal(draft)} (FORMAT parquet, COMPRESSION zstd)`);
-    await rename(draft, target);
-  } catch (error) {
-    throw new RunError(`cannot write ${target}: ${(error as Error).message}; free space or fix the folder`, {
-      cause: error,
-    });
-  } finally {
-    close();
-    await rm(source, { force: true });
-  }
+  const rows: MetricsRow[] = [];
+  for (const stage of stages) rows.push(...(await loggedSteps(stage)));
+  await writeTable(join(resolve(dir), "train", "metrics.parquet"), columns, rows);
 }
 
 /** The rows of a stage's metrics.jsonl. */

@@ -17,6 +17,7 @@ import { launcherOf } from "./launchers/target.js";
 import type { TrainingStage } from "./plan.js";
 import { type PlannedOptions, plannedTraining, portable } from "./planned.js";
 import { recordTraining, type TrainedStage } from "./record.js";
+import { reuseStages } from "./reuse.js";
 import { stageFile } from "./stage-file.js";
 import type { TrainingStatus } from "./status.js";
 import {
@@ -32,6 +33,8 @@ import {
 
 /** Options of {@link trainRun}. */
 export interface TrainRunOptions extends PlannedOptions {
+  /** Folders of other runs: stages that were trained there on the same data with the same settings are copied (reuse.ts). */
+  reuse?: readonly string[] | undefined;
   /** Where: a target of launchers/target.ts; default `local`, this machine. */
   on?: string | undefined;
   /** What is to be said about that place. */
@@ -151,6 +154,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
     const { outlives = true, run } = options;
     const work = { run, dir: resolve(dir), stages: plan, baseModel: base, jobs: settings.jobs, outlives, place };
+    await reuseStages(folder, plan, options.reuse ?? []);
     // llama.cpp serves only the embedded models; vLLM reads PEFT's own format.
     await startTrainer({ ...work, gguf: sampled.embedded !== null }, launcher, onStatus);
   } finally {

@@ -10,10 +10,10 @@ import { readManifest } from "../run/manifest.js";
 import { passesPerToken, trainingMethods } from "../train/plan.js";
 import { tokensPerRow } from "../train/tokens.js";
 import type { Rates } from "./estimate.js";
-import type { Study } from "./file.js";
+import type { Experiment } from "./file.js";
 
 /** What a study states of itself. */
-export function statedRates({ expect, hardware }: Study): Rates {
+export function statedRates({ expect, hardware }: Experiment): Rates {
   const { discordance, ...roles } = expect;
   return {
     source: "the study's own file, measured by nobody here",
@@ -45,7 +45,7 @@ const trained = z.object({
  * @param questions how many of its first questions count; by default all
  * @throws RunError if it is not exported, has other roles or branching, or holds no counted completion
  */
-export async function pilotRates(dir: string, study: Study, questions?: number): Promise<Rates> {
+export async function pilotRates(dir: string, study: Experiment, questions?: number): Promise<Rates> {
   const manifest = await readManifest(dir);
   const stated = statedRates(study);
   const { branching } = study.sample;

@@ -9,7 +9,7 @@ import { powerOf, questionsNeeded } from "../stats/power.js";
 import { maltRoles } from "../team/prompts.js";
 import { findSystems, type System } from "../team/systems.js";
 import { passesPerToken, type TrainingStage, trainingPlan } from "../train/plan.js";
-import type { RoleExpectation, Study } from "./file.js";
+import type { RoleExpectation, Experiment } from "./file.js";
 
 /** What the arithmetic starts from. */
 export interface Rates {
@@ -50,7 +50,7 @@ export interface PlannedComparison {
   needed: number;
 }
 
-export interface StudyEstimate {
+export interface ExperimentEstimate {
   sampling: Work & { byRole: { role: string; completions: number; promptTokens: number; completionTokens: number }[] };
   stages: (TrainingStage & { tokens: number; hours: number | null })[];
   evaluation: Work;
@@ -67,7 +67,7 @@ export interface StudyEstimate {
 const journalBytes = (tokens: number) => 4.5 * tokens + 500;
 
 /** @param published the rows of the paper for this benchmark; empty where it has none */
-export function estimateStudy(study: Study, rates: Rates, published: readonly PublishedRow[]): StudyEstimate {
+export function estimateExperiment(study: Experiment, rates: Rates, published: readonly PublishedRow[]): ExperimentEstimate {
   const { sample, evaluate, hardware } = study;
   const roles = maltRoles(sample.branching);
   const hoursOf = (completionTokens: number) =>
@@ -122,7 +122,7 @@ function totals(parts: readonly Omit<Work, "hours">[]): Omit<Work, "hours"> {
 }
 
 /** The stages as they will be planned from the rows that are expected. */
-function plannedStages(study: Study, rates: Rates): StudyEstimate["stages"] {
+function plannedStages(study: Experiment, rates: Rates): ExperimentEstimate["stages"] {
   const { stages: methods, generator_dpo: generatorDpo, epochs } = study.train;
   const changes = { sftEpochs: epochs, dpoEpochs: epochs };
   const settings = trainingSettings(modelOfProfile(study.profile).training, changes);

@@ -7,23 +7,23 @@ import { parse, stringify } from "yaml";
 import { progressOf } from "../../src/evaluate/passes.js";
 import { publishedFor, publishedTable } from "../../src/evaluate/published.js";
 import { readManifest } from "../../src/run/manifest.js";
-import { studyText } from "../../src/show/study.js";
+import { planText } from "../../src/show/plan.js";
 import { powerOf } from "../../src/stats/power.js";
-import { estimateStudy } from "../../src/study/estimate.js";
-import { readStudy } from "../../src/study/file.js";
-import { pilotRates, statedRates } from "../../src/study/pilot.js";
+import { estimateExperiment } from "../../src/plan/estimate.js";
+import { readExperiment } from "../../src/plan/file.js";
+import { pilotRates, statedRates } from "../../src/plan/pilot.js";
 import { findSystems } from "../../src/team/systems.js";
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const recorded = inRepository("data/recorded");
-const paper = (name: string) => readStudy(inRepository(`studies/paper-${name}.yaml`));
+const paper = (name: string) => readExperiment(inRepository(`studies/paper-${name}.yaml`));
 const published = async (benchmark: string) =>
   publishedFor(await publishedTable(1), { benchmark, model: "meta-llama/Llama-3.1-8B-Instruct" });
 
 describe("the plan of the paper's study on GSM8K", () => {
   it("is what one gets by hand", async () => {
     const study = await paper("gsm8k");
-    const { sampling, stages, evaluation, ...rest } = estimateStudy(
+    const { sampling, stages, evaluation, ...rest } = estimateExperiment(
       study,
       statedRates(study),
       await published("gsm8k"),
@@ -78,17 +78,17 @@ describe("the plan of the paper's study on GSM8K", () => {
       let total = 0;
       const begin = progressOf(findSystems(systems), 400, (progress) => (total = progress.total));
       begin(findSystems(systems)[0]!, 100)(1, 1);
-      const plan = estimateStudy({ ...study, evaluate: { ...study.evaluate, systems } }, statedRates(study), []);
+      const plan = estimateExperiment({ ...study, evaluate: { ...study.evaluate, systems } }, statedRates(study), []);
       expect(plan.evaluation.requests).toBe(total);
     }
   });
 
   it.each(["gsm8k", "math", "csqa"])("is written for %s as the paper has it, and can be read", async (name) => {
     const study = await paper(name);
-    const estimate = estimateStudy(study, statedRates(study), await published(name));
+    const estimate = estimateExperiment(study, statedRates(study), await published(name));
     expect(estimate.power.map(({ system }) => system)).toContain("SA");
     expect(estimate.gpuHours).toBeGreaterThan(1);
-    const text = studyText(study, statedRates(study), estimate);
+    const text = planText(study, statedRates(study), estimate);
     expect(text).not.toMatch(/NaN|undefined|null/);
     // The hardware's arithmetic in the file's comment.
     expect(study.hardware.adapter_parameters).toBe(32 * 16 * (2 * 8192 + 2 * 5120 + 3 * 18_432));
@@ -103,7 +103,7 @@ describe("a pilot", () => {
     const study = { ...gsm8k, profile: "tiny", sample: { ...gsm8k.sample, size: 200 } };
     const rates = await pilotRates(recorded, study, 20);
     expect(rates.source).toBe("20 questions of run tiny-200 with malt-tiny");
-    const { sampling, stages } = estimateStudy(study, rates, []);
+    const { sampling, stages } = estimateExperiment(study, rates, []);
     const manifest = await readManifest(recorded);
     expect(sampling.completions).toBe(manifest.counts.completions);
     expect(sampling.requests).toBe(manifest.usage!.requests);
@@ -121,7 +121,7 @@ describe("a pilot", () => {
   it("of the whole run gives its own steps and hours again", async () => {
     const gsm8k = await paper("gsm8k");
     const study = { ...gsm8k, profile: "tiny", sample: { ...gsm8k.sample, size: 200 } };
-    const { sampling, stages } = estimateStudy(study, await pilotRates(recorded, study), []);
+    const { sampling, stages } = estimateExperiment(study, await pilotRates(recorded, study), []);
     const manifest = await readManifest(recorded);
     expect(sampling.hours! * 3600).toBeCloseTo(manifest.wall_seconds, 0);
     const { stages: trained } = manifest.training as { stages: { name: string; steps: number; tokens: number }[] };
@@ -150,14 +150,14 @@ describe("a study's file", () => {
     const path = join(folder, "s.yaml");
     await writeFile(path, stringify(content));
     try {
-      return await readStudy(path);
+      return await readExperiment(path);
     } finally {
       await rm(folder, { recursive: true });
     }
   };
 
   it("is refused by the name of what is wrong in it", async () => {
-    await expect(readStudy("nowhere.yaml")).rejects.toThrow(/cannot read study "nowhere.yaml" \(ENOENT\)/);
+    await expect(readExperiment("nowhere.yaml")).rejects.toThrow(/cannot read study "nowhere.yaml" \(ENOENT\)/);
     await expect(changed((s) => Object.assign(s.sample!, { sice: 3 }))).rejects.toThrow(/s\.yaml: sample: .*sice/);
     await expect(changed((s) => Object.assign(s.sample!, { size: 0 }))).rejects.toThrow(/sample\.size/);
     await expect(changed((s) => Object.assign(s.evaluate!, { systems: ["MALTT"] }))).rejects.toThrow(
@@ -171,10 +171,10 @@ describe("a study's file", () => {
 
   it("without a throughput gives all but the hours, and says what is missing", async () => {
     const study = await changed((s) => void delete s.hardware!.training_tokens_per_second);
-    const estimate = estimateStudy(study, statedRates(study), []);
+    const estimate = estimateExperiment(study, statedRates(study), []);
     expect(estimate).toMatchObject({ hours: null, dollars: null, power: [] });
     expect(estimate.sampling.hours).toBeGreaterThan(0);
-    const text = studyText(study, statedRates(study), estimate);
+    const text = planText(study, statedRates(study), estimate);
     expect(text).toContain(
       "hours unknown: measure a pilot (--pilot RUN), or state hardware.training_tokens_per_second",
     );

@@ -76,15 +76,15 @@ const studyShape = z.strictObject({
   }),
 });
 
-/** A study; {@link readStudy}. */
-export type Study = z.infer<typeof studyShape>;
+/** A study; {@link readExperiment}. */
+export type Experiment = z.infer<typeof studyShape>;
 export type RoleExpectation = z.infer<typeof roleShape>;
 
 /**
  * Reads a study's YAML file.
  * @throws InputError that names the file and the field
  */
-export async function readStudy(path: string): Promise<Study> {
+export async function readExperiment(path: string): Promise<Experiment> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new InputError(
       `cannot read study "${path}" (${error.code}); give a YAML file such as studies/paper-gsm8k.yaml`,
