@@ -2,12 +2,12 @@
 import type { Command } from "commander";
 import { environment } from "../environment.js";
 import { publishedFor, publishedTable } from "../evaluate/published.js";
+import { estimateExperiment } from "../plan/estimate.js";
+import { type Experiment, readExperiment } from "../plan/file.js";
+import { pilotRates, statedRates } from "../plan/pilot.js";
 import { runDir } from "../run/manifest.js";
 import { planText } from "../show/plan.js";
 import { printResult } from "../show/terminal.js";
-import { estimateExperiment } from "../plan/estimate.js";
-import { readExperiment, type Experiment } from "../plan/file.js";
-import { pilotRates, statedRates } from "../plan/pilot.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {

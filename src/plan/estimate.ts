@@ -9,7 +9,7 @@ import { powerOf, questionsNeeded } from "../stats/power.js";
 import { maltRoles } from "../team/prompts.js";
 import { findSystems, type System } from "../team/systems.js";
 import { passesPerToken, type TrainingStage, trainingPlan } from "../train/plan.js";
-import type { RoleExpectation, Experiment } from "./file.js";
+import type { Experiment, RoleExpectation } from "./file.js";
 
 /** What the arithmetic starts from. */
 export interface Rates {
@@ -67,7 +67,11 @@ export interface ExperimentEstimate {
 const journalBytes = (tokens: number) => 4.5 * tokens + 500;
 
 /** @param published the rows of the paper for this benchmark; empty where it has none */
-export function estimateExperiment(study: Experiment, rates: Rates, published: readonly PublishedRow[]): ExperimentEstimate {
+export function estimateExperiment(
+  study: Experiment,
+  rates: Rates,
+  published: readonly PublishedRow[],
+): ExperimentEstimate {
   const { sample, evaluate, hardware } = study;
   const roles = maltRoles(sample.branching);
   const hoursOf = (completionTokens: number) =>

@@ -1,6 +1,6 @@
 /** The estimate of a study as text. */
 import { byteSize, duration, percent } from "../format.js";
-import type { Rates, ExperimentEstimate } from "../plan/estimate.js";
+import type { ExperimentEstimate, Rates } from "../plan/estimate.js";
 import type { Experiment } from "../plan/file.js";
 import { alignedTable } from "./text-table.js";
 

@@ -6,12 +6,12 @@ import { describe, expect, it } from "vitest";
 import { parse, stringify } from "yaml";
 import { progressOf } from "../../src/evaluate/passes.js";
 import { publishedFor, publishedTable } from "../../src/evaluate/published.js";
-import { readManifest } from "../../src/run/manifest.js";
-import { planText } from "../../src/show/plan.js";
-import { powerOf } from "../../src/stats/power.js";
 import { estimateExperiment } from "../../src/plan/estimate.js";
 import { readExperiment } from "../../src/plan/file.js";
 import { pilotRates, statedRates } from "../../src/plan/pilot.js";
+import { readManifest } from "../../src/run/manifest.js";
+import { planText } from "../../src/show/plan.js";
+import { powerOf } from "../../src/stats/power.js";
 import { findSystems } from "../../src/team/systems.js";
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));

@@ -23,7 +23,7 @@ export const axolotl: TrainerForm = {
         ? {
             rl: "dpo",
             rl_beta: settings.beta,
-            datasets: [{ path: data, ds_type: "json", split: "train", type: "passthrough.default" }],
+            datasets: [{ path: data, split: "train", type: "passthrough.default" }],
             // TRL, which axolotl calls, then applies the chat template and cuts at sequence_len, as it does here.
             skip_prepare_dataset: true,
             remove_unused_columns: true,
@@ -65,7 +65,7 @@ export const axolotl: TrainerForm = {
       weight_decay: 0,
       bf16: gpu,
       // Its own kernels for LoRA need a GPU.
-      ...(!gpu && { use_cpu: true, lora_mlp_kernel: false, lora_qkv_kernel: false, lora_o_kernel: false }),
+      ...(!gpu && { lora_mlp_kernel: false, lora_qkv_kernel: false, lora_o_kernel: false }),
       gradient_checkpointing: gpu,
       logging_steps: 1,
       save_steps: settings.saveSteps,

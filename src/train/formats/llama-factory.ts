@@ -84,6 +84,8 @@ export const llamaFactory: TrainerForm = {
   notes: [
     "No template is named, so LLaMA-Factory takes the tokenizer's own chat template apart. It cannot do that with every " +
       "one: compare the prompt that it prints at its start with the one of this run, or name one of its own templates.",
+    "It merges the SFT adapter into the reference's weights, in their precision: with bfloat16 reference and policy differ by " +
+      "rounding at the first step.",
     "It cuts a text that is longer than cutoff_len in prompt and completion alike, TRL at the end of both together.",
   ],
 };
