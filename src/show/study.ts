@@ -25,6 +25,7 @@ export function studyText(study: StudyResult): string {
     `Accuracy in percent, with 95 % intervals clustered by question${repeats > 1 ? `, over ${repeats} repeats` : ""}. better by: the cell minus the reference, cell ${reference?.cell ?? "–"}\n` +
       "(marked *), on the same questions; p: sign-flip test, p (Holm): adjusted for all comparisons. tokens: completion tokens\n" +
       "of an answer. Then the cost of a cell if nothing is shared: tokens of its trees, examples, pairs, and tokens trained on.",
+    ...(reference?.accuracy === null ? ["The reference has no result, so no cell is compared with it."] : []),
     ...reasons(study.results),
     ...(study.equalTokens.length > 0 ? [equalTable(study)] : []),
     workText(study),

@@ -157,8 +157,12 @@ describe("a study", () => {
       vary: { threshold: [1], system: ["SA", "MALT"] },
       reference: {},
     };
-    const { results, left } = await study(hopeless, { outputs, serve });
+    const made = await study(hopeless, { outputs, serve });
+    const { results, left } = made;
     expect(left).toBe(0);
+    const text = studyText(made);
+    expect(text).toMatch(/The reference has no result, so no cell is compared with it/);
+    expect(text).toMatch(/\ncell 2: the generator has no example to learn from\n/);
     expect(results.map(({ reason }) => reason)).toEqual([null, "the generator has no example to learn from"]);
     expect(results[1]!.accuracy).toBeNull();
   });
