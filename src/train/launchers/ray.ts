@@ -15,6 +15,10 @@ import { stagingFolder } from "./staging.js";
 
 const advice: Advice = [
   [
+    /no available agent/i,
+    "the cluster has no node that is ready: it is starting, or its nodes are gone; try again in a minute",
+  ],
+  [
     /failed to connect|connection ?(refused|error|aborted|reset)|max retries|name or service not known|timed out/i,
     "check the address (the dashboard's, http://HEAD:8265) and that the cluster is up",
   ],
@@ -35,6 +39,17 @@ const patience = 300;
 
 /** Around the results in a job's log; python/job.py prints them. */
 const [begin, end] = ["malt: results begin", "malt: results end"];
+
+/** The lines of a job's log. At its end Ray's program tells the job's state, and the last lines of the log once more. */
+async function* logOf(lines: AsyncGenerator<string, string>): AsyncGenerator<string, string> {
+  let isLog = true;
+  let next = await lines.next();
+  for (; !next.done; next = await lines.next()) {
+    isLog &&= !/\bcli\.py:\d+ -- (Status (for|message)|Job ')/.test(next.value);
+    if (isLog) yield next.value;
+  }
+  return next.value;
+}
 
 /** @throws InputError unless it is `ray:ADDRESS[/FOLDER]` */
 export function rayLauncher(target: string): Launcher {
@@ -73,7 +88,7 @@ export function rayLauncher(target: string): Launcher {
   const isOver = (state: string) => ["STOPPED", "SUCCEEDED", "FAILED"].includes(state);
 
   async function* connected(id: string, signal?: AbortSignal): AsyncGenerator<string, ConnectionEnd> {
-    const lines = linesOfProgram(job("logs", "--follow", id), "", signal);
+    const lines = logOf(linesOfProgram(job("logs", "--follow", id), "", signal));
     let next = await lines.next();
     for (; !next.done; next = await lines.next()) yield next.value;
     const said = next.value;
@@ -133,7 +148,7 @@ export function rayLauncher(target: string): Launcher {
     },
     collect: async (dir, { id, stages }) => {
       // Of a job that has ended, following is reading piece by piece: the results may be larger than memory.
-      const lines = linesOfProgram(job("logs", "--follow", id as string), "");
+      const lines = logOf(linesOfProgram(job("logs", "--follow", id as string), ""));
       const hasResults = async () => (await status(id as string)).state === "SUCCEEDED";
       await unpack(dir, stages as readonly string[], lines, hasResults);
     },

@@ -87,7 +87,9 @@ describe("ray", () => {
     } catch (error) {
       log = (error as { stdout: string }).stdout;
     }
-    await remember("log", `Running entrypoint for job x\n${log}`);
+    // Ray's program says at the end what has happened, and the last of the log once more.
+    const again = `2026-01-01\tINFO cli.py:89 -- Status message: it failed\n${step("verifier-sft", 5)}\n`;
+    await remember("log", `Running entrypoint for job x\n${log}${again}`);
     await remember("state", "FAILED");
     await remember("message", "Job entrypoint command failed with exit code 7, last available logs:\nmore");
     await startTrainer(work, ray());
