@@ -20,7 +20,8 @@ import { journalFile } from "../src/run/files.js";
 import { encode, readLines } from "../src/run/line.js";
 import { writeManifest, writeQuestions } from "../src/run/manifest.js";
 import { childId, nodeKey } from "../src/sample/state.js";
-import { maltRoles, promptSet, promptSetHash } from "../src/team/prompts.js";
+import { promptSet } from "../src/team/prompt-sets.js";
+import { maltRoles, promptSetHash } from "../src/team/prompts.js";
 import type { JournalEntry, Question } from "../src/types.js";
 import { type Result, timed } from "./run.js";
 

@@ -6,7 +6,8 @@ import { loadQuestions } from "../src/benchmarks/load.js";
 import { startServer } from "../src/models/embedded.js";
 import { openaiPolicy } from "../src/policy/openai.js";
 import { defaultSampling } from "../src/sample/sample.js";
-import { maltRoles, messages, promptSet } from "../src/team/prompts.js";
+import { promptSet } from "../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../src/team/prompts.js";
 import type { Completion, CompletionRequest } from "../src/types.js";
 import type { Result } from "./run.js";
 

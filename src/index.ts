@@ -95,7 +95,8 @@ export { holm, pairedTest } from "./stats/paired.js";
 export { powerOf, questionsNeeded } from "./stats/power.js";
 // Studies.
 export { study } from "./study/study.js";
-export { maltRoles, messages, type PromptSet, promptSet } from "./team/prompts.js";
+export { promptSet } from "./team/prompt-sets.js";
+export { maltRoles, messages, type PromptSet } from "./team/prompts.js";
 export {
   ablationSystems,
   allSystems,

@@ -10,7 +10,8 @@ import { python as ownPython, pythonScript } from "../../src/paths.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
 import { requestModes } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Question, RequestMode } from "../../src/types.js";
 
 /** What to sample, and from which server. */

@@ -6,7 +6,8 @@
 import { defaultSampling } from "../../src/sample/sample.js";
 import { logNormalLengths, virtualServer } from "../../src/sample/simulate.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import { makeQuestions } from "./clients.js";
 
 /** Makespan and total work / m of each seed, ms. */

@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import { InputError } from "../errors.js";
 import { sorted } from "../json.js";
-import { type PromptSet, promptSet, promptSets } from "../team/prompts.js";
+import { promptSet, promptSets } from "../team/prompt-sets.js";
+import type { PromptSet } from "../team/prompts.js";
 import type { Question } from "../types.js";
 
 /** Questions that were looked through once, and can be read again and again. */

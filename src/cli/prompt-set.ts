@@ -1,7 +1,8 @@
 /** How the value of --prompt-set is read: the name of a built-in set, or a file. */
 import { parse as pathParts } from "node:path";
 import { parsePromptSet } from "../team/prompt-file.js";
-import { type PromptSet, promptSets } from "../team/prompts.js";
+import { promptSets } from "../team/prompt-sets.js";
+import type { PromptSet } from "../team/prompts.js";
 import { readYaml } from "./yaml-file.js";
 
 /** For help texts. */

@@ -11,7 +11,8 @@ import { questionsJsonl } from "../benchmarks/list.js";
 import { environment } from "../environment.js";
 import { InputError, MaltError, RunError } from "../errors.js";
 import { parseJson } from "../json.js";
-import { type PromptSet, promptSetHash, promptSets, systemMessages, withSystemMessage } from "../team/prompts.js";
+import { promptSets } from "../team/prompt-sets.js";
+import { type PromptSet, promptSetHash, systemMessages, withSystemMessage } from "../team/prompts.js";
 import type { Question } from "../types.js";
 import { readLines } from "./line.js";
 
@@ -103,7 +104,7 @@ const manifestShape = z.looseObject({
     /** Of questions.jsonl, so of the questions after selection and normalisation. */
     questions_sha256: sha256,
   }),
-  /** Of the prompt set (team/prompts.ts). */
+  /** Of the prompt set (team/prompt-sets.ts). */
   prompt_set_hash: sha256,
   server: serverShape,
   versions: z.object({ malt: z.string(), node: z.string(), git: z.string().nullable() }),

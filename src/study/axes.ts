@@ -7,7 +7,8 @@ import { InputError } from "../errors.js";
 import { type Model, modelOfProfile, models } from "../models/table.js";
 import { type TrainingSettings, trainingSettings } from "../models/training.js";
 import { defaultSampling } from "../sample/sample.js";
-import { type PromptSet, promptSet } from "../team/prompts.js";
+import { promptSet } from "../team/prompt-sets.js";
+import type { PromptSet } from "../team/prompts.js";
 import { findSystems } from "../team/systems.js";
 import { findTeam, type Team } from "../team/teams.js";
 

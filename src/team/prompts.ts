@@ -1,6 +1,5 @@
 /**
- * The prompt of each role, one prompt set per benchmark. Zero-shot chain of thought that ends in `Final Answer: X`
- * (paper, Section 5 and Appendix A.4); the wording is this project's own. Pure: text in, messages out.
+ * What a prompt set is, and what each role is sent. Pure: text in, messages out. The sets themselves are in prompt-sets.ts.
  *
  * Untrusted text is put in by a single pass over the template, so a question that contains `{answer}` stays text.
  */
@@ -39,109 +38,6 @@ export type SystemMessage = (typeof systemMessages)[number];
  */
 export const withSystemMessage = (set: PromptSet, how: SystemMessage = "separate"): PromptSet =>
   how === "merged" ? { ...set, systemMessage: how } : set;
-
-const number: PromptSet = {
-  name: "gsm8k",
-  system: {
-    generator: "You are a careful mathematician who solves word problems in small steps and checks every calculation.",
-    verifier:
-      "You are a strict reviewer of solutions to word problems. You work a problem out yourself before you judge its " +
-      "solution, and you approve only what you have checked.",
-    refiner:
-      "You are an experienced editor of solutions to word problems. You weigh a solution and a critique of it, either " +
-      "of which may be wrong, and you keep only what your own calculation confirms.",
-  },
-  generator:
-    "Solve the problem below. Think step by step and show each calculation. " +
-    'Finish with one line "Final Answer: X", where X is a single number without units.\n\nProblem: {question}',
-  verifier:
-    "Below are a problem and a proposed solution. Check the solution step by step: is the problem understood, and is " +
-    "each calculation right? Name the first mistake if there is one and say how to correct it. " +
-    'Finish with one line "Final Answer: X", where X is the number you believe is right.\n\n' +
-    "Problem: {question}\n\nProposed solution:\n{answer}",
-  refiner:
-    "Below are a problem, a proposed solution and a critique of it. The critique may be wrong: use what is right in " +
-    "it, and write an improved solution step by step. " +
-    'Finish with one line "Final Answer: X", where X is a single number without units.\n\n' +
-    "Problem: {question}\n\nProposed solution:\n{answer}\n\nCritique:\n{critique}",
-  emptyCritique: "No critique is available.",
-};
-
-/** The prompt sets by benchmark name. `prompt set` is part of a run's identity: see {@link promptSetHash}. */
-export const promptSets: Readonly<Record<string, PromptSet>> = {
-  // Short on purpose: the embedded model reads every prompt token on a CPU.
-  arithmetic: {
-    name: "arithmetic",
-    system: "",
-    generator: "Solve the problem step by step. End with Final Answer: X.\nProblem: {question}",
-    verifier: "Check the solution step by step. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}",
-    refiner:
-      "Improve the solution with the critique. End with Final Answer: X.\nProblem: {question}\nSolution:\n{answer}\n" +
-      "Critique:\n{critique}",
-    emptyCritique: "None.",
-  },
-  gsm8k: number,
-  gsm_symbolic: { ...number, name: "gsm_symbolic" },
-  math: {
-    name: "math",
-    system: {
-      generator: "You are a careful mathematician who solves competition problems and justifies every step.",
-      verifier:
-        "You are a strict reviewer of mathematical solutions. You look for the first step that does not follow, and " +
-        "you approve only what you have derived yourself.",
-      refiner:
-        "You are an experienced editor of mathematical solutions. You weigh a solution and a critique of it, either of " +
-        "which may be wrong, and you keep only the steps that you can justify.",
-    },
-    generator:
-      "Solve the problem below. Think step by step. " +
-      'Finish with one line "Final Answer: X", where X is the simplified answer in LaTeX.\n\nProblem: {question}',
-    verifier:
-      "Below are a problem and a proposed solution. Check the reasoning step by step. Name the first mistake if there " +
-      "is one and say how to correct it. " +
-      'Finish with one line "Final Answer: X", where X is the answer you believe is right, in LaTeX.\n\n' +
-      "Problem: {question}\n\nProposed solution:\n{answer}",
-    refiner:
-      "Below are a problem, a proposed solution and a critique of it. The critique may be wrong: use what is right in " +
-      "it, and write an improved solution step by step. " +
-      'Finish with one line "Final Answer: X", where X is the simplified answer in LaTeX.\n\n' +
-      "Problem: {question}\n\nProposed solution:\n{answer}\n\nCritique:\n{critique}",
-    emptyCritique: "No critique is available.",
-  },
-  csqa: {
-    name: "csqa",
-    system: {
-      generator: "You answer multiple-choice questions of everyday knowledge, and you consider every option.",
-      verifier:
-        "You review answers to multiple-choice questions of everyday knowledge. You compare all options yourself before " +
-        "you judge the chosen one.",
-      refiner:
-        "You settle multiple-choice questions of everyday knowledge. You weigh an answer and a critique of it, either of " +
-        "which may be wrong, and you decide for the option that fits best.",
-    },
-    generator:
-      "Answer the question below. Think step by step about each option. " +
-      'Finish with one line "Final Answer: X", where X is the letter of one option.\n\n{question}',
-    verifier:
-      "Below are a multiple-choice question and a proposed answer. Check the reasoning and the choice. Say what is " +
-      "wrong if anything is. " +
-      'Finish with one line "Final Answer: X", where X is the letter you believe is right.\n\n' +
-      "{question}\n\nProposed answer:\n{answer}",
-    refiner:
-      "Below are a multiple-choice question, a proposed answer and a critique of it. The critique may be wrong: use " +
-      "what is right in it, and write an improved answer. " +
-      'Finish with one line "Final Answer: X", where X is the letter of one option.\n\n' +
-      "{question}\n\nProposed answer:\n{answer}\n\nCritique:\n{critique}",
-    emptyCritique: "No critique is available.",
-  },
-};
-
-/** Looks a prompt set up by name. @throws InputError that lists the known names. */
-export function promptSet(name: string): PromptSet {
-  const set = Object.hasOwn(promptSets, name) ? promptSets[name] : undefined;
-  if (!set) throw new InputError(`unknown prompt set "${name}"; known: ${Object.keys(promptSets).join(", ")}`);
-  return set;
-}
 
 /**
  * SHA-256 of every word of a prompt set, whatever the order of its fields; recorded in run.json beside the set, so that a

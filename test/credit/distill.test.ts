@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { distilledExamples } from "../../src/credit/distill.js";
 import { columns } from "../../src/credit/score.js";
 import { backUp } from "../../src/credit/values.js";
-import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../../src/team/prompts.js";
 import type { Node } from "../../src/types.js";
 import { forest } from "../forest.js";
 

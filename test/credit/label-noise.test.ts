@@ -9,7 +9,8 @@ import { openRun } from "../../src/dataset/open.js";
 import { InputError } from "../../src/errors.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Complete, JournalEntry, Node, Question } from "../../src/types.js";
 import { forest } from "../forest.js";
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import type { LabelledTree } from "../../src/credit/pairs.js";
 import { pairings, pairSiblings, preferencePairs, sftExamples, siblingsOf, splitOf } from "../../src/credit/pairs.js";
 import { InputError } from "../../src/errors.js";
-import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../../src/team/prompts.js";
 import type { Node, Question } from "../../src/types.js";
 
 const question: Question = {

@@ -17,7 +17,8 @@ import { InputError, RunError } from "../../src/errors.js";
 import { openJournal, readJournal } from "../../src/run/journal.js";
 import { hash, type Manifest, readManifest, readQuestions, writeManifest } from "../../src/run/manifest.js";
 import { sampleRun } from "../../src/sample/sample.js";
-import { maltRoles, type PromptSet, promptSet, promptSetHash } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, type PromptSet, promptSetHash } from "../../src/team/prompts.js";
 import type { JournalEntry, Message, Question, Role } from "../../src/types.js";
 import { team } from "../team.js";
 

@@ -10,7 +10,8 @@ import { InputError, RunError } from "../../src/errors.js";
 import { readManifest, writeManifest } from "../../src/run/manifest.js";
 import { replay } from "../../src/sample/replay.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { promptSet, promptSetHash } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { promptSetHash } from "../../src/team/prompts.js";
 import type { JournalEntry } from "../../src/types.js";
 import { forest } from "../forest.js";
 

@@ -3,7 +3,8 @@ import { InputError, RefusedError, RunError, ServerError, UnreachableError } fro
 import { debatePrompt, type SampleDebatesOptions, sampleDebates } from "../../src/evaluate/debate.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Complete, JournalEntry } from "../../src/types.js";
 import { heldOut, team } from "../team.js";
 

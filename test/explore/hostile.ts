@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { exportRun } from "../../src/dataset/export.js";
 import { evaluateRun } from "../../src/evaluate/evaluate.js";
 import { sampleRun } from "../../src/sample/sample.js";
-import { promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
 import { findSystems } from "../../src/team/systems.js";
 import type { Complete, Question } from "../../src/types.js";
 import { team } from "../team.js";

@@ -8,7 +8,8 @@ import { exportRun } from "../../src/dataset/export.js";
 import { ServerError } from "../../src/errors.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
-import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../../src/team/prompts.js";
 import type { JournalEntry, Message, Question, Turn } from "../../src/types.js";
 import {
   defaultReply,

@@ -18,7 +18,8 @@ import {
   writeQuestions,
 } from "../../src/run/manifest.js";
 import { defaultSampling } from "../../src/sample/sample.js";
-import { maltRoles, type PromptSet, promptSet, promptSetHash, type Template } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, type PromptSet, promptSetHash, type Template } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 const questions: Question[] = [

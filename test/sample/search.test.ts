@@ -10,7 +10,8 @@ import { hash } from "../../src/run/manifest.js";
 import { defaultSampling, sampleRun } from "../../src/sample/sample.js";
 import { type SearchTreesOptions, searchTrees } from "../../src/sample/search.js";
 import { sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Complete, JournalEntry } from "../../src/types.js";
 import { heldOut, team } from "../team.js";
 

@@ -3,7 +3,8 @@ import { InputError } from "../../src/errors.js";
 import { defaultSampling } from "../../src/sample/sample.js";
 import { logNormalLengths, type VirtualServer, virtualServer } from "../../src/sample/simulate.js";
 import { requestModes, sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { CompletionRequest, JournalEntry, Question, RequestMode } from "../../src/types.js";
 
 const request = (seed: number, n: number): CompletionRequest => ({

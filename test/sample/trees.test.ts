@@ -3,7 +3,8 @@ import { InputError, RefusedError, RunError, ServerError, UnreachableError } fro
 import { defaultSampling } from "../../src/sample/sample.js";
 import { nodeKey, requestSeed, statesPerTree } from "../../src/sample/state.js";
 import { type Counts, type SampleTreesOptions, sampleTrees } from "../../src/sample/trees.js";
-import { maltRoles, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles } from "../../src/team/prompts.js";
 import type { Complete, CompletionRequest, JournalEntry, Question } from "../../src/types.js";
 
 const question = (id: string): Question => ({

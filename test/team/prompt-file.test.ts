@@ -6,7 +6,7 @@ import { stringify } from "yaml";
 import { readPromptSet } from "../../src/cli/prompt-set.js";
 import { InputError } from "../../src/errors.js";
 import { parsePromptSet } from "../../src/team/prompt-file.js";
-import { promptSet, promptSets } from "../../src/team/prompts.js";
+import { promptSet, promptSets } from "../../src/team/prompt-sets.js";
 
 const own = {
   name: "own",

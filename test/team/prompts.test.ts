@@ -1,13 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../../src/errors.js";
+import { promptSet, promptSets } from "../../src/team/prompt-sets.js";
 import {
   maltRoles,
   messages,
   type PromptSet,
-  promptSet,
   promptSetHash,
-  promptSets,
   questionText,
   withSystemMessage,
 } from "../../src/team/prompts.js";

@@ -4,7 +4,8 @@ import { sameAnswer } from "../../src/answers/index.js";
 import { InputError } from "../../src/errors.js";
 import { publishedGeneratorDpo, publishedTable } from "../../src/evaluate/published.js";
 import { modelOfProfile } from "../../src/models/table.js";
-import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../../src/team/prompts.js";
 import {
   ablationSystems,
   allSystems,

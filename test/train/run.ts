@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { questionsJsonl } from "../../src/benchmarks/list.js";
 import { hash, writeManifest, writeQuestions } from "../../src/run/manifest.js";
 import { defaultSampling } from "../../src/sample/sample.js";
-import { maltRoles, promptSet, promptSetHash } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, promptSetHash } from "../../src/team/prompts.js";
 import type { Question } from "../../src/types.js";
 
 export const questions: Question[] = Array.from({ length: 40 }, (_, i) => ({
