@@ -44,7 +44,8 @@ function writer(): Write {
   };
 }
 
-const send = (data: Bundle, metadata: Metadata = {}): void => writer()({ data, metadata, transient: {} }, false);
+/** Shows one output in several forms, of which the reader's program takes the best. @throws MaltError outside a tslab kernel */
+export const send = (data: Bundle, metadata: Metadata = {}): void => writer()({ data, metadata, transient: {} }, false);
 
 /**
  * Shows a figure as PNG and SVG in one bundle: JupyterLab shows no SVG in a notebook it does not trust, and GitHub often

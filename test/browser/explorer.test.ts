@@ -1,5 +1,5 @@
 /** The explorer of a run, as a person uses it: written as a file, opened in a real browser. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { columns } from "../../src/credit/score.js";
 import { backUp, type Pooling } from "../../src/credit/values.js";
 import { type OpenRun, openRun } from "../../src/dataset/open.js";
 import { writePage } from "../../src/explore/page.js";
+import { explorerOutput } from "../../src/show/explorer.js";
 import type { Node, Question } from "../../src/types.js";
 import { hostileRun, hostileTexts } from "../explore/hostile.js";
 import { executablePath } from "./chromium.js";
@@ -337,12 +338,32 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
         .toEqual(["question", "generator", "verifier", "refiner"]);
       await hostile.getByLabel("Outcome").selectOption("vote wrong");
       expect(await effects()).toEqual(none);
+      await hostile.getByRole("link", { name: "Trees" }).click();
+      await hostile.locator('[role="treeitem"]').first().waitFor();
     });
 
     it("reported no error and asked for nothing", () => {
       expect(new Set(requests)).toEqual(new Set([address("hostile")]));
       expect(errors).toEqual([]);
     });
+  });
+
+  it("works inside a notebook's page, in its frame, and leaves the static form where frames are removed", async () => {
+    const { "text/html": html } = await explorerOutput(run, { question: mixed });
+    writeFileSync(file("notebook"), `<!doctype html><meta charset="utf-8"><body>${html}`);
+    for (const list of [errors, requests]) list.splice(0);
+    const notebook = await browser.newPage({ viewport: { width: 1500, height: 950 } });
+    notebook.on("pageerror", (error) => errors.push(error.message));
+    await notebook.goto(address("notebook"));
+    const frame = notebook.frameLocator("iframe");
+    await frame.locator('[role="treeitem"][data-node="g2.v0.r1"]').click();
+    await frame.getByText("Read as 28 by rule").waitFor();
+    await frame.locator(".pairs a").click();
+    await frame.getByRole("heading", { name: "g2.v0.r0" }).waitFor();
+    expect(errors).toEqual([]);
+    await notebook.locator("iframe").evaluate((element) => element.remove());
+    expect(await notebook.locator("body").innerText()).toContain("npx malt view --run tiny-200");
+    await notebook.close();
   });
 
   it("is served on loopback under a secret path, to this machine alone", async () => {

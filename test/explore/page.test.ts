@@ -62,7 +62,7 @@ describe("writePage", () => {
       run.close();
       rmSync(outputs, { recursive: true });
       html = readFileSync(path, "utf8");
-    });
+    }, 60_000);
 
     it("lets none of them into the markup", () => {
       const [head, ...scripts] = html.split("<script");

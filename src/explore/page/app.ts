@@ -52,6 +52,8 @@ export async function openApp(): Promise<App> {
   const columns = await readTrees();
   const trees = prepareTrees(columns, about.roles, about.ends);
   const dataset = creditOf(trees, about.setting);
+  /** The question to open with. */
+  const first = about.questions[mostTelling(trees, dataset, about.setting.threshold)]?.[0];
   const views: (() => void)[] = [];
   let computed = "";
 
@@ -64,6 +66,8 @@ export async function openApp(): Promise<App> {
     update(change, step = false) {
       const before = formatRoute(app.route, about.setting);
       Object.assign(app, change);
+      if (app.route.benchmark === null && app.route.question === undefined)
+        app.route = { ...app.route, question: first, node: undefined };
       const after = formatRoute(app.route, about.setting);
       if (before !== after) {
         // Inside another page, such as a notebook's frame, a browser may refuse to change the address.
@@ -88,9 +92,14 @@ export async function openApp(): Promise<App> {
     for (const draw of views) draw();
   }
 
-  const first = Math.max(0, mostTelling(trees, dataset, about.setting.threshold));
-  if (app.route.benchmark === null && app.question() < 0)
-    app.route = { ...app.route, question: about.questions[first]?.[0], node: undefined };
+  if (app.route.benchmark === null && app.route.question === undefined) app.route = { ...app.route, question: first };
+  // A link within the page is followed here, because in a notebook's frame it would lead to the notebook's own address.
+  addEventListener("click", (event) => {
+    const href = (event.target as Element).closest("a")?.getAttribute("href");
+    if (!href?.startsWith("#") || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    app.update({ route: parseRoute(href) }, true);
+  });
   addEventListener("hashchange", () => app.update({ route: parseRoute(location.hash) }));
   addEventListener("popstate", () => app.update({ route: parseRoute(location.hash) }));
   redraw();

@@ -18,7 +18,11 @@ export interface SpokenTurn {
 }
 
 /** @param question null where the run did not keep it: then answers are not looked for in the texts */
-export function dialogue(question: Question | null, mode: ExtractionMode, turns: readonly SpokenTurn[]): HTMLElement {
+export function conversation(
+  question: Question | null,
+  mode: ExtractionMode,
+  turns: readonly SpokenTurn[],
+): HTMLElement {
   return h(
     "ol.dialogue",
     {},

@@ -2,7 +2,7 @@
 import type { About, EvaluationAbout } from "../about.js";
 import type { PassPacket, VoteColumns } from "../passes.js";
 import type { App } from "./app.js";
-import { dialogue } from "./dialogue.js";
+import { conversation } from "./dialogue.js";
 import { type Child, choice, fill, h, many, section, shownIn, thousands } from "./dom.js";
 import { list } from "./list.js";
 import { passThrough, readPasses, readVotes } from "./parts.js";
@@ -243,7 +243,7 @@ export async function evaluation(app: App, index: number): Promise<HTMLElement> 
         ),
       ),
       open !== undefined &&
-        dialogue(
+        conversation(
           packet.question,
           app.about.extraction,
           turns.flatMap((turn, depth) => {

@@ -5,7 +5,7 @@ import type { Turn } from "../../types.js";
 import { traits } from "../credit.js";
 import { nodeIdOf, type QuestionPacket } from "../trees.js";
 import type { App } from "./app.js";
-import { dialogue } from "./dialogue.js";
+import { conversation } from "./dialogue.js";
 import { type Child, fill, h, many, section, shownIn, thousands } from "./dom.js";
 import { readQuestion } from "./parts.js";
 import { mark, passage, reading, verdictText } from "./passage.js";
@@ -101,7 +101,7 @@ export function output(app: App): HTMLElement {
       part(
         "The path as a dialogue",
         false,
-        dialogue(question, about.extraction, path.map(spoken)),
+        conversation(question, about.extraction, path.map(spoken)),
         below.length > 0 &&
           h(
             "p",
