@@ -146,7 +146,7 @@ export function creditOf(trees: PreparedTrees, setting: CreditSetting, dataset?:
     }
     role.nodes += siblings.length;
     role.good += good;
-    const examples = good > 0 ? exampleSiblings(siblings, setting) : [];
+    const examples = exampleSiblings(siblings, setting);
     role.examples += examples.length;
     for (const { node } of examples) marks[node]! |= traits.example;
     if (good === 0 || bad === 0) continue;

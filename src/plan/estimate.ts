@@ -29,7 +29,7 @@ export interface Rates {
 }
 
 /** Model work of one step of a study. */
-export interface Work {
+export interface Amount {
   requests: number;
   completions: number;
   promptTokens: number;
@@ -51,9 +51,11 @@ export interface PlannedComparison {
 }
 
 export interface ExperimentEstimate {
-  sampling: Work & { byRole: { role: string; completions: number; promptTokens: number; completionTokens: number }[] };
+  sampling: Amount & {
+    byRole: { role: string; completions: number; promptTokens: number; completionTokens: number }[];
+  };
   stages: (TrainingStage & { tokens: number; hours: number | null })[];
-  evaluation: Work;
+  evaluation: Amount;
   /** Different questions that the seeds together draw, on average. */
   evaluated: number;
   disk: { journals: number; adapters: number | null };
@@ -98,7 +100,7 @@ export function estimateExperiment(
   };
 
   const stages = plannedStages(study, rates);
-  const perCompletion = (work: Work) =>
+  const perCompletion = (work: Amount) =>
     rates.bytesPerCompletion ?? journalBytes(work.completionTokens / Math.max(1, work.completions));
   const journals = [sampling, evaluation].reduce((sum, work) => sum + work.completions * perCompletion(work), 0);
   const adapters = rates.adapterBytes === null ? null : rates.adapterBytes * stages.length;
@@ -115,8 +117,8 @@ export function estimateExperiment(
   return { sampling, stages, evaluation, evaluated, disk: { journals, adapters }, hours, gpuHours, dollars, power };
 }
 
-function totals(parts: readonly Omit<Work, "hours">[]): Omit<Work, "hours"> {
-  const sum = (name: keyof Omit<Work, "hours">) => parts.reduce((all, part) => all + part[name], 0);
+function totals(parts: readonly Omit<Amount, "hours">[]): Omit<Amount, "hours"> {
+  const sum = (name: keyof Omit<Amount, "hours">) => parts.reduce((all, part) => all + part[name], 0);
   return {
     requests: sum("requests"),
     completions: sum("completions"),
@@ -152,8 +154,8 @@ function plannedStages(study: Experiment, rates: Rates): ExperimentEstimate["sta
 }
 
 /** The completions of one question that systems need, each once: in an evaluation systems share what they say alike. */
-function evaluationWork(systems: readonly System[], rates: Rates): Omit<Work, "hours">[] {
-  const known = new Map<string, Omit<Work, "hours">>();
+function evaluationWork(systems: readonly System[], rates: Rates): Omit<Amount, "hours">[] {
+  const known = new Map<string, Omit<Amount, "hours">>();
   const of = (role: string) => rates.roles[role]!;
   for (const { roles, adapters, votes, debate } of systems) {
     const speakers = roles.map(({ branching: _, ...role }) => JSON.stringify([role, adapters[role.name] ?? null]));

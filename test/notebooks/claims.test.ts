@@ -55,7 +55,9 @@ describe.each(names)("the text of %s", (name) => {
     );
     for (const number of ["2412.01928", "7,473", "291,447"]) constants.add(number); // a tree for each question of GSM8K
     const numbers = prose.flatMap((text) => {
-      const words = text.replace(/\]\([^)]*\)/g, "]").replace(/(Section|Appendix|Table|notebook) [A\d][\d.]*/gi, "");
+      const words = text
+        .replace(/\]\([^)]*\)/g, "]")
+        .replace(/(Section|Appendix|Table|notebook) [A\d][\d.]*|\bA\.\d[\d.]*|Qwen[\w.-]+/gi, "");
       return [...words.matchAll(/\d[\d,]*(?:\.\d+)?(?: ?%)?/g)].map(([number]) =>
         number.replace(/,$/, "").replace(/(\d)%/, "$1 %"),
       );

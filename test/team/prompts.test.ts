@@ -26,8 +26,10 @@ describe("messages", () => {
     expect(seen.map((text) => text.includes("1+1?"))).toEqual([true, true, true]);
     expect(seen.map((text) => text.includes("It is 3."))).toEqual([false, true, true]);
     expect(seen.map((text) => text.includes("No, it is 2."))).toEqual([false, false, true]);
+    // A.4's verifiers state no answer of their own; the others end in one.
+    const ends = name === "gsm8k-unstated" ? [true, false, true] : [true, true, true];
+    expect(seen.map((text) => text.includes("Final Answer: X"))).toEqual(ends);
     for (const text of seen) {
-      expect(text).toContain("Final Answer: X");
       expect(text).not.toMatch(/\{(question|answer|critique)\}/);
     }
   });
@@ -42,9 +44,10 @@ describe("messages", () => {
     for (const set of Object.values(promptSets)) {
       const content = (role: Role, said = turns) => messages(set, role, question, said).at(-1)!.content;
       expect(content(alone)).toBe(content(refiner, [turns[0]!, { role: "verifier", text: "" }]));
-      expect(content(alone)).toMatch(/Critique:\n$/);
       expect(content({ ...alone, missingCritique: "empty" })).toBe(content(alone));
-      expect(content({ ...alone, missingCritique: "told" })).toBe(`${content(alone)}${set.emptyCritique}`);
+      expect(content({ ...alone, missingCritique: "told" })).toBe(
+        content(refiner, [turns[0]!, { role: "verifier", text: set.emptyCritique }]),
+      );
       expect(set.emptyCritique).not.toBe("");
     }
   });

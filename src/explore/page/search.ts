@@ -1,6 +1,6 @@
 /** Finds words in the texts, a few packets at a time, so that never all of them are unpacked. */
 
-export interface Search {
+export interface TextSearch {
   /** Items that hold the words so far, each with the numbers of its texts that do; null stands for all of them. */
   hits: Map<number, ReadonlySet<number> | null>;
   done: number;
@@ -20,10 +20,10 @@ export function searcher(
   look: (item: number) => Promise<{ whole: readonly string[]; texts: readonly string[] }>,
   onProgress: (isChange: boolean) => void,
 ) {
-  let current: (Search & { words: string }) | null = null;
+  let current: (TextSearch & { words: string }) | null = null;
   return {
     /** The running or finished search; null if nothing is looked for. */
-    latest: (): Search | null => current,
+    latest: (): TextSearch | null => current,
     async start(words: string): Promise<void> {
       const wanted = words.trim().toLowerCase();
       if (wanted === (current?.words ?? "")) return;

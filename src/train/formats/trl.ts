@@ -7,7 +7,7 @@ export const trl: TrainerForm = {
   row: (row) => row,
   stage: (stage, options) => stageFile(stage, { ...options, trainer: "train.py" }),
   others: () => ({}),
-  scripts: ["train.py", "stage.py", "preference.py", "visible.py"],
+  scripts: ["train.py", "stage.py", "preference.py", "processes.py", "value_losses.py", "visible.py"],
   commands: ({ name }) => [`python train.py ${name}.yaml`],
   reference:
     "train.py gives DPOTrainer the SFT adapter as the policy, of which TRL keeps a frozen copy as the reference, and compares " +
