@@ -23,6 +23,7 @@ export const missingForSsh = (): string[] => [
 export interface Sshd {
   /** For PATH: its `ssh` reads the folder's configuration, in which the host is called `gpu`. */
   bin: string;
+  /** Does nothing while it runs. */
   start(): Promise<void>;
   /** Ends it, and with it every connection. What was started over them goes on. */
   stop(): Promise<void>;
@@ -66,8 +67,9 @@ export async function startSshd(dir: string): Promise<Sshd> {
 
   let daemon: ChildProcess | null = null;
   const start = async () => {
+    if (daemon) return;
     daemon = spawn(sshd, ["-D", "-e", "-f", join(dir, "sshd_config")], { stdio: "ignore", detached: true });
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 300; i++) {
       try {
         execFileSync(join(bin, "ssh"), ["gpu", "true"], { stdio: "ignore" });
         return;

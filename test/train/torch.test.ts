@@ -211,7 +211,8 @@ describe.skipIf(!installed)("the trainer", () => {
     const stages = await trainRun({ ...both, heldOut: [], onProgress: (status) => told.push(status) });
     expect(stages.map(({ name }) => name)).toEqual(["generator-sft", "verifier-sft"]);
     const [firstDone] = told.filter(({ event }) => event === "done");
-    const begun = told.slice(0, told.indexOf(firstDone!)).filter(({ event }) => event === "begin");
+    // Both processes are at work before one has ended; how far each has come depends on the machine.
+    const begun = told.slice(0, told.indexOf(firstDone!)).filter(({ event }) => event === "load");
     expect(begun.map(({ stage }) => stage).sort()).toEqual(["generator-sft", "verifier-sft"]);
     expect(told.at(-1)).toMatchObject({ state: "done", finished: 2 });
     const rows = await readMetrics(dir);

@@ -1,4 +1,5 @@
 /** A plan as this project's own files (stage-file.ts) with the script that runs them: for a machine that has TRL alone. Pure. */
+import { trainerPrograms } from "../launchers/staging.js";
 import { stageFile } from "../stage-file.js";
 import type { TrainerForm } from "./form.js";
 
@@ -7,7 +8,7 @@ export const trl: TrainerForm = {
   row: (row) => row,
   stage: (stage, options) => stageFile(stage, { ...options, trainer: "train.py" }),
   others: () => ({}),
-  scripts: ["train.py", "stage.py", "preference.py", "processes.py", "value_losses.py", "visible.py"],
+  scripts: trainerPrograms,
   commands: ({ name }) => [`python train.py ${name}.yaml`],
   reference:
     "train.py gives DPOTrainer the SFT adapter as the policy, of which TRL keeps a frozen copy as the reference, and compares " +

@@ -9,8 +9,18 @@ import { byteSize } from "../../format.js";
 import { pythonScript } from "../../paths.js";
 import { eventFile, logFile, quoted, trainerArguments, type Work } from "./launcher.js";
 
-/** Files of python/ that the trainer consists of. */
-const programs = ["train.py", "stage.py", "preference.py", "processes.py", "adapter.py", "job.py", "visible.py"];
+/** Files of python/ that train.py consists of. */
+export const trainerPrograms = [
+  "train.py",
+  "stage.py",
+  "preference.py",
+  "processes.py",
+  "value_losses.py",
+  "visible.py",
+];
+
+/** With those that llama.cpp's adapters and Ray's jobs need. */
+const programs = [...trainerPrograms, "adapter.py", "job.py"];
 
 /** The folder of a run, beside its stages, that is copied to another machine. */
 export const stagingFolder = (dir: string): string => join(dir, "train", "job");

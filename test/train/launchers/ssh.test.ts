@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Launcher } from "../../../src/train/launchers/launcher.js";
 import { launcherOf } from "../../../src/train/launchers/target.js";
 import { bringHome, followTraining, isTraining, startTrainer, stopTrainer } from "../../../src/train/trainer.js";
@@ -29,6 +29,8 @@ describe.skipIf(missing.length > 0)("over ssh", () => {
     sshd = await startSshd(folder);
     process.env.PATH = `${sshd.bin}${delimiter}${path}`;
   });
+  // A test that failed may have left it stopped.
+  beforeEach(() => sshd.start());
   afterAll(async () => {
     process.env.PATH = path;
     await sshd.stop();
@@ -57,7 +59,7 @@ ${done("verifier-dpo")}
     await mkdir(join(dir, "train", "verifier-sft", "checkpoint-1"), { recursive: true });
     await startTrainer(work, to(root), (text) => told.push(text));
     // What leaves this machine is listed, with sizes: no GGUF file, and no file of the run that is not needed.
-    expect(told.join()).toMatch(/^copying to gpu, folder .*: 13 files, \d+ kB: train\/verifier-sft\.yaml 0 kB/);
+    expect(told.join()).toMatch(/^copying to gpu, folder .*: 14 files, \d+ kB: train\/verifier-sft\.yaml 0 kB/);
     expect(existsSync(join(root, "there/r/model/model.gguf"))).toBe(false);
     expect(await isTraining(dir)).toBe(true);
     await expect(startTrainer(work, to(root))).rejects.toThrow(
@@ -98,7 +100,7 @@ ${done("verifier-dpo")}
     await sshd.start();
     expect(model).toBe(work.baseModel);
     await rm(root, { recursive: true, force: true });
-  });
+  }, 180_000);
 
   it("one that is killed says so, and what it had saved is brought home before the next start", async () => {
     const work = await workplace(
