@@ -6,6 +6,7 @@
 import { approves } from "../answers/approval.js";
 import { clusterMean, type Estimate } from "../stats/means.js";
 import type { Node, PreferencePair } from "../types.js";
+import { summariseRoles } from "./summary.js";
 
 /** What one run sampled, for a row of a table. Each estimate is clustered by question. */
 export interface SampleSummary {
@@ -41,23 +42,16 @@ export function summariseSample(
   const isRight = (node: Node | undefined) => node?.correct === true;
 
   const critiques = nodes.filter((n) => n.role === "verifier" && above(n)?.role === "generator" && !isRight(above(n)));
-  const refinements = nodes.filter((n) => n.role === "refiner" && critiques.includes(above(n)!));
+  const criticised = new Set(critiques);
+  const refinements = nodes.filter((n) => n.role === "refiner" && criticised.has(above(n)!));
   const doubtful = new Set(nodes.filter((n) => n.role === "generator" && !isRight(n)).map((n) => n.question_id));
   const paired = new Set(pairs.map((pair) => `${pair.role}\n${key(pair.question_id, pair.parent_id)}`));
   const roles = [...new Set(nodes.map((node) => node.role))];
 
   return {
-    roles: roles.map((role) => {
-      const rows = nodes.filter((node) => node.role === role);
-      const counted = rows.every((node) => node.completion_tokens !== null);
-      const mean = (count: (node: Node) => number) => rows.reduce((sum, row) => sum + count(row), 0) / rows.length;
-      return {
-        role,
-        accuracy: share(rows, isRight),
-        tokens: counted ? mean((row) => row.completion_tokens ?? 0) : null,
-        truncated: mean((row) => Number(row.finish_reason === "length")),
-      };
-    }),
+    roles: summariseRoles(nodes).map(({ role, accuracy, meanTokens, truncated }) => ({
+      ...{ role, accuracy, tokens: meanTokens, truncated },
+    })),
     agreesWithWrong: share(critiques, (critique) => agrees(critique, above(critique)!)),
     repaired: {
       rightCritique: share(

@@ -8,19 +8,18 @@ import { setMaxListeners } from "node:events";
 import { gradeText } from "../answers/index.js";
 import { treeSize } from "../credit/score.js";
 import { checkSearch, type Growth, nextChildren, type Search, type SearchNode } from "../credit/search.js";
-import { InputError, ServerError } from "../errors.js";
+import { ServerError } from "../errors.js";
 import type { JournalEntry, Question, Turn } from "../types.js";
 import { circuitBreaker } from "./circuit-breaker.js";
-import { limitOf, outcomeOf } from "./limit.js";
+import { outcomeOf } from "./limit.js";
 import { entryOf, type State, stateAt } from "./state.js";
 import {
   begin,
+  checkedOptions,
   checkPrompts,
-  checkRoles,
   countCompletion,
   countRequest,
   type Progress,
-  requestModes,
   type SampleTreesOptions,
 } from "./trees.js";
 
@@ -46,15 +45,8 @@ interface Grown extends SearchNode {
  */
 export async function searchTrees(options: SearchTreesOptions): Promise<Progress> {
   const { questions, roles, journal, search, onProgress } = options;
-  const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
-  checkRoles(roles);
+  const { mode, limit, total } = checkedOptions(options);
   checkSearch(search, roles);
-  if (!requestModes.includes(mode))
-    throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
-  const limit = limitOf(options.concurrency);
-  const total = options.total ?? (questions as { length?: number }).length;
-  if (total === undefined)
-    throw new InputError("the number of questions is unknown; give `total` with what is no array");
   const most = Math.min(search.budget, treeSize(roles));
   const progress = begin(total * most, roles);
   const report = () => onProgress?.({ ...progress, in_flight: limit.inFlight, limit: limit.now });

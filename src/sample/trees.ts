@@ -126,15 +126,7 @@ interface Job extends Stretch {
  */
 export async function sampleTrees(options: SampleTreesOptions): Promise<Progress> {
   const { questions, roles, journal, order = "deep", again = "whole" } = options;
-  // At temperature 0 several choices would all be the same, and vLLM refuses to draw them.
-  const mode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
-  checkRoles(roles);
-  if (!requestModes.includes(mode))
-    throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
-  const limit = limitOf(options.concurrency);
-  const total = options.total ?? (questions as { length?: number }).length;
-  if (total === undefined)
-    throw new InputError("the number of questions is unknown; give `total` with what is no array");
+  const { mode, limit, total } = checkedOptions(options);
   const progress = begin(total * statesPerTree(roles), roles);
   const queue = new Queue<Job>(roles.length, order);
   const stop = new AbortController();
@@ -410,8 +402,26 @@ export function begin(asked: number, roles: readonly Role[]): Progress {
   return { ...noCounts, asked, pending: asked, in_flight: 0, limit: 0, nodes, session: { ...noSession } };
 }
 
+/**
+ * What a full tree and a search take from their options in the same way.
+ * @throws InputError for a team that cannot speak, an unknown request mode, or an unknown number of questions
+ */
+export function checkedOptions(options: Omit<SampleTreesOptions, "order">) {
+  const { roles, questions } = options;
+  // At temperature 0 several choices would all be the same, and vLLM refuses to draw them.
+  const mode: RequestMode = options.sampling.temperature === 0 ? "single" : (options.request ?? "streamed");
+  checkRoles(roles);
+  if (!requestModes.includes(mode))
+    throw new InputError(`request mode "${mode}" is unknown; choose one of: ${requestModes.join(", ")}`);
+  const limit = limitOf(options.concurrency);
+  const total = options.total ?? (questions as { length?: number }).length;
+  if (total === undefined)
+    throw new InputError("the number of questions is unknown; give `total` with what is no array");
+  return { mode, limit, total };
+}
+
 /** An invalid team is reported before the first request, not after the first answer. */
-export function checkRoles(roles: readonly Role[]): void {
+function checkRoles(roles: readonly Role[]): void {
   if (roles.length === 0) throw new InputError("the list of roles is empty; a tree needs at least one role");
   const names = roles.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);

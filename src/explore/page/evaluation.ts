@@ -150,14 +150,9 @@ export async function evaluation(app: App, index: number): Promise<HTMLElement> 
     const items = about.questions.flatMap((_, q) => (tally[q]!.found && (words === "" || hits?.has(q)) ? [q] : []));
     const place = places.get(app.route.question ?? about.questions[items[0] ?? 0]?.[0] ?? "") ?? -1;
     rows.show(items, items.indexOf(place));
-    const running = search.latest();
-    const progress =
-      running && running.done < running.total
-        ? `; searched ${thousands(running.done)} of ${thousands(running.total)}`
-        : "";
     fill(
       summary,
-      `${thousands(items.length)} of ${many(tally.filter((one) => one.votes > 0).length, "question")} of ${chosen.name}${progress}`,
+      `${thousands(items.length)} of ${many(tally.filter((one) => one.votes > 0).length, "question")} of ${chosen.name}${search.progress()}`,
     );
     return place;
   }

@@ -182,15 +182,10 @@ export function questions(app: App): {
     items = Array.from({ length: total }, (_, q) => q).filter((q) => !filtered || matching[q]! > 0);
     items.sort(comparison(app.order));
     rows.show(items, items.indexOf(app.question()));
-    const running = search.latest();
-    const progress =
-      running && running.done < running.total
-        ? `; searched ${thousands(running.done)} of ${thousands(running.total)}`
-        : "";
     fill(
       summary,
       filtered
-        ? `${many(outputs, "output")} in ${thousands(items.length)} of ${many(total, "question")}${progress}`
+        ? `${many(outputs, "output")} in ${thousands(items.length)} of ${many(total, "question")}${search.progress()}`
         : `${many(total, "question")}, ${many(start.at(-1)!, "output")}`,
     );
   }

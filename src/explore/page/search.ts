@@ -1,4 +1,5 @@
 /** Finds words in the texts, a few packets at a time, so that never all of them are unpacked. */
+import { thousands } from "./dom.js";
 
 export interface TextSearch {
   /** Items that hold the words so far, each with the numbers of its texts that do; null stands for all of them. */
@@ -24,6 +25,11 @@ export function searcher(
   return {
     /** The running or finished search; null if nothing is looked for. */
     latest: (): TextSearch | null => current,
+    /** How far a running search is, to be added to a count; empty if none is running. */
+    progress: (): string =>
+      current !== null && current.done < current.total
+        ? `; searched ${thousands(current.done)} of ${thousands(current.total)}`
+        : "",
     async start(words: string): Promise<void> {
       const wanted = words.trim().toLowerCase();
       if (wanted === (current?.words ?? "")) return;
