@@ -1,9 +1,8 @@
 // `npm test`: all checks, from a fresh clone on: set-up, lint, types, unit tests, every notebook through
 // the real kernel, the runner's own tests and the browser. Ends with one line of counts; exit code 1 if anything failed.
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { execute, notebooks } from "./notebooks.mjs";
+import { notebooks } from "./notebooks.mjs";
 import { main, run, steps } from "./progress.mjs";
 import { environment, installExtra, plan, root } from "./setup.mjs";
 
@@ -48,23 +47,6 @@ async function vitest(name, ...args) {
   return `${result.numPassedTests} passed, ${failed.length} failed, ${skipped} skipped`;
 }
 
-async function executeNotebooks() {
-  // Without the user's own server or run: a notebook has to work for a reader who has neither.
-  const env = { MALT_RUN: "", OPENAI_BASE_URL: "", OPENAI_API_KEY: "" };
-  const waiting = notebooks().reverse();
-  let failed = 0;
-  const oneAfterAnother = async () => {
-    for (let file = waiting.shift(); file; file = waiting.shift()) {
-      const ok = (await execute([file], ["--out", join(reports, "notebooks")], env)) === 0;
-      count(file, ok);
-      if (!ok) failed++;
-    }
-  };
-  // Half of a notebook's time is kernel start-up. The longest one, which is the last, goes first.
-  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, oneAfterAnother));
-  return failed === 0 ? "passed" : `${failed} FAILED`;
-}
-
 main(import.meta.url, async () => {
   const setup = plan();
   mkdirSync(reports, { recursive: true });
@@ -74,8 +56,10 @@ main(import.meta.url, async () => {
     ["Types of src and tests", () => check("types", ...tsc)],
     ["Types of the notebooks", () => check("types of the notebooks", "scripts/typecheck-notebooks.mjs")],
     ["Unit tests", () => vitest("unit")],
-    [`Execute ${notebooks().length} notebooks`, executeNotebooks],
-    ["Notebook runner and browser", () => vitest("kernel", "--config", "test/kernel.config.ts")],
+    [
+      `Execute ${notebooks().length} notebooks, their runner, browser`,
+      () => vitest("kernel", "--config", "test/kernel.config.ts"),
+    ],
   ];
   // The trainer's own tests train: without PyTorch they could only be skipped.
   const trainer = ["Fetch the trainer (PyTorch and TRL, 3 GB on Linux the first time)", () => installExtra("train")];

@@ -85,10 +85,10 @@ it("a file that is no notebook is red", async () => {
   expect(said).toContain(`FAILED ${path}: not a notebook`);
 });
 
-/** The project's own notebooks, each with one assertion that fails put before its first code cell. */
-describe.concurrent("the failing twin of each notebook is red", () => {
+/** The first and the last of the project's own notebooks, each with one assertion that fails before its first code cell. */
+describe.concurrent("the failing twin of a notebook is red", () => {
   const notebooks = readdirSync(join(root, "notebooks")).filter((name) => name.endsWith(".ipynb"));
-  it.each(notebooks)("%s", async (name) => {
+  it.each([notebooks[0]!, notebooks.at(-1)!])("%s", async (name) => {
     const twin = readNotebook(join(root, "notebooks", name));
     const place = twin.cells.findIndex((cell) => cell.cell_type === "code");
     const source = 'import { strictEqual } from "node:assert";\nstrictEqual("measured", "expected");';

@@ -1,11 +1,15 @@
-/** The exercises: unanswered as committed, and answered rightly by the solution that stands below each of them. */
+/**
+ * Every notebook, executed as it is committed and without the user's own run or server; in the same execution each exercise
+ * is answered a second time, by the solution that stands below it.
+ */
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
-import { type Cell, type Notebook, readNotebook, root, runNotebook } from "./notebook.js";
+import { afterAll, describe, expect, it, vi } from "vitest";
+import { type Cell, code, type Notebook, readNotebook, root, runNotebook } from "./notebook.js";
 
 const folder = mkdtempSync(join(tmpdir(), "malt-solutions-"));
+for (const name of ["MALT_RUN", "OPENAI_BASE_URL", "OPENAI_API_KEY"]) vi.stubEnv(name, "");
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const textOf = (cell: Cell): string => (Array.isArray(cell.source) ? cell.source.join("") : cell.source);
@@ -35,18 +39,24 @@ describe.concurrent.each(names)("%s", (name) => {
     for (const label of labels) expect(printed(notebook)).toContain(`${label}: not answered yet`);
   });
 
-  it("takes its solutions as right", async () => {
+  it("executes, and takes its solutions as right", async () => {
     const solved = structuredClone(notebook);
-    for (const cell of solved.cells) {
-      const label = cell.cell_type === "code" && title.exec(textOf(cell))?.[1];
-      if (label) cell.source = solutions.get(label)!;
-    }
+    // Below an exercise stands the cell that checks it.
+    solved.cells = solved.cells.flatMap((cell, i, cells) => {
+      const above = cells[i - 1];
+      const label = above?.cell_type === "code" && title.exec(textOf(above))?.[1];
+      if (!label) return [cell];
+      return [cell, code(solutions.get(label)!, `solution-${i}`), code(textOf(cell), `check-${i}`)];
+    });
     const path = join(folder, name);
     writeFileSync(path, JSON.stringify(solved));
-    const { green, said } = await runNotebook(path, "--out", join(folder, "out"));
+    const { green, said } = await runNotebook(path, "--cwd", "notebooks", "--out", join(folder, "out"));
     expect(said).toContain("passed");
     expect(green).toBe(true);
     const output = printed(readNotebook(join(folder, "out", name)));
-    for (const label of solutions.keys()) expect(output).toContain(`${label}: right`);
+    for (const label of solutions.keys()) {
+      expect(output).toContain(`${label}: not answered yet`);
+      expect(output).toContain(`${label}: right`);
+    }
   });
 });
