@@ -1,6 +1,8 @@
 // `npm run record -- RUN [WIDE]`: makes a finished run the recorded one. Copies its manifest, tables and card into
-// data/recorded/, draws the README's figures and executes all notebooks on it in place, so that what is committed shows it.
+// data/recorded/, writes its report, draws the README's figures and executes all notebooks on it in place, so that what is
+// committed shows it.
 // WIDE, a run with more than three branches, becomes the one from which notebook 04 measures label noise.
+import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
@@ -44,8 +46,12 @@ main(import.meta.url, async () => {
   const copies = [locate(name, recorded), ...(wideName ? [locate(wideName, wide)] : [])];
   await setUp();
 
-  const step = steps(copies.length + 2);
+  const step = steps(copies.length + 3);
   for (const [source, kind] of copies) await step(`Copy ${source} to data/${kind.folder}`, () => copyRun(source, kind));
+  await step("Write its report", () => {
+    const command = [join(root, "dist", "cli.js"), "report", "--run", "data/recorded"];
+    writeFileSync(join(root, "data", "recorded", "report.txt"), execFileSync(process.execPath, command, { cwd: root }));
+  });
   await step("Draw the gallery", drawGallery);
   await step("Execute the notebooks in place", async () => {
     // The user's own server or run must not affect what is committed.
