@@ -53,12 +53,13 @@ export async function openRun(choice: string | null = environment().run): Promis
 
 /**
  * Opens all runs of a folder, in the order of their names: what was sampled several times, with other prompts or at other
- * temperatures, to be compared.
- * @param folder relative ones start at the package's folder
+ * temperatures, to be compared. A run alone is a list of one.
+ * @param choice a folder of runs, or what {@link openRun} takes
  * @throws RunError if the folder holds no run, or one that is damaged or not exported
  */
-export async function openRuns(folder: string): Promise<OpenRun[]> {
-  const dir = resolve(root, folder);
+export async function openRuns(choice: string): Promise<OpenRun[]> {
+  const dir = runFolder(choice);
+  if (existsSync(join(dir, "run.json"))) return [await openRun(choice)];
   const entries = await readdir(dir).catch((error: Error) => {
     throw new RunError(`there are no runs in ${dir} (${error.message}); give a folder that holds folders of runs`);
   });
