@@ -62,6 +62,7 @@ export {
   lengthFigure,
   limitFigure,
   logProbFigure,
+  loopFigure,
   lossFigure,
   marginFigure,
   type PairCount,
@@ -88,8 +89,9 @@ export { sampleRun } from "./sample/sample.js";
 export { logNormalLengths, type VirtualServer, virtualServer } from "./sample/simulate.js";
 export { requestSeed, statesPerTree } from "./sample/state.js";
 export { noCounts, requestModes, type SampleTreesOptions, sampleTrees } from "./sample/trees.js";
+export { aboutRun, manifestTable } from "./show/about.js";
 export { dialogue, explore } from "./show/explorer.js";
-export { manifestTable, progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
+export { progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
 // Statistics.
 export { clusterMean, meanPassAtK, meanStd, plusMinus } from "./stats/means.js";
 export { holm, pairedTest } from "./stats/paired.js";

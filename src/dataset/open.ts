@@ -11,6 +11,7 @@ import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifes
 import type { PromptSet } from "../team/prompts.js";
 import type { Node, Role, SlotInterval } from "../types.js";
 import { type Dataset, openDataset } from "./export.js";
+import { fillMissingTables, lackingParts, type RunPart } from "./lacking.js";
 
 /** A run opened for reading: its tables, and what run.json says about it. */
 export interface OpenRun extends Dataset {
@@ -24,6 +25,8 @@ export interface OpenRun extends Dataset {
   theta: number;
   /** What its first evaluation measured, or without one what was sampled: benchmark and model as run.json names them. */
   measured: { benchmark: string; model: string };
+  /** What it does not have, each as a sentence that names the command which makes it. Its tables are empty. */
+  lacks: ReadonlyMap<RunPart, string>;
 }
 
 /** What run.json says of an evaluation, as far as it is needed here. */
@@ -44,17 +47,19 @@ export async function openRun(choice: string | null = environment().run): Promis
   const data = await openDataset(dir);
   const [benchmark = manifest.benchmark.name] = await data.benchmarks();
   const { model } = evaluated.safeParse(manifest.evaluation?.[benchmark]).data ?? manifest.config.policy;
-  return { ...data, ...about, measured: { benchmark, model }, theta: rules?.threshold ?? 0.5 };
+  const lacks = await lackingParts(data, manifest, await fillMissingTables(data));
+  return { ...data, ...about, measured: { benchmark, model }, theta: rules?.threshold ?? 0.5, lacks };
 }
 
 /**
  * Opens all runs of a folder, in the order of their names: what was sampled several times, with other prompts or at other
- * temperatures, to be compared.
- * @param folder relative ones start at the package's folder
+ * temperatures, to be compared. A run alone is a list of one.
+ * @param choice a folder of runs, or what {@link openRun} takes
  * @throws RunError if the folder holds no run, or one that is damaged or not exported
  */
-export async function openRuns(folder: string): Promise<OpenRun[]> {
-  const dir = resolve(root, folder);
+export async function openRuns(choice: string): Promise<OpenRun[]> {
+  const dir = runFolder(choice);
+  if (existsSync(join(dir, "run.json"))) return [await openRun(choice)];
   const entries = await readdir(dir).catch((error: Error) => {
     throw new RunError(`there are no runs in ${dir} (${error.message}); give a folder that holds folders of runs`);
   });

@@ -6,6 +6,7 @@
 export { type CurvePoint, curvesFigure } from "./curves.js";
 export { ablationFigure, systemsFigure, tokensFigure } from "./evaluation.js";
 export { type LimitPoint, limitFigure } from "./limit.js";
+export { loopFigure } from "./loop.js";
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./outputs.js";
 export { agreementFigure, difficultyFigure, type PairCount, pairCountFigure } from "./questions.js";
 export { slotsFigure } from "./slots.js";

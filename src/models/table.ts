@@ -59,6 +59,8 @@ export interface Model {
   name: string | null;
   /** What it is, in a few words, for help texts. */
   about: string;
+  /** What a reader of its results has to know; default nothing. */
+  note?: string;
   /** SPDX name of the weights' licence; null where it depends on the server's model. */
   license: string | null;
   /** null: they are elsewhere, and --base-model must say where for training. */
@@ -129,6 +131,9 @@ export const models: readonly Model[] = [
     profile: "tiny",
     name: "malt-tiny",
     about: "embedded server with malt-tiny, a model of a few million parameters trained by this project",
+    note:
+      "a model organism: a few million parameters, made by this project so that there is something for MALT to learn; " +
+      "its numbers show how the method works, and say nothing about large models",
     license: "MIT",
     weights: { from: "files", gguf: dataPath("malt-tiny", "malt-tiny.gguf"), trainable: dataPath("malt-tiny") },
     // Of 16, 48 and 96 slots on two cores, 48 sampled and evaluated fastest.

@@ -4,13 +4,11 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import type * as Plot from "@observablehq/plot";
 import { MaltError } from "../errors.js";
-import { inPackage } from "../paths.js";
 import { type TrainingStatus, trainingLine, trainingNote } from "../train/status.js";
 import { visible } from "../visible.js";
 import { altText, renderPng, renderSvg } from "./svg.js";
@@ -100,7 +98,7 @@ export interface TableOptions {
 }
 
 /** A value as a cell's text. Numbers that are not whole keep four significant digits. */
-function cell(value: unknown, maxLength: number): string {
+export function cell(value: unknown, maxLength: number): string {
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
   const plain = (_: string, v: unknown) => (typeof v === "bigint" ? v.toString() : v);
@@ -244,60 +242,4 @@ export function trainingProgress(): (status: TrainingStatus) => void {
     line = status.event === "end" ? `training: ${status.state}` : trainingLine(status);
     shown(status.event === "end");
   };
-}
-
-/** One row per object of a nested value, named by its dotted path: its plain fields as "name value, …". */
-function sections(value: object, path: string): { name: string; value: string }[] {
-  const nested = (inner: unknown): inner is object => typeof inner === "object" && inner !== null;
-  const entries = Object.entries(value);
-  const own = entries.filter(([, inner]) => !nested(inner)).map(([key, inner]) => `${key} ${plainField(inner)}`);
-  const below = entries.flatMap(([key, inner]) => {
-    if (!nested(inner)) return [];
-    const name = path === "" ? key : `${path}.${key}`;
-    return Array.isArray(inner) ? [{ name, value: inner.map(item).join("; ") }] : sections(inner, name);
-  });
-  return own.length > 0 ? [{ name: path || "run.json", value: own.join(", ") }, ...below] : below;
-}
-
-/** An element of a list in one line: "generator: branching 3" for an object that has a name or role. */
-function item(value: unknown): string {
-  if (typeof value !== "object" || value === null) return plainField(value);
-  const [[, first] = [], ...rest] = Object.entries(value);
-  return `${plainField(first)}: ${rest.map(([key, inner]) => `${key} ${plainField(inner)}`).join(", ")}`;
-}
-
-/** A field's value; of a long hash only the first characters, which are enough to tell two runs apart. */
-const plainField = (value: unknown): string =>
-  typeof value === "string" && /^[0-9a-f]{40,}$/.test(value) ? `${value.slice(0, 12)}…` : cell(value, 200);
-
-/** Versions that decide what a notebook shows: Node, this package and its pinned dependencies. */
-export function versions(): Record<string, string> {
-  const file = inPackage("package.json");
-  const { version, dependencies } = JSON.parse(readFileSync(file, "utf8")) as {
-    version: string;
-    dependencies: Record<string, string>;
-  };
-  return { ...dependencies, node: process.version, "malt-notebooks": version };
-}
-
-/**
- * A notebook's first table: versions, then the run's manifest (`run.json`), one row per section.
- * @param run.name the run's name
- * @param run.manifest default none: versions only
- * @throws MaltError outside a tslab kernel
- */
-export function manifestTable(run: { name?: string; manifest?: object } = {}): void {
-  const { node, "malt-notebooks": malt, ...packages } = versions();
-  const rows = [
-    { name: "this notebook", value: `malt-notebooks ${malt}, node ${node}` },
-    {
-      name: "packages",
-      value: Object.entries(packages)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(", "),
-    },
-    ...(run.name === undefined ? [] : [{ name: "run", value: run.name }]),
-    ...sections(run.manifest ?? {}, ""),
-  ];
-  table(rows, { maxRows: 100, maxLength: 400 });
 }

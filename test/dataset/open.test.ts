@@ -29,6 +29,9 @@ describe("openRuns", () => {
     expect(runs.map(({ dir }) => dir)).toEqual([join(folder, "several", "a"), join(folder, "several", "b")]);
     expect((await runs[1]!.nodes()).length).toBe(20 * (8 + 64 + 512));
     for (const run of runs) run.close();
+    const [alone, ...others] = await openRuns(join(folder, "several", "b"));
+    expect([alone!.dir, others]).toEqual([join(folder, "several", "b"), []]);
+    alone!.close();
   });
 
   it("says what is wrong with a folder that holds none, or a damaged one", async () => {

@@ -4,6 +4,7 @@ import {
   accuracyFigure,
   critiqueFigure,
   lengthFigure,
+  loopFigure,
   roleColors,
   thresholdFigure,
   treeFigure,
@@ -232,4 +233,28 @@ it("keeps a role's colour whatever other roles are drawn", () => {
   const four = roleColors(["generator", "verifier", "verifier-2", "refiner"]);
   expect(two.range).toEqual([four.range[0], four.range[3]]);
   expect(new Set(four.range).size).toBe(4);
+});
+
+describe("the schematic of the method", () => {
+  const svg = renderSvg(loopFigure());
+
+  it("names the four stages, and draws a tree twice: 14 outputs by role, then by label", () => {
+    for (const stage of ["1 · Sample a tree", "2 · Assign credit", "3 · Train the roles", "4 · Answer as a team"])
+      expect(svg).toContain(`>${stage}<`);
+    const dots = [...svg.matchAll(/<g [^>]*aria-label="dot"[^>]*>(.*?)<\/g>/gs)].map(([, inner]) => inner!);
+    expect(dots.map((inner) => inner.match(/<(path|circle) /g)!.length)).toEqual([14, 1, 14, 1]);
+  });
+
+  it("backs up its rewards as the text says: a value is the mean of what follows, and good means above θ", () => {
+    for (const value of ["0.75", "0.25", "0.5"]) expect(svg).toContain(`>${value}<`);
+    const credit = [...svg.matchAll(/<g [^>]*aria-label="dot"[^>]*>(.*?)<\/g>/gs)][2]![1]!;
+    // Good: four right final answers, one critique, one answer.
+    expect(credit.match(/fill="#0072B2"/g)).toHaveLength(6);
+    expect(credit.match(/fill="#D55E00"/g)).toHaveLength(8);
+  });
+
+  it("trains the generator on good outputs alone, verifier and refiner on pairs as well", () => {
+    expect(svg.match(/>SFT on</g)).toHaveLength(3);
+    expect(svg.match(/>DPO on</g)).toHaveLength(2);
+  });
 });

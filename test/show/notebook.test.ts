@@ -5,9 +5,10 @@ import { join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { JSDOM } from "jsdom";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openRun } from "../../src/dataset/open.js";
 import { MaltError } from "../../src/errors.js";
+import { aboutRun, aboutText, manifestTable, versions } from "../../src/show/about.js";
 import {
-  manifestTable,
   progress,
   progressBar,
   saveFigure,
@@ -17,7 +18,6 @@ import {
   text,
   textHtml,
   trainingProgress,
-  versions,
 } from "../../src/show/notebook.js";
 import { renderPng, renderSvg } from "../../src/show/svg.js";
 import { statusReader } from "../../src/train/status.js";
@@ -238,5 +238,38 @@ describe("in a kernel", () => {
     expect(value("run.json")).toBe("model malt-tiny, sha256 abababababab…");
     expect(value("counts")).toBe("asked 39, ok 39");
     expect(value("config.roles")).toBe("generator: critique –, branching 3");
+  });
+
+  it("about a run names model and run, what it lacks of what is needed, and folds the manifest", async () => {
+    const run = await openRun("data/recorded-wide");
+    aboutRun(run, "evaluation");
+    const { data } = write.mock.calls[0]![0];
+    const document = html(data["text/html"]);
+    expect(document.querySelector("strong")!.textContent).toMatch(
+      /^Shown here: run wide of the model malt-tiny, a model organism/,
+    );
+    expect(document.querySelector("details:not([open]) > table")!.textContent).toContain("config.sampling");
+    const items = [...document.querySelectorAll("li")].map((item) => item.textContent);
+    expect(items[0]).toBe(
+      "Trees: 20 questions of arithmetic, in each state 8 × generator, 8 × verifier, 8 × refiner; temperature 0.3, prompts arithmetic.",
+    );
+    expect(items.filter((item) => item!.startsWith("Missing:"))).toEqual([
+      "Missing: No system of this run is evaluated: npx malt evaluate --run wide",
+    ]);
+    expect(data["text/plain"]).toContain("Missing: No system of this run");
+    run.close();
+  });
+
+  it("about a run tells of its training and evaluation, and shows hostile names as text", async () => {
+    const run = await openRun("data/recorded");
+    const { lines, missing } = aboutText(run, ["training", "evaluation", "texts"]);
+    expect(lines[1]).toMatch(/^Training: generator-sft, .*verifier-dpo/);
+    expect(lines[2]).toMatch(/^Evaluation: \d+ systems on [\d,]+ questions of arithmetic for each of \d seeds\.$/);
+    expect(missing).toEqual([]);
+    aboutRun({ ...run, name: hostile });
+    const document = html(write.mock.calls[0]![0].data["text/html"]);
+    expect(document.querySelector("script, img")).toBeNull();
+    expect(document.querySelector("strong")!.textContent).toContain(hostile);
+    run.close();
   });
 });
