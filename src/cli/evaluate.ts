@@ -12,23 +12,24 @@ import { InputError } from "../errors.js";
 import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
 import { systemsByMode } from "../evaluate/extraction.js";
 import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
-import { modelOfRun, namesFile, withChosenFile, withSizes } from "../models/choose.js";
-import { anyModel, type Model, modelOfProfile, servedElsewhere } from "../models/table.js";
+import { servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
 import { onePerRequest } from "../policy/single.js";
 import { interruption } from "../run/interruption.js";
-import { type Manifest, promptSetOf, readManifest, readQuestions, runDir } from "../run/manifest.js";
+import { learnedQuestions } from "../run/learned.js";
+import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifest.js";
 import { progressLine } from "../show/progress.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { printResult } from "../show/terminal.js";
-import { comparator, findSystems, neededAdapters, type System } from "../team/systems.js";
-import { type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
+import { comparator, findSystems } from "../team/systems.js";
+import { adaptersFor, ggufOf, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
 import { extractionOption, number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
   damageNote,
+  embeddedModel,
   localPath,
   onlyModel,
   policyAt,
@@ -126,7 +127,7 @@ async function evaluate(flags: Flags): Promise<void> {
   const promptSet = flags.promptSet === undefined ? promptSetOf(manifest) : await readPromptSet(flags.promptSet);
   const path = flags.questions ?? ownTest(manifest);
   const loaded = await loadQuestions(path, { benchmark: flags.benchmark, split: flags.split });
-  const questions = unseen(await readQuestions(dir), loaded);
+  const questions = unseen(await learnedQuestions(dir), loaded);
   if (questions.length < loaded.length)
     process.emitWarning(
       `${loaded.length - questions.length} of ${loaded.length} held-out questions are left out: their benchmark has ` +
@@ -138,7 +139,7 @@ async function evaluate(flags: Flags): Promise<void> {
     throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
   const team = flags.team === undefined ? manifest.config : await readTeam(flags.team);
   const own = findSystems(flags.systems ?? ["main"], team.roles);
-  const used = adaptersOf(own, await trainedAdapters(dir), flags.run);
+  const used = adaptersFor(own, await trainedAdapters(dir), flags.run);
   const elsewhere = serverElsewhere(flags, env.baseURL);
   const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
   const embedded = elsewhere ? null : await startEmbedded(row, { adapters: used.map(ggufOf) });
@@ -218,48 +219,6 @@ async function judgeOf(flags: Flags, env: Environment, own: { dir: string; polic
   const policy = judgeBaseUrl === undefined ? own.policy : policyAt(judgeBaseUrl, flags, { apiKey: env.apiKey });
   const model = judgeModel ?? (await onlyModel(policy, "--judge-model"));
   return llmJudge({ ...own, policy, model, ...(typeof concurrency === "number" && { concurrency }) });
-}
-
-/** @throws InputError that says which adapters are missing and how to train them */
-function adaptersOf(
-  systems: readonly System[],
-  trained: ReadonlyMap<string, TrainedAdapter>,
-  run: string,
-): TrainedAdapter[] {
-  const names = neededAdapters(systems);
-  const missing = names.filter((name) => !trained.has(name));
-  const more = missing.some((name) => /^generator\b.*-(dpo|star)$/.test(name)) ? " --generator-dpo" : "";
-  if (missing.length > 0)
-    throw new InputError(
-      `run "${run}" has no trained ${missing.join(", ")}; train with \`malt train --run ${run}${more}\`, or choose ` +
-        "--systems that need none",
-    );
-  return names.map((name) => trained.get(name)!);
-}
-
-/**
- * The run's model, from the file that it was sampled from, or from one that is given: the server then has the run's name
- * for it, and {@link evaluateRun} compares the files.
- * @throws InputError for the profile of another model
- */
-function embeddedModel(flags: Flags, { run, config, server }: Manifest): Model {
-  const { model: name } = config.policy;
-  const own = modelOfRun(name, server.weights);
-  const chosen = flags.profile === undefined ? own : modelOfProfile(flags.profile);
-  if (chosen.embedded && chosen.name !== own.name)
-    throw new InputError(
-      `profile "${flags.profile}" does not serve ${name}, which run "${run}" was sampled from; leave --profile out`,
-    );
-  if (!chosen.embedded && !namesFile(flags)) return chosen;
-  return withSizes(withChosenFile(own.embedded ? own : { ...anyModel, name, weights: null }, flags), flags);
-}
-
-/** @throws InputError if the adapter was not written for llama.cpp */
-function ggufOf({ name, gguf, folder }: TrainedAdapter): string {
-  if (gguf) return gguf;
-  throw new InputError(
-    `adapter ${name} has no GGUF file in ${folder} (train/trainer.log of the run says why); train it again, or serve it with vLLM (--base-url)`,
-  );
 }
 
 /** The project's own test questions, for a run on its own benchmark. */

@@ -1,4 +1,5 @@
 /** `malt sample`: samples the trees of a question file, or continues a run that was stopped. */
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { fileSha256 } from "../benchmarks/download.js";
 import { questionList } from "../benchmarks/list.js";
@@ -12,6 +13,7 @@ import { servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
 import { interruption } from "../run/interruption.js";
+import { promptSetOf, readManifest, runDir } from "../run/manifest.js";
 import { failures } from "../sample/failures.js";
 import { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "../sample/sample.js";
 import { parseShard, type Shard, shardOf } from "../sample/shards.js";
@@ -19,11 +21,13 @@ import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { printResult } from "../show/terminal.js";
 import { maltRoles, type SystemMessage } from "../team/prompts.js";
+import { ggufOf, teamAdapters } from "../train/adapters.js";
 import type { RequestMode, Split } from "../types.js";
 import { number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
   damageNote,
+  embeddedModel,
   endingsNote,
   localPath,
   onlyModel,
@@ -46,7 +50,9 @@ interface Flags extends ServerFlags {
   limit?: number;
   shard?: Shard;
   promptSet?: string;
-  team: string;
+  team?: string;
+  adapters?: string;
+  adaptersOf?: string;
   systemMessage?: SystemMessage;
   branching?: number;
   search: (typeof searchKinds)[number];
@@ -80,7 +86,15 @@ export function register(program: Command): void {
     .option("--split <name>", "keep the questions of this split: train, validation or test", oneOf("--split", splits))
     .option("--benchmark <name>", "name of the benchmark, where the file does not tell")
     .option("--prompt-set <name or file>", `prompts to use: ${promptSetHelp} (default: by benchmark)`)
-    .option("--team <name or file>", `who speaks, and who sees whom: ${teamHelp}`, "malt")
+    .option(
+      "--team <name or file>",
+      `who speaks, and who sees whom: ${teamHelp} (default: malt, or that of --adapters)`,
+    )
+    .option(
+      "--adapters <run>",
+      "another round: speak with the team that this run has trained, with its model and prompts",
+    )
+    .option("--adapters-of <system>", "which of that run's systems, such as STaR MA or SFT MA (default: MALT)")
     .option(...systemMessageFlag);
   withServerFlags(command)
     .optionsGroup("Sampling:")
@@ -145,27 +159,39 @@ export function register(program: Command): void {
 
 async function sample(flags: Flags): Promise<void> {
   const env = environment();
-  const promptSet = flags.promptSet === undefined ? undefined : await readPromptSet(flags.promptSet);
   const search = searchOf(flags);
-  const { roles } = await readTeam(flags.team, flags.branching ?? (search ? 8 : 3));
+  const before = await earlierRound(flags, env.outputs);
+  const promptSet = flags.promptSet === undefined ? before?.promptSet : await readPromptSet(flags.promptSet);
+  const n = flags.branching ?? (search ? 8 : undefined);
+  const roles =
+    flags.team === undefined && before ? before.roles(n) : (await readTeam(flags.team ?? "malt", n ?? 3)).roles;
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
   const elsewhere = serverElsewhere(flags, env.baseURL);
-  const row = elsewhere ? servedElsewhere() : chosenModel(flags);
-  const embedded = elsewhere ? null : await startEmbedded(row);
+  const row = elsewhere ? servedElsewhere() : before ? embeddedModel(flags, before.manifest) : chosenModel(flags);
+  const embedded = elsewhere ? null : await startEmbedded(row, { adapters: before?.trained.map(ggufOf) ?? [] });
   const interrupted = interruption();
   const line = liveLine();
   const began = performance.now();
   const failed = failures();
   try {
-    const policy = policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey });
+    const policy = policyAt(embedded ?? elsewhere!, flags, {
+      apiKey: embedded ? null : env.apiKey,
+      adapterFolders: new Map(before?.trained.map(({ name, folder }) => [name, resolve(folder)])),
+    });
+    const [own, trained] = [embedded?.weights, before?.manifest.server.weights];
+    if (own && trained && own.sha256 !== trained.sha256)
+      throw new InputError(
+        `the adapters of run "${flags.adapters}" were trained on ${trained.source} of SHA-256 ${trained.sha256}, and the server has ` +
+          `read ${own.source} of SHA-256 ${own.sha256}; sample with the file of that run`,
+      );
     const result = await sampleRun({
       ...part,
       outputs: env.outputs,
       source: { path: recordedPath(flags.questions), sha256: await fileSha256(await localPath(flags.questions)) },
       policy,
-      model: flags.model ?? embedded?.model ?? (await onlyModel(policy)),
+      model: flags.model ?? embedded?.model ?? before?.manifest.config.policy.model ?? (await onlyModel(policy)),
       sampling: {
         temperature: flags.temperature,
         top_p: flags.topP,
@@ -175,9 +201,15 @@ async function sample(flags: Flags): Promise<void> {
         extra: flags.extraBody,
       },
       roles,
+      adapters: before?.adapters,
+      // llama.cpp batches only requests of one adapter.
+      order: before && embedded ? "wide" : "deep",
       ...(search && { search }),
       ...(promptSet && { promptSet }),
-      systemMessage: flags.systemMessage ?? (row.systemMessage === false ? "merged" : "separate"),
+      systemMessage:
+        flags.systemMessage ??
+        before?.manifest.config.system_message ??
+        (row.systemMessage === false ? "merged" : "separate"),
       seed: flags.seed,
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
@@ -201,6 +233,22 @@ async function sample(flags: Flags): Promise<void> {
     interrupted.off();
     await embedded?.stop();
   }
+}
+
+/**
+ * The run that --adapters names: its team, prompts and model are the defaults of the next round.
+ * @throws InputError for --adapters-of alone, and as teamAdapters
+ */
+async function earlierRound({ adapters: run, adaptersOf: system }: Flags, outputs: string) {
+  if (run === undefined) {
+    if (system !== undefined) throw new InputError("--adapters-of needs --adapters RUN, whose system it names");
+    return null;
+  }
+  const manifest = await readManifest(runDir(run, outputs));
+  const { config } = manifest;
+  const roles = (n?: number) =>
+    n === undefined ? config.roles : config.roles.map((role) => ({ ...role, branching: n }));
+  return { ...(await teamAdapters(run, { system, outputs })), manifest, roles, promptSet: promptSetOf(manifest) };
 }
 
 /** @throws InputError on flags of a search where there is none */

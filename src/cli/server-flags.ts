@@ -6,11 +6,12 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { download } from "../benchmarks/download.js";
 import { InputError } from "../errors.js";
-import { type ModelChoice, namesFile } from "../models/choose.js";
+import { type ModelChoice, modelOfRun, namesFile, withChosenFile, withSizes } from "../models/choose.js";
 import type { EmbeddedServer } from "../models/embedded.js";
-import { type Model, models, profileNames } from "../models/table.js";
+import { anyModel, type Model, modelOfProfile, models, profileNames } from "../models/table.js";
 import { openaiPolicy, type Policy, type PolicyOptions } from "../policy/openai.js";
 import { policyPool } from "../policy/pool.js";
+import type { Manifest } from "../run/manifest.js";
 import type { Concurrency } from "../sample/concurrency.js";
 import type { Counts } from "../sample/trees.js";
 import { downloadLine, liveLine } from "../show/progress.js";
@@ -161,4 +162,21 @@ export async function onlyModel({ models, baseURL }: Policy, flag = "--model"): 
   if (only !== undefined && another === undefined) return only;
   if (only === undefined) throw new InputError(`${baseURL} does not list its models; name the one to ask with ${flag}`);
   throw new InputError(`${baseURL} serves ${served.length} models: ${served.join(", ")}; choose one with ${flag}`);
+}
+
+/**
+ * The run's model, from the file that it was sampled from, or from one that is given: the server then has the run's name
+ * for it, and whoever asks compares the files.
+ * @throws InputError for the profile of another model
+ */
+export function embeddedModel(flags: ModelChoice, { run, config, server }: Manifest): Model {
+  const { model: name } = config.policy;
+  const own = modelOfRun(name, server.weights);
+  const chosen = flags.profile === undefined ? own : modelOfProfile(flags.profile);
+  if (chosen.embedded && chosen.name !== own.name)
+    throw new InputError(
+      `profile "${flags.profile}" does not serve ${name}, which run "${run}" was sampled from; leave --profile out`,
+    );
+  if (!chosen.embedded && !namesFile(flags)) return chosen;
+  return withSizes(withChosenFile(own.embedded ? own : { ...anyModel, name, weights: null }, flags), flags);
 }

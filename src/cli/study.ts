@@ -15,6 +15,7 @@ import { labelOf } from "../study/axes.js";
 import { planStudy, type StudyDefinition, type StudyPlan } from "../study/definition.js";
 import type { Serve } from "../study/serve.js";
 import { runsOf, type StudyStep, study, studySteps } from "../study/study.js";
+import { ggufOf } from "../train/adapters.js";
 import { oneOf } from "./options.js";
 import { readPromptSet } from "./prompt-set.js";
 import {
@@ -74,11 +75,7 @@ async function make(file: string, flags: Flags): Promise<void> {
       const policy = policyAt(elsewhere, flags, { apiKey: env.apiKey, adapterFolders });
       return { policy, model: "", stop: async () => {} };
     }
-    const files = adapters.map(({ name, gguf }) => {
-      if (gguf) return gguf;
-      throw new InputError(`adapter ${name} has no GGUF file (train/trainer.log of its run says why)`);
-    });
-    const server = await startEmbedded(model, { adapters: files });
+    const server = await startEmbedded(model, { adapters: adapters.map(ggufOf) });
     return { policy: policyAt(server, flags, { apiKey: null }), model: server.model, stop: () => server.stop() };
   };
   const line = liveLine();

@@ -48,6 +48,8 @@ export async function trainByService(flags: Flags, options: PlannedOptions): Pro
     if (known === null) throw new RunError(`run "${run}" has no jobs at a service; leave --follow out to begin some`);
     return follow(flags, dir, service, [], "", options.seed ?? 0, Object.keys(known.stages));
   }
+  if (options.startFrom === "sampled")
+    throw new InputError("a service cannot go on from adapters that were trained elsewhere; leave --start-from out");
   const planned = await plannedTraining({ ...options, baseModel: undefined });
   const model = options.baseModel ?? planned.manifest.config.policy.model;
   const jobs = await serviceJobs(run, planned, flags.learningRateMultiplier);

@@ -11,7 +11,13 @@ import { trainingDisplay } from "../show/progress.js";
 import { printResult, say } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import { targets } from "../train/launchers/target.js";
-import { starCompute, type TrainingMethod, trainingMethods } from "../train/plan.js";
+import {
+  starCompute,
+  type TrainingMethod,
+  type TrainingStart,
+  trainingMethods,
+  trainingStarts,
+} from "../train/plan.js";
 import { type TrainedStage, trainedStages } from "../train/record.js";
 import { followToEnd, startTraining, stopTraining, type TrainRunOptions } from "../train/train.js";
 import { trainingTarget } from "../train/trainer.js";
@@ -37,6 +43,7 @@ interface Flags {
   maxLength?: number;
   saveSteps?: number;
   device?: "cpu" | "gpu";
+  startFrom: TrainingStart;
   seed: number;
   on?: string;
   processes: number;
@@ -76,6 +83,12 @@ export function register(program: Command): void {
     .optionsGroup("Model:")
     .option("--profile <name>", `${profileNames().join(", ")}: defaults (default: by the model that was sampled)`)
     .option("--base-model <model>", "folder or hub name of the weights that were sampled (default: the profile's own)")
+    .option(
+      "--start-from <what>",
+      "of a run that was sampled with adapters: base, fresh ones as STaR begins every round, or sampled, to train those on",
+      oneOf("--start-from", trainingStarts),
+      "base",
+    )
     .optionsGroup("What:")
     .option(
       "--held-out <files...>",
@@ -212,13 +225,14 @@ async function write(flags: Flags, outputs: string): Promise<void> {
 function options(flags: Flags, outputs: string): TrainRunOptions {
   const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batchSize } = flags;
   const { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin, maxLength, saveSteps, device } = flags;
-  const { on, processes, python, setup, oneJob } = flags;
+  const { on, processes, python, setup, oneJob, startFrom } = flags;
   const place = { processes, python, setup, oneJob, jobFlags: flags.jobFlags?.split(/\s+/).filter(Boolean) };
   const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batchSize };
   const rates = { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin };
   const settings = { ...sizes, ...rates, maxLength, saveSteps, device };
   const model = profile === undefined ? undefined : modelOfProfile(profile);
-  return { run, outputs, roles, stages, generatorDpo, model, baseModel, heldOut, seed, settings, on, place };
+  const what = { run, outputs, roles, stages, generatorDpo, model, baseModel, startFrom };
+  return { ...what, heldOut, seed, settings, on, place };
 }
 
 /** What is trained now: one line per adapter. */

@@ -42,6 +42,10 @@ export function card(
   });
   const splits = [...questions].map(([split, count]) => `${count} ${split}`);
   const team = config.roles.map(({ name, branching }) => `${name} x ${branching}`).join(", ");
+  const { adapters } = config;
+  const round = adapters
+    ? `, with the adapters of ${adapters.system} of run ${code(adapters.run)}: round ${adapters.learned.length + 1}`
+    : "";
   const adapter = config.policy.adapter ? `, adapter ${code(config.policy.adapter.name)}` : "";
   const { temperature, top_p, max_tokens } = config.sampling;
   return `---
@@ -54,7 +58,7 @@ criticised and refined several times, final answers are graded, and a node's val
 
 | | |
 |---|---|
-| model | ${code(config.policy.model)}${adapter} |
+| model | ${code(config.policy.model)}${adapter}${round} |
 | questions | ${asked} of ${code(benchmark.name)} (${splits.join(", ") || "none"})${benchmark.partition === undefined ? "" : `, of ${partitionText(benchmark.partition)}`} |
 | roles and branching | ${team} |
 ${searchRow(config.search)}| prompts | ${code(config.prompt_set)}${config.system_message === "merged" ? ", system text in the user message" : ""}, SHA-256 ${code(manifest.prompt_set_hash.slice(0, 16))} |

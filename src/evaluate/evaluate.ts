@@ -25,16 +25,9 @@ import { evaluationTables, json, questionRow } from "../dataset/tables.js";
 import { InputError, RunError, ServerError } from "../errors.js";
 import { type Policy, requireModel } from "../policy/openai.js";
 import { type Journal, openJournal } from "../run/journal.js";
+import { learnedQuestions } from "../run/learned.js";
 import { lock } from "../run/lock.js";
-import {
-  type Manifest,
-  promptSetOf,
-  readManifest,
-  readQuestions,
-  runDir,
-  serverShape,
-  writeManifest,
-} from "../run/manifest.js";
+import { type Manifest, promptSetOf, readManifest, runDir, serverShape, writeManifest } from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import { failures } from "../sample/failures.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
@@ -123,7 +116,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   const dir = runDir(options.run, options.outputs);
   const manifest = await readManifest(dir);
   const adapters = options.adapters ?? (await hashes(dir));
-  checkHeldOut(await readQuestions(dir), new Map([[source.path, options.questions]]));
+  checkHeldOut(await learnedQuestions(dir), new Map([[source.path, options.questions]]));
   const given = options.promptSet;
   const set = given ? withSystemMessage(given, manifest.config.system_message) : promptSetOf(manifest);
   const sampling = { ...manifest.config.sampling, ...options.sampling };

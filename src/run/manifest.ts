@@ -87,6 +87,18 @@ const manifestShape = z.looseObject({
     /** Every word of it. Earlier versions recorded the name and the hash alone; see {@link promptSetOf}. */
     prompts: promptSetShape.optional(),
     seed: z.number().int(),
+    /** The adapters that the roles spoke with, where an earlier run had trained them: a round of training after its. */
+    adapters: z
+      .object({
+        /** The run that trained them, and which of its systems they make up. */
+        run: z.string(),
+        system: z.string(),
+        /** By role; one that is not named spoke with the base model. */
+        roles: z.record(z.string(), z.object({ name: z.string(), sha256 })),
+        /** That run, and those whose adapters it was sampled with in turn, newest first: no question of theirs is unseen. */
+        learned: z.array(z.object({ run: z.string(), questions_sha256: sha256 })).min(1),
+      })
+      .optional(),
     /** How completions were allocated (credit/search.ts), where it is not the full tree. */
     search: z.object({ kind: z.literal("adaptive"), budget: count, threshold: z.number() }).optional(),
     /** Requests in flight; "auto" if the server's load decided. */
@@ -148,6 +160,9 @@ const manifestShape = z.looseObject({
 
 /** The content of run.json. */
 export type Manifest = z.infer<typeof manifestShape>;
+
+/** What run.json says of adapters that an earlier run has trained. */
+export type TeamAdapters = NonNullable<Manifest["config"]["adapters"]>;
 
 /** Folder of a run. @throws InputError unless the name matches `^[a-z0-9][a-z0-9._-]{0,63}$` */
 export function runDir(name: string, outputs: string = environment().outputs): string {
@@ -262,7 +277,7 @@ export function requireSame(old: Manifest, next: Manifest): void {
 }
 
 function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unknown {
-  const { policy, sampling, roles, prompt_set, prompts, system_message = "separate", seed, search } = config;
+  const { policy, sampling, roles, prompt_set, prompts, system_message = "separate", seed, adapters, search } = config;
   const { name, questions, questions_sha256 } = benchmark;
   return {
     policy,
@@ -272,6 +287,7 @@ function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unkn
     system_message,
     prompts,
     seed,
+    adapters,
     search,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { type QuestionList, questionList } from "../benchmarks/list.js";
 import { treeSize } from "../credit/score.js";
 import { checkSearch, type Search } from "../credit/search.js";
-import { RunError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { inPackage, root } from "../paths.js";
 import { neutralExtra, type Policy, requireModel } from "../policy/openai.js";
 import { openJournal } from "../run/journal.js";
@@ -20,6 +20,7 @@ import {
   runDir,
   streamQuestions,
   summed,
+  type TeamAdapters,
   writeManifest,
   writeQuestions,
 } from "../run/manifest.js";
@@ -41,7 +42,7 @@ export const defaultSampling: Readonly<Sampling> = {
   extra: neutralExtra,
 };
 
-type Passed = Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "signal">;
+type Passed = Pick<SampleTreesOptions, "onProgress" | "onFailure" | "request" | "order" | "signal">;
 
 export interface SampleRunOptions extends Passed, Concurrency {
   /** Name of the run. */
@@ -56,6 +57,11 @@ export interface SampleRunOptions extends Passed, Concurrency {
   /** Name under which the model is served there. */
   model: PolicyId["model"];
   adapter?: PolicyId["adapter"];
+  /**
+   * One adapter per role, which an earlier run has trained: another round of training. Part of the run's identity; see teamAdapters in
+   * train/adapters.ts.
+   */
+  adapters?: TeamAdapters | undefined;
   /** What differs from {@link defaultSampling}. */
   sampling?: Partial<Sampling>;
   /** Default: generator, verifier, refiner with n = 3 (Section 4.2). */
@@ -100,7 +106,9 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   const system_message = options.systemMessage ?? "separate";
   const set = withSystemMessage(options.promptSet ?? list.promptSet, system_message);
   const speaker: PolicyId = { model, adapter: options.adapter ?? null };
+  const { adapters } = options;
   if (options.search) checkSearch(options.search, roles);
+  if (adapters) checkAdapters(adapters, options);
   const wanted: Manifest = {
     schema: 1,
     run: options.run,
@@ -114,6 +122,7 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       system_message,
       prompts: set,
       seed,
+      ...(adapters && { adapters }),
       ...(options.search && { search: options.search }),
       concurrency,
     },
@@ -176,17 +185,18 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
       session = own;
       options.onProgress?.(progress);
     };
-    const { request, onFailure, signal } = options;
+    const { request, order, onFailure, signal } = options;
     const questions = streamQuestions(dir);
     const setting = {
       questions,
       total: list.length,
       roles,
       promptSet: set,
-      policy: speaker,
+      policy: speakers(speaker, adapters),
       sampling,
       seed,
       request,
+      order,
       journal,
       onFailure,
       signal,
@@ -211,6 +221,25 @@ export async function sampleRun(options: SampleRunOptions): Promise<SampledRun> 
   } finally {
     await journal.close();
   }
+}
+
+/** One policy for all roles, or one for each where they have adapters of their own. */
+function speakers(base: PolicyId, adapters?: TeamAdapters): PolicyId | ((role: Role) => PolicyId) {
+  if (!adapters) return base;
+  const own = new Map(Object.entries(adapters.roles).map(([name, adapter]) => [name, { ...base, adapter }]));
+  return ({ name }) => own.get(name) ?? base;
+}
+
+/** @throws InputError for adapters of a role that the team has not, or beside one adapter for all */
+function checkAdapters({ run, roles }: TeamAdapters, options: SampleRunOptions): void {
+  const team = (options.roles ?? maltRoles()).map(({ name }) => name);
+  const stray = Object.keys(roles).find((name) => !team.includes(name));
+  if (stray !== undefined)
+    throw new InputError(
+      `run "${run}" has an adapter for the role "${stray}", which this team has not; it has: ${team.join(", ")}`,
+    );
+  if (options.adapter)
+    throw new InputError("adapter is for all roles, and adapters for each of them; give one of the two");
 }
 
 /** Requests of one question, counted as `sampleTrees` and `searchTrees` do. */

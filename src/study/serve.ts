@@ -1,9 +1,8 @@
 /** What serves a model while a study samples or evaluates. */
-import { InputError } from "../errors.js";
 import { startServer } from "../models/embedded.js";
 import type { Model } from "../models/table.js";
 import { openaiPolicy, type Policy } from "../policy/openai.js";
-import type { TrainedAdapter } from "../train/adapters.js";
+import { ggufOf, type TrainedAdapter } from "../train/adapters.js";
 
 /** A model that answers. */
 export interface ServedModel {
@@ -18,11 +17,7 @@ export type Serve = (what: { model: Model; adapters: readonly TrainedAdapter[] }
 
 /** The embedded server. @throws InputError for an adapter that was not written for it, and as startServer */
 export const serveEmbedded: Serve = async ({ model, adapters }) => {
-  const files = adapters.map(({ name, gguf, folder }) => {
-    if (gguf) return gguf;
-    throw new InputError(`adapter ${name} has no GGUF file in ${folder} (train/trainer.log of the run says why)`);
-  });
-  const server = await startServer({ model, adapters: files });
+  const server = await startServer({ model, adapters: adapters.map(ggufOf) });
   return { policy: openaiPolicy(server), model: server.model, stop: () => server.stop() };
 };
 

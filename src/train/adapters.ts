@@ -1,13 +1,16 @@
 /**
  * The LoRA adapters that a run has trained: train/<stage>/ with its weights and done.json, as python/train.py writes
- * it. Scope: listing and identifying them. What it leaves out: training (train.ts), serving (models/).
+ * it, and the team that they make up. Scope: listing and identifying them. What it leaves out: training (train.ts), serving
+ * (models/).
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { RunError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { parseJson } from "../json.js";
+import { readManifest, runDir, type TeamAdapters } from "../run/manifest.js";
+import { findSystems, neededAdapters, type System } from "../team/systems.js";
 
 /** A trained adapter. */
 export interface TrainedAdapter {
@@ -41,4 +44,59 @@ export async function trainedAdapters(runDir: string): Promise<Map<string, Train
     adapters.set(name, { name, folder, sha256: read.data.sha256, gguf: existsSync(gguf) ? gguf : null });
   }
   return adapters;
+}
+
+/**
+ * The adapters that systems need.
+ * @param run name of the run, for the error
+ * @throws InputError that says which are missing and how to train them
+ */
+export function adaptersFor(
+  systems: readonly System[],
+  trained: ReadonlyMap<string, TrainedAdapter>,
+  run: string,
+): TrainedAdapter[] {
+  const names = neededAdapters(systems);
+  const missing = names.filter((name) => !trained.has(name));
+  const more = missing.some((name) => /^generator\b.*-(dpo|star)$/.test(name)) ? " --generator-dpo" : "";
+  if (missing.length > 0)
+    throw new InputError(
+      `run "${run}" has no trained ${missing.join(", ")}; train with \`malt train --run ${run}${more}\`, or choose ` +
+        "--systems that need none",
+    );
+  return names.map((name) => trained.get(name)!);
+}
+
+/** The file that llama.cpp loads. @throws InputError if it was not written */
+export function ggufOf({ name, gguf, folder }: TrainedAdapter): string {
+  if (gguf) return gguf;
+  throw new InputError(
+    `adapter ${name} has no GGUF file in ${folder} (train/trainer.log of the run says why); train it again, or serve it with vLLM (--base-url)`,
+  );
+}
+
+/**
+ * The team that an earlier run has trained, to sample another round with it.
+ * @param system whose adapters, by name or as it is; MALT by default
+ * @returns what sampleRun takes as `adapters`, and the adapters themselves, for a server
+ * @throws InputError for an unknown system, one without adapters, or one that is not trained; RunError if there is no such run
+ */
+export async function teamAdapters(
+  run: string,
+  { system: given = "MALT", outputs }: { system?: string | System | undefined; outputs?: string | undefined } = {},
+): Promise<{ adapters: TeamAdapters; trained: TrainedAdapter[] }> {
+  const dir = runDir(run, outputs);
+  const { config, benchmark } = await readManifest(dir);
+  const [system] = typeof given === "string" ? findSystems([given], config.roles) : [given];
+  const { name, roles, adapters } = system!;
+  const trained = adaptersFor([system!], await trainedAdapters(dir), run);
+  if (trained.length === 0)
+    throw new InputError(`system "${name}" speaks with the base model; name a trained one, such as MALT`);
+  const speakers = roles.flatMap((role) => {
+    const own = trained.find((adapter) => adapter.name === adapters[role.name]);
+    return own ? [[role.name, { name: own.name, sha256: own.sha256 }] as const] : [];
+  });
+  const own = { run, questions_sha256: benchmark.questions_sha256 };
+  const learned = [own, ...(config.adapters?.learned ?? [])];
+  return { adapters: { run, system: name, roles: Object.fromEntries(speakers), learned }, trained };
 }

@@ -21,6 +21,19 @@ import type { Role } from "../types.js";
 export type TrainingMethod = "sft" | "dpo" | "star";
 export const trainingMethods: readonly TrainingMethod[] = ["sft", "dpo", "star"];
 
+/**
+ * Where the SFT of a run starts that was sampled with adapters of an earlier round. The paper trains one round, so it does not say.
+ * - `base`, the default: fresh adapters on the base model, as STaR begins each of its rounds (Zelikman et al. 2022, Section 3.1). What a
+ *   round learns then comes from its trees alone: mistakes and over-training do not add up over rounds, the learning rates and
+ *   epochs keep their meaning, and rounds differ by their data.
+ * - `sampled`: the adapters that the run was sampled with are trained on. Later rounds need fewer steps, and drift further.
+ */
+export type TrainingStart = "base" | "sampled";
+export const trainingStarts: readonly TrainingStart[] = ["base", "sampled"];
+
+/** Folder in train/ with the adapter that a role was sampled with, for stages that start from it. */
+export const sampledStart = (role: string): string => `${role}-sampled`;
+
 /** One adapter to train. */
 export interface TrainingStage {
   /** `<role>-<method>`; names the stage's YAML file, its folder in train/ and the served adapter. */
@@ -31,7 +44,7 @@ export interface TrainingStage {
   data: string;
   /** Examples or pairs in that file. */
   rows: number;
-  /** The stage whose adapter it starts from; null: a fresh adapter on the base model. */
+  /** The stage whose adapter it starts from, or `<role>-sampled`; null: a fresh adapter on the base model. */
   start: string | null;
   /** Passes over the data; null where `steps` decides. */
   epochs: number | null;
@@ -61,6 +74,8 @@ export interface PlanOptions {
    * MATH) and helps Qwen-2.5-1.5B-Base (68.75 % on GSM8K).
    */
   generatorDpo?: boolean | undefined;
+  /** Roles whose SFT starts from the adapter that they were sampled with; none by default. */
+  goOn?: readonly string[] | undefined;
 }
 
 /**
@@ -87,7 +102,8 @@ export function trainingPlan(options: PlanOptions): TrainingStage[] {
     const data = `${role}-sft.jsonl`;
     const epochs = settings.sftEpochs ?? epochsBySize(rows(data), settings.sftTexts);
     const size = { rows: rows(data), epochs, steps: stepsOf(data, epochs) };
-    return { name: `${role}-sft`, role, method: "sft", data, start: null, rate: settings.sftLearningRate, ...size };
+    const start = options.goOn?.includes(role) ? sampledStart(role) : null;
+    return { name: `${role}-sft`, role, method: "sft", data, start, rate: settings.sftLearningRate, ...size };
   });
   const dpo = preferring.map(({ name: role }): TrainingStage => {
     const data = `${role}-dpo.jsonl`;

@@ -4,20 +4,30 @@
  * by a service (service.ts).
  */
 import { existsSync } from "node:fs";
+import { copyFile, mkdir, rm } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import * as z from "zod";
 import { checkHeldOut } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
-import { RunError } from "../errors.js";
+import { InputError, RunError } from "../errors.js";
 import { modelOfRun } from "../models/choose.js";
 import { type Model, models } from "../models/table.js";
 import { type TrainingSettings, trainingSettings } from "../models/training.js";
 import { arithmetic, isInPackage } from "../paths.js";
+import { learnedQuestions } from "../run/learned.js";
 import { type Manifest, readManifest, readQuestions, runDir } from "../run/manifest.js";
 import { speaksAs } from "../team/teams.js";
 import type { Question } from "../types.js";
+import { type TrainedAdapter, trainedAdapters } from "./adapters.js";
 import { checkTrainingPrompts } from "./leak.js";
-import { type TrainingMethod, type TrainingStage, trainingPlan } from "./plan.js";
+import {
+  sampledStart,
+  type TrainingMethod,
+  type TrainingStage,
+  type TrainingStart,
+  trainingPlan,
+  trainingStarts,
+} from "./plan.js";
 import { tokensPerRow } from "./tokens.js";
 
 /** What is trained, and with what. */
@@ -37,6 +47,8 @@ export interface PlannedOptions {
   model?: Model | undefined;
   /** Folder or hub name of the weights that were sampled; default the model's own, where it has any. */
   baseModel?: string | undefined;
+  /** Where the SFT of a run starts that was sampled with adapters; default `base`, see {@link TrainingStart}. */
+  startFrom?: TrainingStart | undefined;
   /** Seed of the data order and of new adapters; default 0. */
   seed?: number | undefined;
   /**
@@ -57,6 +69,8 @@ export interface PlannedTraining {
   sampled: Model;
   /** Mean tokens of a row by file name, see {@link tokensPerRow}. */
   tokens: ReadonlyMap<string, number>;
+  /** Adapters that stages start from which the run was sampled with, by the role that speaks with them. */
+  sampledAdapters: ReadonlyMap<string, TrainedAdapter>;
   /** Whether the supervised examples have weights (`malt export --weights`). */
   exampleWeights: boolean;
 }
@@ -80,7 +94,7 @@ export async function plannedTraining(options: PlannedOptions): Promise<PlannedT
     );
   const roles = manifest.config.roles;
   const questions = await readQuestions(dir);
-  checkHeldOut(questions, await heldOutQuestions(questions, options.heldOut));
+  checkHeldOut(await learnedQuestions(dir), await heldOutQuestions(questions, options.heldOut));
   const speakers = [...new Set(roles.map(speaksAs))];
   const wanted = speakers.flatMap((name) => [`${name}-sft.jsonl`, `${name}-dpo.jsonl`]);
   const missing = wanted.find((name) => !existsSync(join(folder, name)));
@@ -101,11 +115,44 @@ export async function plannedTraining(options: PlannedOptions): Promise<PlannedT
   const { roles: only, stages, generatorDpo } = options;
   const tokens = await tokensPerRow(dir, settings.maxLength, roles);
   const sizes = { rows: (file: string) => rows.get(file)!, tokens: (file: string) => tokens.get(file) };
-  const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo });
+  const sampledAdapters = await adaptersToGoOnFrom(manifest, options);
+  const goOn = [...sampledAdapters.keys()];
+  const plan = trainingPlan({ roles, settings, ...sizes, only, stages, generatorDpo, goOn });
   // A row that is named for its settings must not bring its weights along: those that were sampled are trained.
   const sampled = manifest.server.weights || model.name === own.name ? own : model;
   const exampleWeights = exported !== undefined && exported.weights !== "none";
-  return { plan, folder, manifest, settings, sampled, tokens, exampleWeights };
+  return { plan, folder, manifest, settings, sampled, tokens, sampledAdapters, exampleWeights };
+}
+
+/**
+ * The adapters of the earlier round that the roles are trained on from, if they are to be.
+ * @throws InputError if the run was sampled from the base model alone; RunError if the earlier round has trained others since
+ */
+async function adaptersToGoOnFrom(
+  { run, config }: Manifest,
+  { startFrom = "base", outputs }: PlannedOptions,
+): Promise<ReadonlyMap<string, TrainedAdapter>> {
+  if (!trainingStarts.includes(startFrom))
+    throw new InputError(`startFrom must be one of ${trainingStarts.join(", ")}, not "${startFrom}"`);
+  if (startFrom === "base") return new Map();
+  const { adapters, roles } = config;
+  if (!adapters)
+    throw new InputError(
+      `run "${run}" was sampled from the base model, so there are no adapters to go on from; leave --start-from out, or sample ` +
+        "a run with --adapters",
+    );
+  const there = await trainedAdapters(runDir(adapters.run, outputs));
+  const found = roles.flatMap((role) => {
+    const wanted = adapters.roles[role.name];
+    if (!wanted || role.adapter !== undefined) return [];
+    const adapter = there.get(wanted.name);
+    if (adapter?.sha256 === wanted.sha256) return [[role.name, adapter] as const];
+    throw new RunError(
+      `run "${run}" was sampled with ${wanted.name} of run "${adapters.run}" (SHA-256 ${wanted.sha256.slice(0, 12)}…), and that run ` +
+        `now has ${adapter ? `another (${adapter.sha256.slice(0, 12)}…)` : "none of that name"}; train from the base model, or put it back`,
+    );
+  });
+  return new Map(found);
 }
 
 /** The questions training must not see, by file. */
@@ -121,4 +168,27 @@ async function heldOutQuestions(questions: readonly Question[], files?: readonly
 export function portable(folder: string, path: string): string {
   if (!isAbsolute(path) || !isInPackage(folder) || !isInPackage(path)) return path;
   return relative(folder, path).split(sep).join("/");
+}
+
+/**
+ * Copies the adapters of an earlier round that stages start from, so that they lie where every trainer finds them.
+ * @param folder train/ of the run, or another folder with the files of its stages
+ * @returns the files, relative to it
+ */
+export async function bringStarts(
+  folder: string,
+  { plan, sampledAdapters }: Pick<PlannedTraining, "plan" | "sampledAdapters">,
+): Promise<string[]> {
+  const copied: string[] = [];
+  for (const [role, adapter] of sampledAdapters) {
+    const start = sampledStart(role);
+    if (!plan.some((stage) => stage.start === start)) continue;
+    await rm(join(folder, start), { recursive: true, force: true });
+    await mkdir(join(folder, start));
+    for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
+      await copyFile(join(adapter.folder, name), join(folder, start, name));
+      copied.push(join(start, name));
+    }
+  }
+  return copied;
 }

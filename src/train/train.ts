@@ -15,7 +15,7 @@ import type { TrainingPlace } from "./launchers/launcher.js";
 import { local } from "./launchers/local.js";
 import { launcherOf } from "./launchers/target.js";
 import type { TrainingStage } from "./plan.js";
-import { type PlannedOptions, plannedTraining, portable } from "./planned.js";
+import { bringStarts, type PlannedOptions, plannedTraining, portable } from "./planned.js";
 import { recordTraining, type TrainedStage } from "./record.js";
 import { reuseStages } from "./reuse.js";
 import { stageFile } from "./stage-file.js";
@@ -122,7 +122,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     onStatus(`a training of run "${options.run}" is at work already${elsewhere}: following it`);
     return null;
   }
-  const { plan, folder, settings, sampled, exampleWeights } = await plannedTraining(options);
+  const { plan, folder, settings, sampled, sampledAdapters, exampleWeights } = await plannedTraining(options);
   const launcher = launcherOf(options.on ?? local.target);
   const place: TrainingPlace = {
     processes: options.place?.processes ?? 1,
@@ -152,6 +152,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
     const seen = (path: string) => portable(folder, path);
     const form = { baseModel: seen(base), settings, seed, exampleWeights, trainer: seen(pythonScript("train.py")) };
     for (const stage of plan) await writeFile(join(folder, `${stage.name}.yaml`), stageFile(stage, form));
+    await bringStarts(folder, { plan, sampledAdapters });
     const { outlives = true, run } = options;
     const work = { run, dir: resolve(dir), stages: plan, baseModel: base, jobs: settings.jobs, outlives, place };
     await reuseStages(folder, plan, options.reuse ?? []);

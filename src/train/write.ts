@@ -17,7 +17,7 @@ import type { FormOptions, TrainerForm, TrainingRow } from "./formats/form.js";
 import { llamaFactory } from "./formats/llama-factory.js";
 import { trl } from "./formats/trl.js";
 import type { TrainingStage } from "./plan.js";
-import { type PlannedOptions, plannedTraining, portable } from "./planned.js";
+import { bringStarts, type PlannedOptions, plannedTraining, portable } from "./planned.js";
 
 /** The trainers that a plan can be written for, by their names on the command line. */
 export const trainerForms = { axolotl, "llama-factory": llamaFactory, trl } as const satisfies Record<
@@ -45,7 +45,7 @@ export async function writeTraining(
     throw new InputError(`--out ${out} is no folder that can be read (${error.code}); give another`);
   });
   if (there.length > 0) throw new InputError(`--out ${out} holds files already (${there[0]}, …); give a new folder`);
-  const { plan, folder, settings, sampled } = await plannedTraining(options);
+  const { plan, folder, settings, sampled, sampledAdapters } = await plannedTraining(options);
   const base = await trainableWeights(sampled, options.baseModel, options.onStatus ?? (() => {}));
   const form: TrainerForm = trainerForms[format];
   const how: FormOptions = { baseModel: portable(target, base), settings, seed: options.seed ?? 0 };
@@ -64,7 +64,8 @@ export async function writeTraining(
     }
     for (const [name, text] of Object.entries(texts)) await writeFile(join(target, name), text);
     for (const name of form.scripts) await copyFile(pythonScript(name), join(target, basename(name)));
-    return { plan, files: [...Object.keys(texts), ...data, ...form.scripts].sort() };
+    const starts = await bringStarts(target, { plan, sampledAdapters });
+    return { plan, files: [...Object.keys(texts), ...data, ...starts, ...form.scripts].sort() };
   });
 }
 
