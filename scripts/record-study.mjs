@@ -1,7 +1,8 @@
 // `npm run record:study -- FILE`: makes a study, or goes on with it, and makes it a recorded one: its tables, its definition and
 // a card go to data/recorded-study-NAME/, which notebooks read.
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { parse } from "yaml";
 import { main, mustRun, SetupError, steps } from "./progress.mjs";
 import { root, setUp } from "./setup.mjs";
 
@@ -20,14 +21,12 @@ main(import.meta.url, async () => {
 /** Copies a study that is made, and writes its card. @param file its definition */
 export async function record(file) {
   const { environment, openStudy } = await import("malt-notebooks");
-  const { parse } = await import("yaml");
-  const { readFileSync } = await import("node:fs");
-  const { name } = parse(readFileSync(file, "utf8"));
+  const definition = readFileSync(file, "utf8");
+  const { name } = parse(definition);
   const source = join(resolve(root, environment().outputs), "studies", name);
   const folder = `recorded-study-${name}`;
   const target = join(root, "data", folder);
   const made = await openStudy(source);
-  const definition = readFileSync(file);
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
   for (const table of tables) copyFileSync(join(source, table), join(target, table));
@@ -57,14 +56,14 @@ function card({ plan, results, work }, folder) {
 
 ${definition.title ?? ""}
 
-A study that notebooks show: \`malt-tiny\`, trained and evaluated anew in every cell, ${definition.size} held-out questions under each of ${definition.seeds} seeds.
+A study that notebooks show: \`${definition.fixed?.model ?? definition.fixed?.profile ?? "malt-tiny"}\`, trained and evaluated anew in every cell, ${definition.size} held-out questions under each of ${definition.seeds} seeds.
 \`study.yaml\` defines it, and
 
 \`\`\`sh
 npm run record:study -- data/${folder}/study.yaml
 \`\`\`
 
-makes it again (${Math.round((sampling + training + evaluation) / 60)} minutes of work: ${sampling} s sampling, ${training} s training, ${evaluation} s evaluating). The same
+makes it again (on the machine that made this one ${Math.round((sampling + training + evaluation) / 60)} minutes: ${sampling} s sampling, ${training} s training, ${evaluation} s evaluating). The same
 command with another file of that name, such as \`studies/${definition.name}.yaml\`, puts another size of it in its place.
 
 ${[line(head), line(head.map(() => "--:")), ...rows.map(line)].join("\n")}

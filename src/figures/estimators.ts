@@ -5,10 +5,10 @@ import { lineFrame, lineNames, lines } from "./lines.js";
 import { empty, figure, palette, plural, xAxis } from "./style.js";
 
 const headings: readonly [Target, string][] = [
-  ["value", "of the value"],
-  ["advantage", "of the advantage"],
-  ["gain", "of the gain"],
-  ["value > θ", "of the label"],
+  ["value", "estimates of the value"],
+  ["advantage", "estimates of the advantage"],
+  ["gain", "estimates of the gain"],
+  ["value > θ", "estimates of the label"],
 ];
 const errors = ["bias of an output", "standard deviation"] as const;
 
@@ -44,11 +44,12 @@ export function estimatorFigure(rows: readonly EstimatorError[]): Plot.PlotOptio
     ...lineFrame(names),
     width: 300 + 260 * roles.length,
     x: { ...xAxis("in the credit's own unit"), domain: [0, Math.max(...points.map(({ x }) => x)) * 1.06], grid: true },
-    fx: { domain: roles, axis: "top", label: null, padding: 0.06 },
+    fx: { domain: roles, axis: "top", label: null, padding: 0.09 },
     color: { domain: errors, range: [palette.vermilion, palette.blue], legend: true },
     symbol: { domain: errors, range: ["diamond2", "circle"] },
     marks: [
       ...lineNames(names, roles[0]!),
+      Plot.frame({ stroke: "#cccccc" }),
       Plot.ruleX([0], { stroke: palette.ink }),
       Plot.dot(points, { ...at, fill: "error", symbol: "error", r: 5, stroke: "white" }),
     ],

@@ -247,9 +247,9 @@ describe("estimator figure", () => {
 
   it("draws bias and deviation of each estimator in a panel per role, and no bias of a label", () => {
     const svg = renderSvg(estimatorFigure(rows));
-    for (const text of ["of the value", "of the advantage", "of the label", "mean", "rloo", "posterior", "verifier"])
+    for (const text of ["estimates of the value", "estimates of the label", "mean", "rloo", "posterior", "verifier"])
       expect(svg).toContain(`>${text}<`);
-    expect(svg).not.toContain("of the gain");
+    expect(svg).not.toContain("estimates of the gain");
     const dots = svg.slice(svg.indexOf('aria-label="dot"'));
     expect(dots.match(/<path [^>]*fill="#0072B2"/g)).toHaveLength(6);
     expect(dots.match(/<path [^>]*fill="#D55E00"/g)).toHaveLength(4);
