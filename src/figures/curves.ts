@@ -1,6 +1,6 @@
 /** Named curves over a number, for what a notebook computes itself: simulations, bounds, sweeps. */
 import * as Plot from "@observablehq/plot";
-import { empty, figure, palette, xAxis, yAxis } from "./style.js";
+import { count, empty, figure, palette, xAxis, yAxis } from "./style.js";
 
 /** A point of a curve. */
 export interface CurvePoint {
@@ -30,10 +30,14 @@ export function curvesFigure(points: readonly CurvePoint[], options: CurvesOptio
   const { title, subtitle, x, y, logX = false, levels = [] } = options;
   const names = [...new Set(points.map(({ curve }) => curve))];
   if (names.length === 0) return empty(title, "nothing was computed");
+  // Few places are measurements of their own: each is marked, and whole numbers are the ticks.
+  const places = [...new Set(points.map((point) => point.x))];
+  const isFew = places.length <= 16;
+  const ticks = isFew && !logX && places.every(Number.isInteger) ? { ticks: places, tickFormat: count } : {};
   return figure({
     title,
     ...(subtitle !== undefined && { subtitle }),
-    x: { ...xAxis(x), ...(logX && { type: "log" }) },
+    x: { ...xAxis(x), ...(logX && { type: "log" }), ...ticks },
     y: { ...yAxis(y), nice: true },
     color: { domain: names, range: names.map((_, i) => colors[i % colors.length]!), legend: true },
     marks: [
@@ -45,6 +49,7 @@ export function curvesFigure(points: readonly CurvePoint[], options: CurvesOptio
           { x: "x", y: "y", stroke: "curve", strokeWidth: 2.2, strokeDasharray: dashes[i % dashes.length]! },
         ),
       ),
+      ...(isFew ? [Plot.dot(points, { x: "x", y: "y", fill: "curve", stroke: "white", r: 4.5 })] : []),
     ],
   });
 }

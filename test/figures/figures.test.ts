@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import type { EstimatorError } from "../../src/credit/estimator-error.js";
 import type { SweepRow } from "../../src/credit/thresholds.js";
 import {
   accuracyFigure,
   critiqueFigure,
+  estimatorFigure,
   lengthFigure,
   loopFigure,
   roleColors,
@@ -256,5 +258,26 @@ describe("the schematic of the method", () => {
   it("trains the generator on good outputs alone, verifier and refiner on pairs as well", () => {
     expect(svg.match(/>SFT on</g)).toHaveLength(3);
     expect(svg.match(/>DPO on</g)).toHaveLength(2);
+  });
+});
+
+describe("estimator figure", () => {
+  const bias = { mean: 0, low: -0.1, high: 0.1, n: 8, clusters: 4 };
+  const row = { target: "value" as const, nodes: 8, bias, deviation: 0.2, labelled: 1, wrong: 0.1 };
+  const rows: EstimatorError[] = ["generator", "verifier"].flatMap((role) => [
+    { ...row, role, name: "mean", nodeBias: 0.02 },
+    { ...row, role, name: "rloo", target: "advantage", nodeBias: 0 },
+    { ...row, role, name: "posterior", target: "value > θ", nodeBias: null },
+  ]);
+
+  it("draws bias and deviation of each estimator in a panel per role, and no bias of a label", () => {
+    const svg = renderSvg(estimatorFigure(rows));
+    for (const text of ["estimates of the value", "estimates of the label", "mean", "rloo", "posterior", "verifier"])
+      expect(svg).toContain(`>${text}<`);
+    expect(svg).not.toContain("estimates of the gain");
+    const dots = svg.slice(svg.indexOf('aria-label="dot"'));
+    expect(dots.match(/<path [^>]*fill="#0072B2"/g)).toHaveLength(6);
+    expect(dots.match(/<path [^>]*fill="#D55E00"/g)).toHaveLength(4);
+    expect(renderSvg(estimatorFigure([]))).toContain("no estimator measured");
   });
 });
