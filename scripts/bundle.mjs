@@ -1,4 +1,4 @@
-// Bundles the explorer's page, src/explore/page/, into one script and one style sheet. Nothing of Node.js may be left in
+// Bundles the explorer's pages, src/explore/page/, into a script each and one style sheet. Nothing of Node.js may be left in
 // what the page uses: modules that the credit's own files import for other purposes are dropped with what needs them.
 import { readFileSync } from "node:fs";
 import { build } from "esbuild";
@@ -11,10 +11,14 @@ const unused = {
 };
 const licence = (name) => `${name}:\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}`;
 
-/** @param folder gets bundle.js and style.css */
+/** @param folder gets bundle.js, sliders.js and style.css */
 export async function bundle(folder) {
   const { metafile } = await build({
-    entryPoints: { bundle: "src/explore/page/main.ts", style: "src/explore/page/style.css" },
+    entryPoints: {
+      bundle: "src/explore/page/main.ts",
+      sliders: "src/explore/page/sliders.ts",
+      style: "src/explore/page/style.css",
+    },
     entryNames: "[name]",
     outdir: folder,
     bundle: true,

@@ -95,8 +95,10 @@ export { logNormalLengths, type VirtualServer, virtualServer } from "./sample/si
 export { requestSeed, statesPerTree } from "./sample/state.js";
 export { noCounts, requestModes, type SampleTreesOptions, sampleTrees } from "./sample/trees.js";
 export { aboutRun, manifestTable } from "./show/about.js";
+export { compareRuns } from "./show/changes.js";
 export { dialogue, explore } from "./show/explorer.js";
 export { progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
+export { creditSliders } from "./show/sliders.js";
 // Statistics.
 export { clusterMean, meanPassAtK, meanStd, plusMinus } from "./stats/means.js";
 export { holm, pairedTest } from "./stats/paired.js";

@@ -13,9 +13,12 @@ export const inPackage = (...parts: string[]): string => join(root, ...parts);
 /** A file or folder in data/. */
 export const dataPath = (...parts: string[]): string => inPackage("data", ...parts);
 
-/** What the explorer's page runs and looks like; they exist after `npm run build`. */
+/** What the explorer's pages run and look like; they exist after `npm run build`. */
 export const explorerBundle = {
-  script: inPackage("dist", "explore", "bundle.js"),
+  scripts: {
+    explorer: inPackage("dist", "explore", "bundle.js"),
+    sliders: inPackage("dist", "explore", "sliders.js"),
+  },
   style: inPackage("dist", "explore", "style.css"),
 };
 

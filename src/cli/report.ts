@@ -8,17 +8,19 @@ import { estimatorErrors } from "../credit/estimator-error.js";
 import { summariseSample } from "../credit/samples.js";
 import { countEnds, critiqueValue, type PairKey, type RoleSummary, summariseRoles } from "../credit/summary.js";
 import { type Dataset, openDataset } from "../dataset/export.js";
-import { openRun, runFolder } from "../dataset/open.js";
-import { RunError } from "../errors.js";
+import { type OpenRun, openRun, runFolder } from "../dataset/open.js";
+import { InputError, RunError } from "../errors.js";
 import { rolesByMode, systemsByMode } from "../evaluate/extraction.js";
 import { turnedPasses } from "../evaluate/results.js";
 import { roleShares, type VoteRow } from "../evaluate/shapley.js";
 import { percent } from "../format.js";
 import { type Manifest, readManifest } from "../run/manifest.js";
+import { runChanges } from "../show/changes.js";
 import { estimatorTable, shareTable } from "../show/credit.js";
 import { exampleText } from "../show/examples.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { sampleTable } from "../show/samples.js";
+import { sectionsText } from "../show/sections.js";
 import { printResult } from "../show/terminal.js";
 import { alignedTable } from "../show/text-table.js";
 import type { Estimate } from "../stats/means.js";
@@ -32,6 +34,7 @@ interface Flags {
   examples: number;
   system?: string;
   credit?: true;
+  changes?: true;
 }
 
 /** What run.json says of an evaluation. */
@@ -63,7 +66,12 @@ export function register(program: Command): void {
       "--credit",
       "show instead the bias and variance of credit estimators, on a run of 8 or more branches, and what training each role is worth, where all mixes were evaluated",
     )
-    .action(async ({ run: runs, benchmark: only, examples, system, credit }: Flags) => {
+    .option(
+      "--changes",
+      "show instead what changed from the first of two runs to the second: settings, accuracy paired by question, labels and verdicts of the same texts, systems",
+    )
+    .action(async ({ run: runs, benchmark: only, examples, system, credit, changes }: Flags) => {
+      if (changes) return printResult(await changesOf(runs));
       if (runs.length > 1) return printResult(await comparison(runs));
       const dir = runFolder(runs[0]!);
       const manifest = await readManifest(dir);
@@ -127,6 +135,19 @@ async function comparison(names: readonly string[]): Promise<string> {
     }
   }
   return sampleTable(rows);
+}
+
+/** @throws InputError unless there are two runs */
+async function changesOf(names: readonly string[]): Promise<string> {
+  if (names.length !== 2)
+    throw new InputError(`--changes compares two runs, received ${names.length}; write --run FIRST SECOND --changes`);
+  const runs: OpenRun[] = [];
+  try {
+    for (const name of names) runs.push(await openRun(name));
+    return sectionsText(await runChanges(runs[0]!, runs[1]!));
+  } finally {
+    for (const run of runs) run.close();
+  }
 }
 
 /** @throws RunError if the run shows neither */

@@ -67,7 +67,7 @@ export function summariseSystems(rows: readonly EvaluationRow[], reference?: str
       votes: own.reduce((most, { pass }) => Math.max(most, pass + 1), 1),
       tokens: counted ? own.reduce((sum, row) => sum + row.completion_tokens!, 0) / final.length : null,
       undecided: undecided(own),
-      against: system === chosen ? null : { ...compare(best, final), pHolm: Number.NaN },
+      against: system === chosen ? null : { ...comparePaired(best, final), pHolm: Number.NaN },
     };
   });
   const compared = results.filter(({ against }) => against !== null);
@@ -77,7 +77,7 @@ export function summariseSystems(rows: readonly EvaluationRow[], reference?: str
 }
 
 /** Paired comparison of the outcomes that two systems have in common; a positive difference favours the first. */
-function compare(first: readonly Outcome[], second: readonly Outcome[]): PairedTest {
+export function comparePaired(first: readonly Outcome[], second: readonly Outcome[]): PairedTest {
   const other = new Map(second.map((o) => [`${o.seed}\n${o.question}`, o.correct]));
   const shared = first.filter((o) => other.has(`${o.seed}\n${o.question}`));
   if (shared.length === 0) throw new InputError("two systems share no question; evaluate them on the same seeds");
@@ -88,7 +88,7 @@ function compare(first: readonly Outcome[], second: readonly Outcome[]): PairedT
 }
 
 /** Final outcomes: the vote at the last turn, which with one pass is that pass's answer. */
-function outcomes(rows: readonly EvaluationRow[]): Outcome[] {
+export function outcomes(rows: readonly EvaluationRow[]): Outcome[] {
   const last = rows.at(-1)?.turn;
   return rows
     .filter((row) => row.pass === 0 && row.turn === last)

@@ -20,6 +20,8 @@ export interface About {
   models: readonly string[];
   /** Of the trees' questions, in order. */
   questions: readonly Heading[];
+  /** The question to open with, where it is the only one that can be read. */
+  opens?: string;
   evaluations: readonly EvaluationAbout[];
 }
 

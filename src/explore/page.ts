@@ -2,10 +2,7 @@
  * Writes the explorer of a run: one HTML file that works from disk, without a network. Texts are packed question by
  * question as they are read, so that neither the writer nor the page ever holds all of them.
  */
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { open, readFile, rename, rm } from "node:fs/promises";
-import { deflateRawSync } from "node:zlib";
+import { open, rename, rm } from "node:fs/promises";
 import * as z from "zod";
 import { extractionModes } from "../answers/index.js";
 import { pairings, sftSelections } from "../credit/pairs.js";
@@ -14,15 +11,24 @@ import type { OpenRun } from "../dataset/open.js";
 import { snakeCase } from "../dataset/rules.js";
 import { literal } from "../duckdb.js";
 import { InputError, RunError } from "../errors.js";
-import { explorerBundle } from "../paths.js";
+import type { explorerBundle } from "../paths.js";
 import type { EvaluationRow, Node, Question } from "../types.js";
 import { type About, type EvaluationAbout, type Heading, part } from "./about.js";
 import { type CreditSetting, paperSetting } from "./credit.js";
+import { bundle, head, packed, packedColumn } from "./frame.js";
 import { collectPasses, type EvaluatedSystem } from "./passes.js";
 import { collectTrees } from "./trees.js";
 
+/**
+ * `explorer`: everything. `sliders`: the tree of one question under a setting that can be moved, and what all of the run's
+ * trees yield under it.
+ */
+export type PageView = keyof typeof explorerBundle.scripts;
+
 export interface PageOptions {
-  /** Only this question's tree, and no evaluation. */
+  /** By default `explorer`. */
+  view?: PageView;
+  /** Only this question's tree, and no evaluation; for `sliders` the one that is drawn, by default the first. */
   question?: string;
   /** Whether the evaluations are in the page too; true by default. */
   evaluations?: boolean;
@@ -60,13 +66,15 @@ export async function writePage(run: OpenRun, path: string, options: PageOptions
 
 /** The page, piece by piece. @throws as {@link writePage} */
 export async function* pageParts(run: OpenRun, options: PageOptions = {}): AsyncGenerator<string> {
-  const [script, style] = await bundle();
+  const isExplorer = options.view !== "sliders";
+  const [script, style] = await bundle(options.view ?? "explorer");
   yield head(script, style);
   const rules = rulesOf(run);
   const trees = collectTrees(rules.extraction);
   const all = await run.questions();
-  const questions = options.question === undefined ? all : all.filter(({ id }) => id === options.question);
-  if (questions.length === 0)
+  const asked = options.question === undefined ? all : all.filter(({ id }) => id === options.question);
+  const questions = isExplorer ? asked : all;
+  if (asked.length === 0)
     throw new InputError(
       options.question === undefined
         ? `run ${run.name} has no questions; sample some first`
@@ -74,14 +82,15 @@ export async function* pageParts(run: OpenRun, options: PageOptions = {}): Async
     );
   let done = 0;
   for await (const [question, nodes] of byQuestion(run, questions)) {
-    yield packed(part.question(done), trees.add(question, nodes));
+    const packet = trees.add(question, nodes);
+    if (isExplorer || question === asked[0]) yield packed(part.question(done), packet);
     done++;
     options.onProgress?.(done, questions.length);
   }
   for (const [name, column] of Object.entries(trees.columns())) yield packedColumn(part.treeColumn(name), column);
 
   const evaluations: EvaluationAbout[] = [];
-  if (options.evaluations !== false && options.question === undefined)
+  if (isExplorer && options.evaluations !== false && options.question === undefined)
     for (const benchmark of await run.benchmarks()) {
       const [about, pieces] = await evaluation(run, benchmark, evaluations.length);
       yield* pieces;
@@ -98,6 +107,7 @@ export async function* pageParts(run: OpenRun, options: PageOptions = {}): Async
     promptSet: run.promptSet,
     ...rules,
     ...{ ends: trees.ends, models: trees.models, questions: questions.map(heading), evaluations },
+    ...(!isExplorer && { opens: asked[0]!.id }),
   };
   yield packed(part.about, about);
   yield `<script>${script}</script></body></html>\n`;
@@ -194,37 +204,3 @@ function rulesOf({ manifest }: OpenRun): Pick<About, "setting" | "extraction"> {
     setting: Object.fromEntries(names.map((name) => [name, value(name)])) as unknown as CreditSetting,
   };
 }
-
-/** The page's own program and style, as scripts/build.mjs makes them. */
-async function bundle(): Promise<[script: string, style: string]> {
-  for (const path of Object.values(explorerBundle))
-    if (!existsSync(path)) throw new RunError(`the explorer has not been built (no ${path}); run: npm run build`);
-  return [await readFile(explorerBundle.script, "utf8"), await readFile(explorerBundle.style, "utf8")];
-}
-
-/** Nothing but this script and this style may act, and nothing is ever fetched. */
-function head(script: string, style: string): string {
-  const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  const policy = [
-    "default-src 'none'",
-    `script-src ${hash(script)}`,
-    `style-src ${hash(style)}`,
-    "base-uri 'none'",
-    "form-action 'none'",
-  ].join("; ");
-  return [
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-    `<meta http-equiv="Content-Security-Policy" content="${policy}">`,
-    '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>Run explorer</title><style>${style}</style></head><body>`,
-    "<noscript>This page needs JavaScript. It runs only its own script, and fetches nothing.</noscript>",
-    '<div id="app"><p class="loading">The run is being opened …</p></div>\n',
-  ].join("\n");
-}
-
-/** A part of the page: base64 has no character that HTML knows, and the element is data, which no browser runs. */
-const element = (id: string, bytes: Uint8Array): string =>
-  `<script type="application/octet-stream" id="${id}">${deflateRawSync(bytes, { level: 9 }).toString("base64")}</script>\n`;
-const packed = (id: string, value: unknown): string => element(id, Buffer.from(JSON.stringify(value)));
-const packedColumn = (id: string, { buffer, byteOffset, byteLength }: ArrayBufferView): string =>
-  element(id, new Uint8Array(buffer, byteOffset, byteLength));

@@ -241,7 +241,18 @@ export function summed<T extends Record<string, number | undefined>>(all: readon
  * shard, as lines "sampling.temperature: 0.3 → 0.7"; of a long text the part that differs. Where and how fast it is
  * sampled may change.
  */
-export function differences(old: Manifest, next: Manifest): string[] {
+export const differences = (old: Manifest, next: Manifest): string[] =>
+  settingChanges(old, next).map(({ path, before, after }) => `${path}: ${before} → ${after}`);
+
+/** A setting by its dotted path, as JSON text, of a long text the part that differs; `none` where it is absent. */
+export interface SettingChange {
+  path: string;
+  before: string;
+  after: string;
+}
+
+/** The same as data. */
+export function settingChanges(old: Manifest, next: Manifest): SettingChange[] {
   const [before, after] = [flat(identity(old)), flat(identity(next))];
   // A server elsewhere does not tell which file it has read its model from.
   const files = [old, next].map(({ server }) => server.weights?.sha256);
@@ -249,10 +260,35 @@ export function differences(old: Manifest, next: Manifest): string[] {
     for (const [i, leaves] of [before, after].entries()) leaves.set("server.weights.sha256", `"${files[i]}"`);
   // Equal hashes mean equal prompts, whether or not both manifests hold them.
   const isSaid = (path: string) => !path.startsWith("prompts.") || old.prompt_set_hash !== next.prompt_set_hash;
-  const paths = [...new Set([...before.keys(), ...after.keys()])].filter(isSaid);
-  return paths
-    .filter((path) => before.get(path) !== after.get(path))
-    .map((path) => `${path}: ${excerpts(before.get(path) ?? "none", after.get(path) ?? "none").join(" → ")}`);
+  for (const leaves of [before, after]) for (const path of leaves.keys()) if (!isSaid(path)) leaves.delete(path);
+  return changedLeaves(before, after);
+}
+
+/**
+ * What else differs that a reader may want to know, though it makes no other run: the rules of the export, the server,
+ * versions, and what was evaluated how.
+ */
+export function otherChanges(old: Manifest, next: Manifest): SettingChange[] {
+  const about = ({ server, versions, export: exported, evaluation = {} }: Manifest) =>
+    flat({
+      ...{ server: { owner: server.owner, build: server.build }, versions, export: exported?.options },
+      evaluation: Object.fromEntries(
+        Object.entries(evaluation).map(([name, { source, questions_sha256, size, seeds, model, judge }]) => [
+          name,
+          { source, questions_sha256, size, seeds, model, judge },
+        ]),
+      ),
+    });
+  return changedLeaves(about(old), about(next));
+}
+
+function changedLeaves(old: Map<string, string>, next: Map<string, string>): SettingChange[] {
+  return [...new Set([...old.keys(), ...next.keys()])]
+    .filter((path) => old.get(path) !== next.get(path))
+    .map((path) => {
+      const [before, after] = excerpts(old.get(path) ?? "none", next.get(path) ?? "none");
+      return { path, before: before!, after: after! };
+    });
 }
 
 /** Two different texts from shortly before the first place where they differ, at most 80 characters of each. */

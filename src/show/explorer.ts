@@ -36,10 +36,7 @@ export async function explorerOutput(
     `If no explorer is shown below, this notebook is not trusted or its page runs no scripts: choose File, Trust Notebook, ` +
     `or write it as a file with: npx malt view --run ${run.name}`;
   const tree = question === undefined ? "" : await treeText(run, question);
-  // In a frame of its own origin: it can reach neither the notebook nor the network.
-  const frame =
-    `<iframe sandbox="allow-scripts" title="explorer of run ${escapeHtml(run.name)}" ` +
-    `style="width:100%;height:${Math.round(height)}px;border:1px solid #8888" srcdoc="${attribute(parts.join(""))}"></iframe>`;
+  const frame = frameHtml(parts.join(""), `explorer of run ${run.name}`, height);
   const fixed = tree && `<details><summary>as text</summary><pre>${escapeHtml(tree)}</pre></details>`;
   return {
     "text/html": `<p><small>${escapeHtml(live)}</small></p>${fixed}${frame}`,
@@ -48,6 +45,11 @@ export async function explorerOutput(
       .join("\n\n"),
   };
 }
+
+/** A page in a frame of its own origin: it can reach neither the notebook nor the network. @param height in pixels */
+export const frameHtml = (page: string, title: string, height: number): string =>
+  `<iframe sandbox="allow-scripts" title="${escapeHtml(title)}" ` +
+  `style="width:100%;height:${Math.round(height)}px;border:1px solid #8888" srcdoc="${attribute(page)}"></iframe>`;
 
 /** HTML as the value of an attribute: nothing in it may change, because the page's own policy names its script by hash. */
 const attribute = (html: string): string =>

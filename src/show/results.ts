@@ -69,7 +69,8 @@ export function results(rows: readonly EvaluationRow[], paper: Paper): string {
 
 const points = (share: number) => (Number.isNaN(share) ? "–" : (100 * share).toFixed(1));
 const interval = ({ low, high }: Estimate) => (Number.isNaN(low) ? "–" : `${points(low)} to ${points(high)}`);
-const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
+/** A p value as people print it. */
+export const pValue = (p: number): string => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
 
 /** How many passes the systems that were to spend another's tokens vote on. */
 function equalTokens(table: readonly SystemResult[]): string {

@@ -13,6 +13,7 @@ import { backUp, type Pooling } from "../../src/credit/values.js";
 import { type OpenRun, openRun } from "../../src/dataset/open.js";
 import { writePage } from "../../src/explore/page.js";
 import { explorerOutput } from "../../src/show/explorer.js";
+import { slidersOutput } from "../../src/show/sliders.js";
 import type { Node, Question } from "../../src/types.js";
 import { hostileRun, hostileTexts } from "../explore/hostile.js";
 import { executablePath } from "./chromium.js";
@@ -273,6 +274,11 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     expect(await narrow.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
     const dark = await narrow.evaluate(() => getComputedStyle(document.body).backgroundColor);
     expect(dark.match(/\d+/g)!.every((part) => Number(part) < 60)).toBe(true);
+    // Also beside the marks of a pair and a value, an answer is whole.
+    const cut = await narrow
+      .locator(".node .answer")
+      .evaluateAll((answers) => answers.filter((answer) => answer.scrollWidth > answer.clientWidth).length);
+    expect(cut).toBe(0);
     await narrow.close();
   });
 
@@ -363,6 +369,59 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     expect(errors).toEqual([]);
     await notebook.locator("iframe").evaluate((element) => element.remove());
     expect(await notebook.locator("body").innerText()).toContain("npx malt view --run tiny-200");
+    await notebook.close();
+  });
+
+  it("moves θ, pooling and pairing in a notebook's page: nodes, the tree's pairs and the run's counts follow", async () => {
+    const { "text/html": html } = await slidersOutput(run, { question: mixed });
+    writeFileSync(file("sliders"), `<!doctype html><meta charset="utf-8"><body>${html}`);
+    for (const list of [errors, requests]) list.splice(0);
+    const notebook = await browser.newPage({ viewport: { width: 1000, height: 950 } });
+    notebook.on("pageerror", (error) => errors.push(error.message));
+    notebook.on("request", (sent) => requests.push(sent.url()));
+    await notebook.goto(address("sliders"));
+    const frame = notebook.frameLocator("iframe");
+    const counts = (role: string) =>
+      frame
+        .locator(`tr[data-role="${role}"] td`)
+        .evaluateAll((cells) =>
+          cells.slice(1).map((cell) => Number(cell.firstChild!.textContent!.replaceAll(",", ""))),
+        );
+    const inTree = async (role: string, threshold: number, pairing: Pairing) => {
+      const own = nodes.filter((node) => node.question_id === mixed);
+      const { value, label } = backUp(columns(own, run.roles).forest, { threshold });
+      const scored = own.map((node, i): Node => ({ ...node, value: value[i]!, label: label[i] === 1 }));
+      const question = questions.find(({ id }) => id === mixed)!;
+      const tree = { question, nodes: scored, roles: run.roles, promptSet: run.promptSet };
+      const pairs = preferencePairs(tree, { pairing }).filter((pair) => pair.role === role).length;
+      const good = scored.filter((node) => node.role === role && node.label).length;
+      const all = scored.filter((node) => node.role === role).length;
+      return `${role}: ${good} of ${all} good, ${pairs} pair${pairs === 1 ? "" : "s"}`;
+    };
+    const node = frame.locator('[role="treeitem"][data-node="g2.v0"]');
+    await expect.poll(() => counts("verifier")).toEqual(expected("verifier", 0.5));
+    expect(await frame.locator('[data-tree-role="refiner"]').innerText()).toBe(await inTree("refiner", 0.5, "all"));
+    await node.click();
+    await frame.getByText("Mean of its children: (0.00 + 1.00 + 1.00) / 3. 0.67 > θ = 0.50: good.").waitFor();
+    const before = await node.evaluate((element) => getComputedStyle(element).backgroundColor);
+    await frame.getByRole("slider", { name: /Threshold/ }).evaluate((range) => {
+      (range as HTMLInputElement).value = "0.7";
+      range.dispatchEvent(new Event("input"));
+    });
+    await frame.getByText("0.67 ≤ θ = 0.70: not good.").waitFor();
+    expect(await node.evaluate((element) => getComputedStyle(element).backgroundColor)).not.toBe(before);
+    for (const role of ["generator", "verifier", "refiner"]) expect(await counts(role)).toEqual(expected(role, 0.7));
+    await frame.getByLabel("Pairing").selectOption("one-per-state");
+    await expect.poll(() => counts("refiner")).toEqual(expected("refiner", 0.7, "mean", "one-per-state"));
+    expect(await frame.locator('[data-tree-role="refiner"]').innerText()).toBe(
+      await inTree("refiner", 0.7, "one-per-state"),
+    );
+    await frame.getByLabel("Pooling").selectOption("local");
+    await frame.getByText("Good ones among its children: 2 of 3.").waitFor();
+    await frame.getByRole("button", { name: "Paper’s setting" }).click();
+    await expect.poll(() => counts("generator")).toEqual(expected("generator", 0.5));
+    expect(errors).toEqual([]);
+    expect(new Set(requests)).toEqual(new Set([address("sliders")]));
     await notebook.close();
   });
 

@@ -92,6 +92,9 @@ describe("malt evaluate", () => {
       /^(\d+) passes that MA\+MV corrects, the first 1:\n\nMA\+MV, question test-\d, seed [78], pass [123]\n/m;
     expect(Number(title.exec(examples)?.[1])).toBeGreaterThan(0);
     expect(examples).toMatch(/^question \(answer: 12\)\n {4}Unseen \d: what is .*\ngenerator \(.*\)\n {4}/m);
+    await expect(malt("report", "--run", name, "--changes")).rejects.toThrow(
+      "--changes compares two runs, received 1; write --run FIRST SECOND --changes",
+    );
     said = "";
     const again = await malt("evaluate", ...args, "--systems", "SA", "--seed", "7");
     expect(again).toContain("nothing was sampled");

@@ -53,7 +53,7 @@ export async function openApp(): Promise<App> {
   const trees = prepareTrees(columns, about.roles, about.ends);
   const dataset = creditOf(trees, about.setting);
   /** The question to open with. */
-  const first = about.questions[mostTelling(trees, dataset, about.setting.threshold)]?.[0];
+  const first = about.opens ?? about.questions[mostTelling(trees, dataset, about.setting.threshold)]?.[0];
   const views: (() => void)[] = [];
   let computed = "";
 

@@ -3,7 +3,8 @@ import type { ExtractionMode } from "../../answers/index.js";
 import { questionText } from "../../team/prompts.js";
 import type { Question } from "../../types.js";
 import { type Child, h } from "./dom.js";
-import { mark, passage, reading } from "./passage.js";
+import { mark } from "./mark.js";
+import { passage, reading } from "./passage.js";
 
 export interface SpokenTurn {
   role: string;

@@ -5,8 +5,8 @@ import type { App } from "./app.js";
 import { conversation } from "./dialogue.js";
 import { type Child, choice, fill, h, many, section, shownIn, thousands } from "./dom.js";
 import { list } from "./list.js";
+import { mark } from "./mark.js";
 import { passThrough, readPasses, readVotes } from "./parts.js";
-import { mark } from "./passage.js";
 import { formatRoute } from "./route.js";
 import { searcher } from "./search.js";
 

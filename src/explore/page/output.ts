@@ -7,8 +7,9 @@ import { nodeIdOf, type QuestionPacket } from "../trees.js";
 import type { App } from "./app.js";
 import { conversation } from "./dialogue.js";
 import { type Child, fill, h, many, section, shownIn, thousands } from "./dom.js";
+import { mark } from "./mark.js";
 import { readQuestion } from "./parts.js";
-import { mark, passage, reading, verdictText } from "./passage.js";
+import { passage, reading, verdictText } from "./passage.js";
 import { formatRoute } from "./route.js";
 import { sideBySide } from "./siblings.js";
 

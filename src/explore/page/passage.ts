@@ -2,6 +2,7 @@
 import { answerKind, type Extraction, type ExtractionMode, extract, grade, type Rule } from "../../answers/index.js";
 import type { Question } from "../../types.js";
 import { type Child, h } from "./dom.js";
+import { mark } from "./mark.js";
 
 const ruleText: Readonly<Record<Rule, string>> = {
   "final answer": "the last “Final Answer: …”",
@@ -56,11 +57,3 @@ export function verdictText(
     lines.push(h("p.warning", {}, `With ${other} extraction it would be ${second ? second.answer : "no answer"}.`));
   return lines;
 }
-
-/** A verdict as a sign and a word. */
-export const mark = (correct: boolean | null): { sign: string; word: "right" | "wrong" | "no answer" } =>
-  correct === null
-    ? { sign: "–", word: "no answer" }
-    : correct
-      ? { sign: "✓", word: "right" }
-      : { sign: "✗", word: "wrong" };

@@ -192,7 +192,7 @@ function yieldTable(roles: readonly RoleYield[], dataset: readonly RoleYield[]):
   return h(
     "table",
     {},
-    h("caption.hidden", {}, "what each role yields under this setting, and the change against the dataset"),
+    h("caption.hidden", {}, "What each role of the run yields under this setting, and the change against the dataset"),
     h(
       "thead",
       {},

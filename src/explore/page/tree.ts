@@ -4,10 +4,15 @@ import { traits } from "../credit.js";
 import { nodeIdOf, verdicts } from "../trees.js";
 import type { App } from "./app.js";
 import { fill, h, set, shownIn, svg, svgPath } from "./dom.js";
+import { mark } from "./mark.js";
 import { readQuestion } from "./parts.js";
-import { mark } from "./passage.js";
 
 const rowHeight = 25;
+/** Of a column, in pixels: what its signs and numbers need beside the answer, and what a character of the answer needs. */
+const besideAnswer = 126;
+const characterWidth = 7.5;
+/** Characters of an answer that a column has room for at least, if there are so long answers. */
+const mostCharacters = 6;
 
 /**
  * @param matches whether an output is among those that are looked for, if any are
@@ -56,13 +61,15 @@ export function tree(
     items.get(target)?.focus();
   });
 
-  /** Places the nodes of a question: roles from left to right, siblings from above. */
-  function layout(question: number): void {
+  /** Places the nodes of a question: roles from left to right, siblings from above. A narrow window scrolls sideways. */
+  function layout(question: number, answers: readonly (string | null)[]): void {
     const [from, to] = [columns.start[question]!, columns.start[question + 1]!];
     const below = new Map<number, number[]>();
     for (let i = from; i < to; i++) below.set(columns.parent[i]!, [...(below.get(columns.parent[i]!) ?? []), i]);
     const depths = about.roles.length;
-    const width = Math.max(104, Math.min(200, Math.floor((scroller.clientWidth - 8) / depths)));
+    const longest = answers.reduce((most, answer) => Math.max(most, answer?.length ?? 0), 1);
+    const least = besideAnswer + Math.ceil(characterWidth * Math.min(mostCharacters, longest));
+    const width = Math.max(least, Math.min(200, Math.floor((scroller.clientWidth - 8) / depths)));
     const root = treeLayout<number>()
       .nodeSize([rowHeight, width])
       .separation((a, b) => (a.parent === b.parent ? 1 : 1.3))(hierarchy(-1, (i) => below.get(i)));
@@ -127,7 +134,7 @@ export function tree(
     const state = `${question} ${scroller.clientWidth}`;
     if (state !== drawn) {
       const hadFocus = canvas.contains(document.activeElement);
-      layout(question);
+      layout(question, packet.answers);
       drawn = state;
       const { id, question: text, choices, answer } = packet.question;
       fill(
