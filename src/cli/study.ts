@@ -26,7 +26,7 @@ import {
   withPatienceFlags,
 } from "./server-flags.js";
 import { readTeam } from "./team.js";
-import { readYaml } from "./yaml-file.js";
+import { readYaml } from "../yaml-file.js";
 
 interface Flags extends ServerFlags {
   list?: true;
