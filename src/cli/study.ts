@@ -15,6 +15,7 @@ import { labelOf } from "../study/axes.js";
 import { planStudy, type StudyDefinition, type StudyPlan } from "../study/definition.js";
 import type { Serve } from "../study/serve.js";
 import { runsOf, type StudyStep, study, studySteps } from "../study/study.js";
+import { readYaml } from "../yaml-file.js";
 import { oneOf } from "./options.js";
 import { readPromptSet } from "./prompt-set.js";
 import {
@@ -26,7 +27,6 @@ import {
   withPatienceFlags,
 } from "./server-flags.js";
 import { readTeam } from "./team.js";
-import { readYaml } from "../yaml-file.js";
 
 interface Flags extends ServerFlags {
   list?: true;
