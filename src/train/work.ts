@@ -45,6 +45,8 @@ export function trainingWork({ run, dir, stages, baseModel, gguf, jobs, outlives
   return {
     name: run,
     folder,
+    // Stages know themselves whether they are done.
+    key: "",
     parts: stages,
     results: stages.map(({ name }) => name),
     place,

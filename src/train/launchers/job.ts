@@ -21,6 +21,8 @@ interface JobRecord extends Record<string, Job[string]> {
   started: string;
   /** Names of its parts, in order. */
   stages: readonly string[];
+  /** The work's own. */
+  key: string;
   /** Paths in the working folder that come home. */
   results: readonly string[];
 }
@@ -46,7 +48,7 @@ export async function startJob(work: Work, launcher: Launcher, onStatus: (text: 
   const job = await launcher.submit(work);
   const on = launcher.target === local.target ? {} : { on: launcher.target };
   const started = new Date().toISOString();
-  const record = { ...job, ...on, started, stages: parts.map(({ name }) => name), results };
+  const record = { ...job, ...on, started, stages: parts.map(({ name }) => name), results, key: work.key };
   const draft = `${path(folder, "record")}.draft`;
   await writeFile(draft, `${JSON.stringify(record)}\n`);
   await rename(draft, path(folder, "record"));
@@ -96,6 +98,15 @@ export async function bringJobHome(folder: string, onStatus: (text: string) => v
   if (!last?.launcher.collect || (await hasEnded(folder))) return;
   onStatus(`what the last job made is brought home from ${last.launcher.place} …`);
   await collect(folder, last, { event: "end", state: "stopped", stage: last.record.stages[0] ?? "" });
+}
+
+/** Whether the last job of a folder did this work to its end. */
+export async function hasDone({ folder, key }: Work): Promise<boolean> {
+  const last = await lastJob(folder);
+  if (last?.record.key !== key) return false;
+  const lines = await tail(path(folder, "events"))();
+  const end = parseEvent(lines.at(-1) ?? "");
+  return end?.event === "end" && end.state === "done";
 }
 
 /** Brings files home, once for all who follow, and makes sure that the events end with an end. */

@@ -11,6 +11,8 @@ export interface Work {
   name: string;
   /** Its working folder, absolute. Elsewhere there is one of the same last name: train, sample or evaluate. */
   folder: string;
+  /** Identifies what is done: a job that ended well with the same key need not be done again. */
+  key: string;
   /** In order; `start` is the part that another one waits for. */
   parts: readonly { name: string; start: string | null }[];
   /** Paths in the working folder that it makes. */

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { mkdir, open, readlink, realpath } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,14 +60,14 @@ async function submit(work: Work): Promise<Job> {
     });
     child.unref();
     if (!outlives) endWithThis(child);
-    return { pid: child.pid!, host: hostname(), program: words[0] ?? "" };
+    return { pid: child.pid!, host: hostname() };
   } finally {
     await Promise.all([out!.close(), err!.close()]);
   }
 }
 
 /** @throws RunError if it was started on another machine, whose processes cannot be seen from here, and has not ended */
-async function alive(folder: string, { pid, host, program = "train.py" }: Job): Promise<boolean> {
+async function alive(folder: string, { pid, host }: Job): Promise<boolean> {
   if (host !== hostname()) {
     const lines = await tail(join(folder, jobFiles(folder).events))();
     if (parseEvent(lines.at(-1) ?? "")?.event === "end") return false;
@@ -75,11 +75,14 @@ async function alive(folder: string, { pid, host, program = "train.py" }: Job): 
       `${folder} is at work on ${host} (process ${pid}); wait for it, or remove ${join(folder, jobFiles(folder).record)} if it is gone`,
     );
   }
-  // Where there is /proc it also tells our program from a later process of the same number, and from a zombie, which
-  // has no command line.
-  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
-  if (command !== null) return command.includes(program as string) && command.includes(folder);
-  if (existsSync("/proc/self")) return false;
+  // Where there is /proc it also tells our program from a later process of the same number, and from a zombie, which works
+  // nowhere.
+  if (existsSync("/proc/self")) {
+    const [cwd, own] = await Promise.all(
+      [readlink(`/proc/${pid}/cwd`), realpath(folder)].map((p) => p.catch(() => null)),
+    );
+    return cwd !== null && cwd === own;
+  }
   try {
     process.kill(pid as number, 0);
     return true;
