@@ -1,10 +1,10 @@
-"""Runs a training whose files were uploaded with a job (src/train/launchers/ray.ts), keeps its folder where the next job finds it, and
+"""Runs work whose files were uploaded with a job (src/train/launchers/ray.ts), keeps its folder where the next job finds it, and
 hands the results out at the end of the log.
 
-    python job.py FOLDER STAGE …        in the folder that was uploaded
+    python job.py FOLDER WORK RESULT …      in the folder that was uploaded; WORK is the working folder in it
 
-Scope: what lies around job.sh, which trains. A checkpoint that an earlier job left in FOLDER is kept if it is further than the
-one that was uploaded; whether it belongs to the same training, train.py checks.
+Scope: what lies around job.sh, which does the work. A checkpoint that an earlier job left in FOLDER is kept if it is further
+than the one that was uploaded, and so is a journal; whether it belongs to the same work, its program checks.
 """
 
 import base64
@@ -36,29 +36,39 @@ def fingerprint(stage: Path) -> str | None:
         return None
 
 
-def bring(uploaded: Path, folder: Path) -> None:
-    """Copies what was uploaded, but no stage over one of the same training that is further."""
+def bring(uploaded: Path, folder: Path, work: str) -> None:
+    """Copies what was uploaded, but no stage and no journal over one of the same work that is further."""
     for name in ("python", "model"):
         if (uploaded / name).exists():
             shutil.copytree(uploaded / name, folder / name, dirs_exist_ok=True)
     shutil.copy(uploaded / "job.sh", folder / "job.sh")
-    (folder / "train").mkdir(exist_ok=True)
-    for path in (uploaded / "train").iterdir():
-        target = folder / "train" / path.name
+    (folder / work).mkdir(exist_ok=True)
+    for path in (uploaded / work).iterdir():
+        target = folder / work / path.name
         if not path.is_dir():
             shutil.copy(path, target)
+        elif work != "train":
+            shutil.copytree(path, target, dirs_exist_ok=True, copy_function=copy_longer)
         elif fingerprint(path) != fingerprint(target) or progress(path) > progress(target):
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(path, target)
 
 
-def hand_out(train: Path, stages: list[str]) -> None:
-    """The stages' folders as lines of text."""
+def copy_longer(source: str, target: str) -> None:
+    """Journals only grow."""
+    if Path(source).parent.name == "journal" and Path(target).exists():
+        if Path(target).stat().st_size >= Path(source).stat().st_size:
+            return
+    shutil.copy2(source, target)
+
+
+def hand_out(work: Path, results: list[str]) -> None:
+    """The results' folders as lines of text."""
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
-            for stage in stages:
-                if (train / stage).is_dir():
-                    archive.add(train / stage, stage)
+            for result in results:
+                if (work / result).is_dir():
+                    archive.add(work / result, result)
         file.seek(0)
         print("malt: results begin")
         while piece := file.read(BYTES):
@@ -67,14 +77,14 @@ def hand_out(train: Path, stages: list[str]) -> None:
 
 
 def main() -> int:
-    folder, stages = Path(sys.argv[1]).expanduser(), sys.argv[2:]
+    folder, work, results = Path(sys.argv[1]).expanduser(), sys.argv[2], sys.argv[3:]
     folder.mkdir(parents=True, exist_ok=True)
-    # The request to stop reaches the trainer, too; its results are still to be handed out.
+    # The request to stop reaches the program, too; its results are still to be handed out.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    bring(Path.cwd(), folder)
+    bring(Path.cwd(), folder, work)
     code = subprocess.Popen(["bash", str(folder / "job.sh")]).wait()
     print(flush=True)
-    hand_out(folder / "train", stages)
+    hand_out(folder / work, results)
     return code if code >= 0 else 128 - code
 
 

@@ -50,6 +50,9 @@ export function withoutKey(changes: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { ...rest, ...changes };
 }
 
+/** The environment of a program that asks a server for this one, with some changes. */
+export const withKey = (changes: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ ...process.env, ...changes });
+
 /** Whether the name of a variable says that its value is a secret. */
 const isSecret = (name: string): boolean => /KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|JWT|AUTH/i.test(name);
 

@@ -12,7 +12,7 @@ const files = (readdirSync(src, { recursive: true }) as string[]).filter((name) 
 const floors = [
   ["index", "cli"],
   ["show", "figures"],
-  ["explore", "study", "plan"],
+  ["explore", "study", "plan", "launch"],
   ["evaluate"],
   ["train"],
   ["dataset", "sample"],

@@ -9,9 +9,18 @@ import { unseen } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
-import { type Evaluated, evaluateRun } from "../evaluate/evaluate.js";
+import {
+  type Evaluated,
+  type EvaluatedShard,
+  type EvaluateOptions,
+  evaluateRun,
+  evaluateShard,
+} from "../evaluate/evaluate.js";
 import { systemsByMode } from "../evaluate/extraction.js";
 import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
+import { shardResult } from "../launch/work.js";
+import type { EmbeddedServer } from "../models/embedded.js";
+import { startOwnServer } from "../models/own-server.js";
 import { servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import type { Policy } from "../policy/openai.js";
@@ -22,9 +31,11 @@ import { type Manifest, promptSetOf, readManifest, runDir } from "../run/manifes
 import { progressLine } from "../show/progress.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { printResult } from "../show/terminal.js";
+import { type ServedModel, whenAsked } from "../study/serve.js";
 import { comparator, findSystems } from "../team/systems.js";
 import { adaptersFor, ggufOf, trainedAdapters } from "../train/adapters.js";
 import type { Split } from "../types.js";
+import { doElsewhere, type PlaceFlags, requirePlace, shardEvents, withPlaceFlags } from "./elsewhere.js";
 import { extractionOption, number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
@@ -41,7 +52,7 @@ import {
 } from "./server-flags.js";
 import { readTeam, teamHelp } from "./team.js";
 
-interface Flags extends ServerFlags {
+interface Flags extends ServerFlags, PlaceFlags {
   run: string;
   questions?: string;
   benchmark?: string;
@@ -117,10 +128,14 @@ export function register(program: Command): void {
       oneOf("--request", ["whole", "single"]),
       "whole",
     );
-  withPatienceFlags(command).action(evaluate);
+  withPatienceFlags(command);
+  withPlaceFlags(command, "without it, malt evaluate takes over what shards have and samples the rest").action(
+    (flags: Flags) => shardEvents(flags).around(() => evaluate(flags, command)),
+  );
 }
 
-async function evaluate(flags: Flags): Promise<void> {
+async function evaluate(flags: Flags, command: Command): Promise<void> {
+  requirePlace(flags);
   const env = environment();
   const dir = runDir(flags.run, env.outputs);
   const manifest = await readManifest(dir);
@@ -140,17 +155,31 @@ async function evaluate(flags: Flags): Promise<void> {
   const team = flags.team === undefined ? manifest.config : await readTeam(flags.team);
   const own = findSystems(flags.systems ?? ["main"], team.roles);
   const used = adaptersFor(own, await trainedAdapters(dir), flags.run);
-  const elsewhere = serverElsewhere(flags, env.baseURL);
+  const named = serverElsewhere(flags, env.baseURL);
+  const work =
+    flags.on === undefined
+      ? null
+      : await doElsewhere(flags, command, {
+          ...{ kind: "evaluate", run: flags.run, outputs: env.outputs },
+          ...{ adapters: used, baseURL: named },
+        });
+  if (flags.on !== undefined && work === null) return;
+  const mine = flags.serve === undefined || work ? null : await startOwnServer(flags.serve);
+  const elsewhere = mine?.baseURL ?? named;
   const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
-  const embedded = elsewhere ? null : await startEmbedded(row, { adapters: used.map(ggufOf) });
+  const start = () => startEmbedded(row, { adapters: used.map(ggufOf) });
+  const embedded = elsewhere || work ? null : await start();
   const interrupted = interruption();
   const { signal } = interrupted;
   const line = progressLine("evaluation requests");
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
   const asked = (server: Policy) => (flags.request === "single" ? onePerRequest(server) : server);
-  const policy = asked(
-    policyAt(embedded ?? elsewhere!, flags, { apiKey: embedded ? null : env.apiKey, adapterFolders }),
-  );
+  const served = (server: EmbeddedServer | string) =>
+    asked(policyAt(server, flags, { apiKey: typeof server === "string" ? env.apiKey : null, adapterFolders }));
+  // After shards at most what systems need that spend another's tokens is left to ask.
+  const later = work && whenAsked(() => remaining(flags, elsewhere, served, start));
+  const policy = later?.policy ?? served(embedded ?? elsewhere!);
+  const events = shardEvents(flags);
   let judge: Awaited<ReturnType<typeof judgeOf>> | undefined;
   try {
     const { comparatorModel, comparatorBaseUrl: url } = flags;
@@ -159,7 +188,7 @@ async function evaluate(flags: Flags): Promise<void> {
     const other = isCompared && (comparatorModel ?? (await onlyModel(comparatorPolicy, "--comparator-model")));
     const systems = other ? [...own, comparator(other, team.roles)] : own;
     judge = await judgeOf(flags, env, { dir: join(dir, "evaluation", "judge"), policy, signal });
-    const evaluated = await evaluateRun({
+    const options: EvaluateOptions = {
       run: flags.run,
       outputs: env.outputs,
       questions,
@@ -179,9 +208,20 @@ async function evaluate(flags: Flags): Promise<void> {
       maxConcurrency: flags.maxConcurrency,
       judge,
       extraction: flags.extraction,
-      onProgress: ({ done, total, asked }) => line.update(done, total, asked),
+      ...(work && { shardFolders: Array.from({ length: work.of }, (_, i) => shardResult(work, i + 1)) }),
+      onProgress: ({ done, total, asked }) => {
+        events.progress(done, total);
+        line.update(done, total, asked);
+      },
       signal,
-    });
+    };
+    if (flags.shard) {
+      const shard = await evaluateShard(options, flags.shard);
+      line.end();
+      printResult(shardSummary(shard));
+      return;
+    }
+    const evaluated = await evaluateRun(options);
     line.end();
     const paper = await readPaper(evaluated.benchmark);
     const byMode = modes(systemsByMode(questions, evaluated.rows), "system");
@@ -193,6 +233,8 @@ async function evaluate(flags: Flags): Promise<void> {
     interrupted.off();
     await judge?.close();
     await embedded?.stop();
+    await later?.stop();
+    await mine?.stop();
   }
 }
 
@@ -206,6 +248,29 @@ function summary({ rows, sampled, damaged, seconds, unclear, dir, benchmark, rep
     `${line}\nThey replace the earlier evaluation of ${benchmark}: ${replaced}. What it sampled is kept: with its flags the ` +
     "command\nwrites it again and samples nothing. --benchmark NAME keeps other questions apart."
   );
+}
+
+/** What is asked for what shards have left. @throws InputError where no server is here */
+async function remaining(
+  { serve, run }: Flags,
+  elsewhere: string | null,
+  served: (server: EmbeddedServer | string) => Policy,
+  start: () => Promise<EmbeddedServer>,
+): Promise<ServedModel> {
+  if (serve !== undefined)
+    throw new InputError(
+      `the shards' own servers have ended, and systems that spend another's tokens need more of them; run \`malt evaluate --run ${run}\` ` +
+        "with the same flags and --base-url in place of --on and --serve",
+    );
+  if (elsewhere) return { policy: served(elsewhere), model: "", stop: async () => {} };
+  const server = await start();
+  return { policy: served(server), model: server.model, stop: () => server.stop() };
+}
+
+/** What a shard has done. */
+function shardSummary({ sampled, damaged, seconds, dir }: EvaluatedShard): string {
+  const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
+  return `${damageNote(damaged)}${work}; in ${dir}; \`malt evaluate\` without --shard makes the table of all shards`;
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */

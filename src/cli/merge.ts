@@ -17,11 +17,12 @@ export function register(program: Command): void {
     )
     .option("--incomplete", "also merge shards that are not complete; `malt sample` goes on with the merged run", false)
     .action(async (options: { run: string; from?: string[]; incomplete: boolean }) => {
-      printResult(summary(await mergeShards(options)));
+      printResult(mergedSummary(await mergeShards(options)));
     });
 }
 
-function summary({ dir, manifest, wasMerged }: MergedRun): string {
+/** What was merged, in a line. */
+export function mergedSummary({ dir, manifest, wasMerged }: MergedRun): string {
   const { run, shards = [], benchmark, counts } = manifest;
   if (wasMerged) return `run "${run}" is merged from these ${shards.length} shards already, in ${dir}`;
   const open = counts.asked - counts.ok;

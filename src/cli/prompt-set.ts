@@ -3,7 +3,7 @@ import { parse as pathParts } from "node:path";
 import { parsePromptSet } from "../team/prompt-file.js";
 import { promptSets } from "../team/prompt-sets.js";
 import type { PromptSet } from "../team/prompts.js";
-import { readYaml } from "./yaml-file.js";
+import { readYaml } from "../yaml-file.js";
 
 /** For help texts. */
 export const promptSetHelp = `${Object.keys(promptSets).join(", ")}, or a JSON or YAML file`;

@@ -8,7 +8,9 @@ import { treeSize } from "../credit/score.js";
 import { searchKinds } from "../credit/search.js";
 import { environment } from "../environment.js";
 import { IncompleteError, InputError, ServerError } from "../errors.js";
+import { shardResult } from "../launch/work.js";
 import { chosenModel } from "../models/choose.js";
+import { startOwnServer } from "../models/own-server.js";
 import { servedElsewhere } from "../models/table.js";
 import { recordedPath } from "../paths.js";
 import { neutralExtra } from "../policy/openai.js";
@@ -16,13 +18,15 @@ import { interruption } from "../run/interruption.js";
 import { promptSetOf, readManifest, runDir } from "../run/manifest.js";
 import { failures } from "../sample/failures.js";
 import { defaultSampling, type SampledRun, type SampleRunOptions, sampleRun } from "../sample/sample.js";
-import { parseShard, type Shard, shardOf } from "../sample/shards.js";
+import { mergeShards, requireRoom, shardOf } from "../sample/shards.js";
 import { requestModes } from "../sample/trees.js";
 import { cost, liveLine, type Prices, samplingLine } from "../show/progress.js";
 import { printResult } from "../show/terminal.js";
 import { maltRoles, type SystemMessage } from "../team/prompts.js";
 import { ggufOf, teamAdapters } from "../train/adapters.js";
 import type { RequestMode, Split } from "../types.js";
+import { doElsewhere, type PlaceFlags, requirePlace, shardEvents, withPlaceFlags } from "./elsewhere.js";
+import { mergedSummary } from "./merge.js";
 import { number, oneOf, splits } from "./options.js";
 import { promptSetHelp, readPromptSet } from "./prompt-set.js";
 import {
@@ -41,14 +45,13 @@ import {
 } from "./server-flags.js";
 import { readTeam, teamHelp } from "./team.js";
 
-interface Flags extends ServerFlags {
+interface Flags extends ServerFlags, PlaceFlags {
   questions: string;
   run: string;
   model?: string;
   benchmark?: string;
   split?: Split;
   limit?: number;
-  shard?: Shard;
   promptSet?: string;
   team?: string;
   adapters?: string;
@@ -146,7 +149,6 @@ export function register(program: Command): void {
       0,
     )
     .optionsGroup("Advanced:")
-    .option("--shard <i/N>", "every N-th question from the i-th on, as a run of its own; see malt merge", parseShard)
     .option(
       "--request <mode>",
       "streamed: one request per state, children start with each choice; whole: with the last; single: one per completion (default: by profile)",
@@ -154,10 +156,30 @@ export function register(program: Command): void {
     )
     .option("--extra-body <json>", "further fields of each request, in place of those shown", json, { ...neutralExtra })
     .option("--prices <in,out[,cached]>", "dollars per million tokens, to show the cost", prices);
-  withPatienceFlags(command).action(sample);
+  withPatienceFlags(command);
+  withPlaceFlags(command, "as a run of its own; see malt merge").action((flags: Flags) =>
+    flags.on === undefined ? shardEvents(flags).around(() => sample(flags)) : sampleElsewhere(flags, command),
+  );
+}
+
+/** In shards, each a job; then they are one run. */
+async function sampleElsewhere(flags: Flags, command: Command): Promise<void> {
+  const { outputs, baseURL } = environment();
+  const { run } = flags;
+  const elsewhere = serverElsewhere(flags, baseURL);
+  if (!(await requireRoom(run, outputs))) {
+    printResult(`run "${run}" is complete, nothing was asked; in ${runDir(run, outputs)}`);
+    return;
+  }
+  const about = { kind: "sample" as const, run, outputs, adapters: [], baseURL: elsewhere };
+  const work = await doElsewhere(flags, command, about);
+  if (work === null) return;
+  const shards = Array.from({ length: work.of }, (_, i) => shardResult(work, i + 1));
+  printResult(mergedSummary(await mergeShards({ run, outputs, from: shards })));
 }
 
 async function sample(flags: Flags): Promise<void> {
+  requirePlace(flags);
   const env = environment();
   const search = searchOf(flags);
   const before = await earlierRound(flags, env.outputs);
@@ -168,11 +190,13 @@ async function sample(flags: Flags): Promise<void> {
   const sources = { benchmark: flags.benchmark, split: flags.split, limit: flags.limit };
   const questions = await questionList(questionsIn(flags.questions, sources));
   const part = flags.shard ? await shardOf(flags.run, questions, flags.shard) : { run: flags.run, questions };
-  const elsewhere = serverElsewhere(flags, env.baseURL);
+  const own = flags.serve === undefined ? null : await startOwnServer(flags.serve);
+  const elsewhere = own?.baseURL ?? serverElsewhere(flags, env.baseURL);
   const row = elsewhere ? servedElsewhere() : before ? embeddedModel(flags, before.manifest) : chosenModel(flags);
   const embedded = elsewhere ? null : await startEmbedded(row, { adapters: before?.trained.map(ggufOf) ?? [] });
   const interrupted = interruption();
   const line = liveLine();
+  const events = shardEvents(flags);
   const began = performance.now();
   const failed = failures();
   try {
@@ -214,8 +238,10 @@ async function sample(flags: Flags): Promise<void> {
       concurrency: flags.concurrency ?? row.concurrency,
       maxConcurrency: flags.maxConcurrency,
       request: flags.request ?? row.request,
-      onProgress: (progress) =>
-        line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices)),
+      onProgress: (progress) => {
+        events.progress(progress.ok + progress.failed, progress.asked);
+        line.show(() => samplingLine(progress, (performance.now() - began) / 1000, flags.prices));
+      },
       onFailure: failed.add,
       signal: interrupted.signal,
     });
@@ -232,6 +258,7 @@ async function sample(flags: Flags): Promise<void> {
   } finally {
     interrupted.off();
     await embedded?.stop();
+    await own?.stop();
   }
 }
 

@@ -16,6 +16,7 @@ import { planStudy, type StudyDefinition, type StudyPlan } from "../study/defini
 import type { Serve } from "../study/serve.js";
 import { runsOf, type StudyStep, study, studySteps } from "../study/study.js";
 import { ggufOf } from "../train/adapters.js";
+import { readYaml } from "../yaml-file.js";
 import { oneOf } from "./options.js";
 import { readPromptSet } from "./prompt-set.js";
 import {
@@ -27,7 +28,6 @@ import {
   withPatienceFlags,
 } from "./server-flags.js";
 import { readTeam } from "./team.js";
-import { readYaml } from "./yaml-file.js";
 
 interface Flags extends ServerFlags {
   list?: true;

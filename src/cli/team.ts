@@ -1,7 +1,7 @@
 /** How the value of --team is read: the name of a built-in team, or a file. */
 import { parse as pathParts } from "node:path";
 import { findTeam, parseTeam, type Team, teamNames } from "../team/teams.js";
-import { readYaml } from "./yaml-file.js";
+import { readYaml } from "../yaml-file.js";
 
 /** For help texts. */
 export const teamHelp = `${teamNames.join(", ")}, or a JSON or YAML file of roles`;

@@ -30,6 +30,7 @@ import { lock } from "../run/lock.js";
 import { type Manifest, promptSetOf, readManifest, runDir, serverShape, writeManifest } from "../run/manifest.js";
 import { type Concurrency, withLimit } from "../sample/concurrency.js";
 import { failures } from "../sample/failures.js";
+import type { Shard } from "../sample/shards.js";
 import type { SampleTreesOptions } from "../sample/trees.js";
 import { type PromptSet, promptSetHash, withSystemMessage } from "../team/prompts.js";
 import { neededAdapters, type System } from "../team/systems.js";
@@ -39,6 +40,7 @@ import { debatePrompt } from "./debate.js";
 import { type Judge, ownAnswerIn } from "./judge.js";
 import { type EvaluationProgress, progressOf, samplePasses, type Transcripts, withTokensOf } from "./passes.js";
 import { rowsOf } from "./rows.js";
+import { openShard, recordShard, type ShardRecord, shardFolder, shardFolders, takeOver } from "./shards.js";
 
 export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Concurrency {
   /** Name of the run whose adapters are evaluated. */
@@ -67,6 +69,8 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
   promptSet?: PromptSet;
   /** Reads the turns before a system's last; by default {@link ownAnswerIn}. */
   judge?: Judge;
+  /** Folders of shards beside the run's own, whose completions are taken over; see shards.ts. */
+  shardFolders?: readonly string[];
   /** Which answers of a text count, see `extract`; "strict" by default. */
   extraction?: ExtractionMode;
   onProgress?: (progress: EvaluationProgress) => void;
@@ -104,71 +108,11 @@ export interface Evaluated {
  *   another process writes the run or its evaluation, or a file cannot be written
  */
 export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> {
-  const {
-    seeds,
-    policy,
-    extraction = "strict",
-    judge = ownAnswerIn(extraction),
-    source = { path: "memory", sha256: null },
-  } = options;
-  let { systems } = options;
-  checkPlan(systems, seeds);
-  const dir = runDir(options.run, options.outputs);
-  const manifest = await readManifest(dir);
-  const adapters = options.adapters ?? (await hashes(dir));
-  checkHeldOut(await learnedQuestions(dir), new Map([[source.path, options.questions]]));
-  const given = options.promptSet;
-  const set = given ? withSystemMessage(given, manifest.config.system_message) : promptSetOf(manifest);
-  const sampling = { ...manifest.config.sampling, ...options.sampling };
-  const model = options.model ?? manifest.config.policy.model;
-  requireSameFile(manifest, policy, model);
-  const size = options.size ?? options.questions.length;
-  const subsets = seeds.map((seed) => drawSubset(options.questions, size, seed));
-  const speaker = speakerOf(model, adapters);
-  for (const system of systems) for (const role of system.roles) speaker(system, role);
-  const began = performance.now();
-  const others = new Set(systems.flatMap((system) => system.model ?? []));
-  if (others.has(model))
-    throw new InputError(`"${model}" is the run's own model; a comparator is another one, and SA is the run's`);
-  const serverOf = (asked: string): Policy => (others.has(asked) ? (options.comparatorPolicy ?? policy) : policy);
-
-  const complete: Complete = async (request, signal) => {
-    const server = serverOf(request.policy.model);
-    await requireModel(request.policy.model, server);
-    return server.complete(request, signal);
-  };
-  const kept = await openJournal(join(dir, "evaluation"));
-  const journal = remembering(kept);
-  const failed = collector(options.onFailure);
-  const list = await questionList(options.questions);
+  const { seeds, policy, extraction = "strict", judge = ownAnswerIn(extraction) } = options;
+  const sampling = await sampledPasses(options, null);
+  const { dir, manifest, systems, subsets, said, failed, sampled, taken, records, began } = sampling;
+  const { source, list, set, adapters, model, size } = sampling;
   const { benchmark } = list;
-  const said = new Map<string, Transcripts[]>();
-  const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
-  try {
-    await withLimit(options, policy, async (concurrency) => {
-      const sample = async (some: readonly System[]) => {
-        // Most votes first: the smaller systems then find all their passes in the journal.
-        const ordered = [...some].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
-        const progress = progressOf(ordered, size * seeds.length, options.onProgress);
-        for (const system of ordered) {
-          const transcripts: Transcripts[] = [];
-          said.set(system.name, transcripts);
-          for (const [s, seed] of seeds.entries()) {
-            const hooks = { onFailure: failed.of(system.name), onEnded: progress(system, size) };
-            const talk = { ...shared, ...hooks, concurrency, questions: subsets[s]!, seed };
-            transcripts.push(await samplePasses(system, (role) => speaker(system, role), talk));
-          }
-        }
-      };
-      await sample(systems);
-      systems = systems.map((system) => withTokensOf(system, said));
-      const changed = systems.filter(({ votes }, i) => votes !== options.systems[i]!.votes);
-      if (changed.length > 0) await sample(changed);
-    });
-  } finally {
-    await kept.close();
-  }
-  failed.throw(policy.baseURL);
 
   const rows: EvaluationRow[] = [];
   let unclear = 0;
@@ -181,11 +125,10 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     }
   }
   failed.throw(judge.about.kind === "llm" ? judge.about.base_url : policy.baseURL);
-  const sampled = journal.added();
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(new Map(Object.entries(manifest.evaluation ?? {})).get(benchmark) ?? {});
-  const { owner, build } = sampled > 0 ? await policy.info() : before.server;
-  const weights = sampled > 0 ? policy.weights : before.server.weights;
+  const { owner, build, weights } = sampled > 0 ? await serverOf(policy) : (records[0]?.server ?? before.server);
+  const elsewhere = taken > 0 ? records.reduce((sum, record) => sum + record.seconds, 0) : 0;
   const section = {
     source: source.path,
     sha256: source.sha256,
@@ -206,20 +149,125 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
     })),
     adapters: Object.fromEntries(neededAdapters(systems).map((name) => [name, adapters.get(name)])),
     model,
-    sampling,
+    sampling: sampling.sampling,
     prompt_set: set.name,
     prompts: set,
     prompt_set_hash: promptSetHash(set),
     judge: { ...judge.about, unclear },
     extraction,
     server: { owner, build, ...(weights && { weights }) },
-    /** Over all calls. */
-    wall_seconds: Math.round((before.wall_seconds + seconds) * 1000) / 1000,
+    /** Over all calls, those of shards added up. */
+    wall_seconds: Math.round((before.wall_seconds + seconds + elsewhere) * 1000) / 1000,
   };
   const drawn = new Set(subsets.flat().map(({ id }) => id));
   const asked = options.questions.filter(({ id }) => drawn.has(id)).map((each) => questionRow({ ...each, benchmark }));
   await publish(dir, benchmark, { evaluation: rows, evaluation_questions: asked }, section);
-  return { dir, benchmark, rows, sampled, damaged: kept.damaged, unclear, replaced: lost(before, section), seconds };
+  return {
+    dir,
+    benchmark,
+    rows,
+    sampled,
+    damaged: sampling.damaged,
+    unclear,
+    replaced: lost(before, section),
+    seconds,
+  };
+}
+
+/** What a shard of an evaluation did. */
+export type EvaluatedShard = Pick<Evaluated, "dir" | "sampled" | "damaged" | "seconds">;
+
+/**
+ * Samples the passes on a part of the held-out questions, every `of`-th from the `index`-th on, into a journal of its own;
+ * {@link evaluateRun} takes them over. Systems that spend another's tokens get the passes they start with: how many more
+ * they need is known once all questions are there.
+ * @throws as {@link evaluateRun}
+ */
+export async function evaluateShard(options: EvaluateOptions, shard: Shard): Promise<EvaluatedShard> {
+  const { dir, sampled, damaged, began } = await sampledPasses(options, shard);
+  const seconds = (performance.now() - began) / 1000;
+  if (sampled > 0) await recordShard(dir, shard, { server: await serverOf(options.policy), seconds });
+  return { dir: shardFolder(dir, shard), sampled, damaged, seconds };
+}
+
+/** What a server says about itself, for run.json. */
+async function serverOf(policy: Policy) {
+  const { owner, build } = await policy.info();
+  return { owner, build, ...(policy.weights && { weights: policy.weights }) };
+}
+
+/** Samples all passes, or those of a shard's questions. @throws as {@link evaluateRun} */
+async function sampledPasses(options: EvaluateOptions, shard: Shard | null) {
+  const { seeds, policy, source = { path: "memory", sha256: null } } = options;
+  let { systems } = options;
+  checkPlan(systems, seeds);
+  const dir = runDir(options.run, options.outputs);
+  const manifest = await readManifest(dir);
+  const adapters = options.adapters ?? (await hashes(dir));
+  checkHeldOut(await learnedQuestions(dir), new Map([[source.path, options.questions]]));
+  const given = options.promptSet;
+  const set = given ? withSystemMessage(given, manifest.config.system_message) : promptSetOf(manifest);
+  const sampling = { ...manifest.config.sampling, ...options.sampling };
+  const model = options.model ?? manifest.config.policy.model;
+  requireSameFile(manifest, policy, model);
+  const size = options.size ?? options.questions.length;
+  const list = await questionList(options.questions);
+  const place = new Map(options.questions.map(({ id }, i) => [id, i]));
+  const isOwn = ({ id }: Question) => shard === null || place.get(id)! % shard.of === shard.index - 1;
+  const subsets = seeds.map((seed) => drawSubset(options.questions, size, seed).filter(isOwn));
+  const asked = subsets.reduce((sum, subset) => sum + subset.length, 0);
+  const speaker = speakerOf(model, adapters);
+  for (const system of systems) for (const role of system.roles) speaker(system, role);
+  const began = performance.now();
+  const others = new Set(systems.flatMap((system) => system.model ?? []));
+  if (others.has(model))
+    throw new InputError(`"${model}" is the run's own model; a comparator is another one, and SA is the run's`);
+  const serverOf = (asked: string): Policy => (others.has(asked) ? (options.comparatorPolicy ?? policy) : policy);
+
+  const complete: Complete = async (request, signal) => {
+    const server = serverOf(request.policy.model);
+    await requireModel(request.policy.model, server);
+    return server.complete(request, signal);
+  };
+  const kept = shard ? await openShard(dir, shard) : await openJournal(join(dir, "evaluation"));
+  const journal = remembering(kept);
+  const failed = collector(options.onFailure);
+  const said = new Map<string, Transcripts[]>();
+  const shared = { promptSet: set, sampling, journal, complete, signal: options.signal };
+  let taken = 0;
+  let records: ShardRecord[] = [];
+  try {
+    const folders = shard ? [] : [...(await shardFolders(dir)), ...(options.shardFolders ?? [])];
+    ({ taken, records } = await takeOver(journal, folders, options.questions));
+    await withLimit(options, policy, async (concurrency) => {
+      const sample = async (some: readonly System[]) => {
+        // Most votes first: the smaller systems then find all their passes in the journal.
+        const ordered = [...some].sort((a, b) => b.votes - a.votes || b.roles.length - a.roles.length);
+        const progress = progressOf(ordered, asked, options.onProgress);
+        for (const system of ordered) {
+          const transcripts: Transcripts[] = [];
+          said.set(system.name, transcripts);
+          for (const [s, seed] of seeds.entries()) {
+            const questions = subsets[s]!;
+            const hooks = { onFailure: failed.of(system.name), onEnded: progress(system, questions.length) };
+            const talk = { ...shared, ...hooks, concurrency, questions, seed };
+            transcripts.push(await samplePasses(system, (role) => speaker(system, role), talk));
+          }
+        }
+      };
+      await sample(systems);
+      if (shard) return;
+      systems = systems.map((system) => withTokensOf(system, said));
+      const changed = systems.filter(({ votes }, i) => votes !== options.systems[i]!.votes);
+      if (changed.length > 0) await sample(changed);
+    });
+  } finally {
+    await kept.close();
+  }
+  failed.throw(policy.baseURL);
+  const about = { dir, manifest, source, list, set, sampling, adapters, model, size };
+  const work = { systems, subsets, said, failed, taken, records, began };
+  return { ...about, ...work, sampled: journal.added() - taken, damaged: kept.damaged };
 }
 
 /** @throws InputError if the run's model is served from another file than the run was sampled from */

@@ -1,10 +1,9 @@
 /** A study in one file: what is sampled, trained and compared, on which hardware, and what is expected of it. Reading and checking. */
-import { readFile } from "node:fs/promises";
-import { parse } from "yaml";
 import * as z from "zod";
 import { InputError } from "../errors.js";
 import { findSystems } from "../team/systems.js";
 import { trainingMethods } from "../train/plan.js";
+import { readYaml } from "../yaml-file.js";
 
 const count = z.number().int().positive();
 const rate = z.number().positive();
@@ -85,18 +84,7 @@ export type RoleExpectation = z.infer<typeof roleShape>;
  * @throws InputError that names the file and the field
  */
 export async function readExperiment(path: string): Promise<Experiment> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new InputError(
-      `cannot read study "${path}" (${error.code}); give a YAML file such as studies/paper-gsm8k.yaml`,
-    );
-  });
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (error) {
-    throw new InputError(`${path} is not YAML: ${(error as Error).message.split("\n")[0]}`);
-  }
-  const read = studyShape.safeParse(content);
+  const read = studyShape.safeParse(await readYaml(path, "study"));
   if (!read.success) {
     const [issue] = read.error.issues;
     throw new InputError(`${path}: ${issue!.path.join(".") || "the file"}: ${issue!.message}`);

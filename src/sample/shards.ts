@@ -87,6 +87,20 @@ export interface MergeOptions {
   incomplete?: boolean;
 }
 
+/**
+ * Whether a run of a name can still be made of shards.
+ * @returns false if it is there and complete
+ * @throws RunError if there is one that was sampled otherwise, and is not complete
+ */
+export async function requireRoom(run: string, outputs?: string): Promise<boolean> {
+  const before = await findManifest(runDir(run, outputs));
+  if (before && before.counts.ok < before.counts.asked)
+    throw new RunError(
+      `run "${run}" is there and not complete: go on with it by \`malt sample\` without --on, or give another name with --run`,
+    );
+  return before === null;
+}
+
 /** What {@link mergeShards} left. */
 export interface MergedRun {
   dir: string;

@@ -18,6 +18,11 @@ export function onClosed(listener: () => void): void {
     });
 }
 
+/** Prints an event for a program that reads stdout, as one line of JSON. */
+export function tell(event: object): void {
+  process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
 /** Prints a line about the work to stderr. */
 export function say(line: string): void {
   process.stderr.write(`${oneLine(line)}\n`);

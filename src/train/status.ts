@@ -22,7 +22,8 @@ const eventShape = z.discriminatedUnion("event", [
     stage: z.string(),
     step: z.number(),
     steps: z.number(),
-    loss: z.number(),
+    /** null where nothing is trained: a shard of a sampling or an evaluation, whose steps are requests. */
+    loss: number,
     margin: number,
     chosen_logp: number,
     rejected_logp: number,
@@ -141,7 +142,7 @@ export function statusReader(stages: readonly string[]): (event: TrainingEvent) 
         state: "training",
         step,
         steps,
-        loss,
+        loss: loss ?? null,
         tokensPerSecond: rate,
         secondsLeft: seconds_left,
       };

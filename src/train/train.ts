@@ -11,7 +11,7 @@ import { trainableWeights } from "../models/weights.js";
 import { pythonScript } from "../paths.js";
 import { lock } from "../run/lock.js";
 import { runDir } from "../run/manifest.js";
-import type { TrainingPlace } from "./launchers/launcher.js";
+import type { WorkPlace } from "./launchers/launcher.js";
 import { local } from "./launchers/local.js";
 import { launcherOf } from "./launchers/target.js";
 import type { TrainingStage } from "./plan.js";
@@ -38,7 +38,7 @@ export interface TrainRunOptions extends PlannedOptions {
   /** Where: a target of launchers/target.ts; default `local`, this machine. */
   on?: string | undefined;
   /** What is to be said about that place. */
-  place?: { [K in keyof TrainingPlace]?: TrainingPlace[K] | undefined };
+  place?: { [K in keyof WorkPlace]?: WorkPlace[K] | undefined };
   /** Called with the status after every event of the training. */
   onProgress?: (status: TrainingStatus) => void;
   /** Called with a message when something takes long, such as a download. */
@@ -124,7 +124,7 @@ export async function startTraining(options: TrainRunOptions): Promise<TrainingS
   }
   const { plan, folder, settings, sampled, sampledAdapters, exampleWeights } = await plannedTraining(options);
   const launcher = launcherOf(options.on ?? local.target);
-  const place: TrainingPlace = {
+  const place: WorkPlace = {
     processes: options.place?.processes ?? 1,
     gpu: settings.device === "gpu",
     python: options.place?.python,

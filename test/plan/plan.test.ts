@@ -157,7 +157,7 @@ describe("a study's file", () => {
   };
 
   it("is refused by the name of what is wrong in it", async () => {
-    await expect(readExperiment("nowhere.yaml")).rejects.toThrow(/cannot read study "nowhere.yaml" \(ENOENT\)/);
+    await expect(readExperiment("nowhere.yaml")).rejects.toThrow(/cannot read study "nowhere.yaml": ENOENT/);
     await expect(changed((s) => Object.assign(s.sample!, { sice: 3 }))).rejects.toThrow(/s\.yaml: sample: .*sice/);
     await expect(changed((s) => Object.assign(s.sample!, { size: 0 }))).rejects.toThrow(/sample\.size/);
     await expect(changed((s) => Object.assign(s.evaluate!, { systems: ["MALTT"] }))).rejects.toThrow(

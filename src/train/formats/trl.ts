@@ -1,6 +1,7 @@
 /** A plan as this project's own files (stage-file.ts) with the script that runs them: for a machine that has TRL alone. Pure. */
-import { trainerPrograms } from "../launchers/staging.js";
+
 import { stageFile } from "../stage-file.js";
+import { trainerPrograms } from "../work.js";
 import type { TrainerForm } from "./form.js";
 
 export const trl: TrainerForm = {

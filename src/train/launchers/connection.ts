@@ -1,5 +1,5 @@
 /**
- * Following a training over a connection that may break: for an hour, or because this machine slept. What it leaves out:
+ * Following work over a connection that may break: for an hour, or because this machine slept. What it leaves out:
  * what is run to connect.
  */
 import { spawn } from "node:child_process";
@@ -12,17 +12,17 @@ import { parseEvent } from "../status.js";
 import type { News } from "./launcher.js";
 import { programEnvironment } from "./program.js";
 
-/** How a connection ended: the training has ended too, and why where that is known; or it is lost, for good or not. */
+/** How a connection ended: the work has ended too, and why where that is known; or it is lost, for good or not. */
 export type ConnectionEnd = { ended: string | null } | { lost: string; forGood?: boolean };
 
 /** Seconds before another try to connect: the first one, and the longest. */
 const waits = { first: 2, longest: 60 };
 
 /**
- * The events of a training, each once.
+ * The events of a job, each once.
  * @param place in words
  * @param connect tells every line from the first one on, each time it is called
- * @returns why the training ended, where that is known
+ * @returns why it ended, where that is known
  * @throws RunError where the first connection fails for good
  */
 export async function* reconnecting(
@@ -50,7 +50,7 @@ export async function* reconnecting(
     if (signal?.aborted) return null;
     if (outcome.forGood && seen === 0) throw new RunError(outcome.lost);
     if (lost === null)
-      yield { note: `${outcome.lost}; the training goes on there without this connection, which is tried again` };
+      yield { note: `${outcome.lost}; the work goes on there without this connection, which is tried again` };
     lost ??= Date.now();
     await sleep(1000 * wait, undefined, { signal }).catch(() => {});
     wait = Math.min(waits.longest, 2 * wait);

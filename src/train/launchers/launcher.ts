@@ -1,52 +1,73 @@
 /**
- * Where a training runs: the one interface of all launchers. Each is a small file beside this one and runs the programs
- * that the place has for it (ssh, sbatch, ray, sky); python/train.py does the work everywhere, from the same stage files.
- * What it leaves out: which launcher a target names (target.ts), and what is done with its news (../trainer.ts).
+ * Where work is done: a training, or a shard of a sampling or an evaluation. The one interface of all launchers. Each is a
+ * small file beside this one and runs the programs that the place has for it (ssh, sbatch, ray, sky); what the program is and
+ * which files it needs, the work says. What it leaves out: which launcher a target names (target.ts), and a job's life (job.ts).
  */
-import type { TrainingStage } from "../plan.js";
+import { basename } from "node:path";
 
-/** The trainer's files in train/: its events, everything else that it says, and what identifies it. */
-export const eventFile = "trainer.jsonl";
-export const logFile = "trainer.log";
-
-/** What one start of the trainer has to do, and how. */
+/** What one start of a program has to do, and how. */
 export interface Work {
-  run: string;
-  /** The run's folder, absolute. */
-  dir: string;
-  /** In order. Their YAML files are in train/. */
-  stages: readonly Pick<TrainingStage, "name" | "start" | "data">[];
-  /** Folder of the base model, or its name on the model hub. */
-  baseModel: string;
-  /** Whether each adapter is also written for llama.cpp. */
-  gguf: boolean;
-  /** Stages trained at the same time. */
-  jobs: number;
-  /** Whether the trainer goes on when this process ends; local alone can do otherwise. */
+  /** Names its jobs, and its folder elsewhere. */
+  name: string;
+  /** Its working folder, absolute. Elsewhere there is one of the same last name: train, sample or evaluate. */
+  folder: string;
+  /** Identifies what is done: a job that ended well with the same key need not be done again. */
+  key: string;
+  /** In order; `start` is the part that another one waits for. */
+  parts: readonly { name: string; start: string | null }[];
+  /** Paths in the working folder that it makes. */
+  results: readonly string[];
+  /** What a place gets that does not see the files of this machine: their paths here, by the path in the job's folder. */
+  files(): Promise<ReadonlyMap<string, string>>;
+  /**
+   * The program, run in the working folder. Its events are JSON lines on stdout.
+   * @param isCopied whether it runs beside copied files
+   */
+  program(place: WorkPlace, isCopied: boolean): readonly string[];
+  /** Its arguments for some parts. @param prefix of the paths in the working folder */
+  args(place: WorkPlace, parts: readonly string[], prefix: string): readonly string[];
+  /** Variables of its environment. */
+  variables(isCopied: boolean): Readonly<Record<string, string>>;
+  /** Shell commands before it, in the working folder. */
+  before: string;
+  /** What a place must have. */
+  needs: {
+    /** A shell command that prints "malt: ready", or "malt: " and what is wrong. */
+    check(place: WorkPlace): string;
+    /** The same for a person, with what to do. */
+    refusal(place: WorkPlace, host: string, state: string, words: string): string;
+    /** Shell commands that install it. */
+    install: string;
+  };
+  /** Whether it needs the keys of this process, where it is run by it. */
+  keepsKey: boolean;
+  /** Whether it goes on when this process ends; local alone can do otherwise. */
   outlives: boolean;
-  place: TrainingPlace;
+  place: WorkPlace;
 }
 
 /** What a person says about the place. */
-export interface TrainingPlace {
-  /** Processes that train a stage together, one a GPU; the batch of a step is shared among them. */
+export interface WorkPlace {
+  /** Processes that train a stage together, one a GPU; the batch of a step is shared among them. GPUs of any other work. */
   processes: number;
-  /** Whether the settings ask for a GPU. */
+  /** Whether a GPU is asked for. */
   gpu: boolean;
   /** The Python command there; default python3, and locally the project's own. */
   python?: string | undefined;
-  /** A shell command before the trainer, such as `source venv/bin/activate`; in the home folder, in Slurm where it is submitted. */
+  /** The command there that runs this command line; default malt, and locally this one. */
+  malt?: string | undefined;
+  /** A shell command before the program, such as `source venv/bin/activate`; in the home folder, in Slurm where it is submitted. */
   setup?: string | undefined;
   /** Flags for the program that submits: sbatch, ray job submit, sky launch. */
   jobFlags: readonly string[];
-  /** Slurm: one job for all stages; default a job for each. */
+  /** Slurm: one job for all parts; default a job for each. */
   oneJob: boolean;
 }
 
-/** What identifies a submitted training later, also from another process: plain values, kept in train/trainer.json. */
+/** What identifies a submitted job later, also from another process: plain values, kept in its record. */
 export type Job = Readonly<Record<string, string | number | readonly string[] | Readonly<Record<string, string>>>>;
 
-/** A line of the trainer's events, or what is to be told meanwhile: that it waits in a queue, or cannot be seen. */
+/** A line of the program's events, or what is to be told meanwhile: that it waits in a queue, or cannot be seen. */
 export type News = { line: string } | { note: string };
 
 export interface Launcher {
@@ -55,36 +76,33 @@ export interface Launcher {
   /** The place in words: for the list of what leaves this machine, and in messages. */
   place: string;
   /**
-   * Brings the files that {@link stageFiles} has gathered to the place, after a look whether it can train; null where the
-   * trainer works in the run's own folder.
+   * Brings the files that {@link stageFiles} has gathered to the place, after a look whether it can do the work; null where
+   * the program works in the working folder itself.
    */
-  stageIn: ((work: Work, folder: string) => Promise<void>) | null;
-  /** Starts the trainer, or puts it in the queue. */
+  stageIn: ((work: Work, staged: string) => Promise<void>) | null;
+  /** Starts the program, or puts it in the queue. */
   submit(work: Work): Promise<Job>;
-  /** Whether it is in the queue or at work. */
-  isWorking(dir: string, job: Job): Promise<boolean>;
+  /** Whether it is in the queue or at work. `folder` is the working folder, here as in the following. */
+  isWorking(folder: string, job: Job): Promise<boolean>;
   /**
-   * The trainer's events from the first one on, as they come. Ends after it has ended.
+   * The program's events from the first one on, as they come. Ends after it has ended.
    * @returns why, in the place's words, if they say it
    */
-  follow(dir: string, job: Job, signal?: AbortSignal): AsyncGenerator<News, string | null>;
-  /** Asks it to save a checkpoint and end; whether it has can be seen with `isWorking`. */
-  cancel(dir: string, job: Job): Promise<void>;
-  /** Brings adapters, checkpoints, events and log home, into train/; null where they are there already. */
-  collect: ((dir: string, job: Job) => Promise<void>) | null;
+  follow(folder: string, job: Job, signal?: AbortSignal): AsyncGenerator<News, string | null>;
+  /** Asks it to save what it has and end; whether it has can be seen with `isWorking`. */
+  cancel(folder: string, job: Job): Promise<void>;
+  /** Brings results, events and log home, into the working folder; null where they are there already. */
+  collect: ((folder: string, job: Job) => Promise<void>) | null;
   /** How a person ends it by force. */
   killCommand(job: Job): string;
 }
 
-/** The arguments of train.py; files as seen from its working folder, train/. */
-export function trainerArguments(work: Pick<Work, "stages" | "gguf" | "jobs" | "place">, folder = ""): string[] {
-  const { stages, gguf, jobs, place } = work;
-  return [
-    ...["--jobs", `${jobs}`],
-    ...(place.processes > 1 ? ["--processes", `${place.processes}`] : []),
-    ...(gguf ? ["--gguf"] : []),
-    ...stages.map(({ name }) => `${folder}${name}.yaml`),
-  ];
+const stems: Readonly<Record<string, string>> = { train: "trainer", sample: "sampler", evaluate: "evaluator" };
+
+/** The files of a job in its working folder: its events, everything else that it says, and what identifies it. */
+export function jobFiles(folder: string): { stem: string; events: string; log: string; record: string } {
+  const stem = stems[basename(folder)] ?? "job";
+  return { stem, events: `${stem}.jsonl`, log: `${stem}.log`, record: `${stem}.json` };
 }
 
 /** A word as a POSIX shell reads it. */

@@ -1,23 +1,20 @@
-/** `local`: the trainer as a process of this machine, in a session of its own, that may outlive the one that started it. */
+/** `local`: the program as a process of this machine, in a session of its own, that may outlive the one that started it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { mkdir, open, readlink, realpath } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { endWithThis } from "../../child.js";
-import { withoutKey } from "../../environment.js";
+import { withKey, withoutKey } from "../../environment.js";
 import { InputError, RunError } from "../../errors.js";
-import { cachePath, python, pythonScript } from "../../paths.js";
 import { parseEvent } from "../status.js";
-import { eventFile, type Job, type Launcher, logFile, trainerArguments, type Work } from "./launcher.js";
+import { type Job, jobFiles, type Launcher, type Work } from "./launcher.js";
 import { tail } from "./tail.js";
 
 /** Milliseconds between two reads of the files. */
 const every = 250;
-
-const trainDir = (dir: string) => join(dir, "train");
 
 export const local: Launcher = {
   target: "local",
@@ -38,28 +35,28 @@ export const local: Launcher = {
   killCommand: ({ pid }) => `kill -9 ${pid}`,
 };
 
-/** Starts python/train.py so that neither Ctrl-C nor a kernel's end reaches it. @throws RunError if Python cannot be started */
+/** Starts the program so that neither Ctrl-C nor a kernel's end reaches it. @throws RunError if it cannot be started */
 async function submit(work: Work): Promise<Job> {
-  const { dir, outlives, baseModel, place } = work;
+  const { folder, outlives, place, parts } = work;
   if (place.setup !== undefined || place.jobFlags.length > 0)
     throw new InputError("--setup and --job-flags are for targets such as slurm; --on local takes neither");
-  await mkdir(trainDir(dir), { recursive: true });
-  const [out, err] = await Promise.all([eventFile, logFile].map((name) => open(join(trainDir(dir), name), "w")));
+  await mkdir(folder, { recursive: true });
+  const { events, log } = jobFiles(folder);
+  const [out, err] = await Promise.all([events, log].map((name) => open(join(folder, name), "w")));
   try {
-    const env = withoutKey(
-      // A base model in a folder needs no hub, and without a network a request to one would only delay the start.
-      existsSync(baseModel) ? { HF_HUB_OFFLINE: "1", HF_HOME: cachePath("huggingface") } : {},
-    );
-    const files = trainerArguments(work, `${trainDir(dir)}/`);
-    const args = [pythonScript("train.py"), ...(outlives ? [] : ["--tied"]), ...files];
+    const env = (work.keepsKey ? withKey : withoutKey)(work.variables(false));
+    const [file, ...words] = work.program(place, false);
+    const names = parts.map(({ name }) => name);
+    const args = [...words, ...(outlives ? [] : ["--tied"]), ...work.args(place, names, `${folder}/`)];
     // Its stdin closes with this process, however that ends.
     const stdin = outlives ? "ignore" : "pipe";
     const stdio = [stdin, out!.fd, err!.fd] as const;
-    const child = spawn(place.python ?? python, args, { cwd: trainDir(dir), detached: true, stdio: [...stdio], env });
+    const child = spawn(file!, args, { cwd: folder, detached: true, stdio: [...stdio], env });
     await once(child, "spawn").catch((error: Error) => {
-      throw new RunError(`the trainer cannot be started (${error.message}); run \`npm run setup\` first`, {
-        cause: error,
-      });
+      throw new RunError(
+        `the ${jobFiles(folder).stem} cannot be started (${error.message}); run \`npm run setup\` first`,
+        { cause: error },
+      );
     });
     child.unref();
     if (!outlives) endWithThis(child);
@@ -70,20 +67,22 @@ async function submit(work: Work): Promise<Job> {
 }
 
 /** @throws RunError if it was started on another machine, whose processes cannot be seen from here, and has not ended */
-async function alive(dir: string, { pid, host }: Job): Promise<boolean> {
+async function alive(folder: string, { pid, host }: Job): Promise<boolean> {
   if (host !== hostname()) {
-    const lines = await tail(join(trainDir(dir), eventFile))();
+    const lines = await tail(join(folder, jobFiles(folder).events))();
     if (parseEvent(lines.at(-1) ?? "")?.event === "end") return false;
     throw new RunError(
-      `${dir} is being trained on ${host} (process ${pid}); wait for it, or remove ${join(trainDir(dir), "trainer.json")} ` +
-        "if it is gone",
+      `${folder} is at work on ${host} (process ${pid}); wait for it, or remove ${join(folder, jobFiles(folder).record)} if it is gone`,
     );
   }
-  // Where there is /proc it also tells our trainer from a later process of the same number, and from a zombie, which
-  // has no command line.
-  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => null);
-  if (command !== null) return command.includes("train.py") && command.includes(trainDir(dir));
-  if (existsSync("/proc/self")) return false;
+  // Where there is /proc it also tells our program from a later process of the same number, and from a zombie, which works
+  // nowhere.
+  if (existsSync("/proc/self")) {
+    const [cwd, own] = await Promise.all(
+      [readlink(`/proc/${pid}/cwd`), realpath(folder)].map((p) => p.catch(() => null)),
+    );
+    return cwd !== null && cwd === own;
+  }
   try {
     process.kill(pid as number, 0);
     return true;
@@ -92,11 +91,11 @@ async function alive(dir: string, { pid, host }: Job): Promise<boolean> {
   }
 }
 
-async function* follow(dir: string, job: Job, signal?: AbortSignal) {
-  const news = tail(join(trainDir(dir), eventFile));
+async function* follow(folder: string, job: Job, signal?: AbortSignal) {
+  const news = tail(join(folder, jobFiles(folder).events));
   for (;;) {
     // Checked before reading: then everything it wrote before it ended is in the file.
-    const working = await alive(dir, job);
+    const working = await alive(folder, job);
     for (const line of await news()) yield { line };
     if (!working || signal?.aborted) return "it was killed (by hand, or for want of memory)";
     await sleep(every, undefined, { signal }).catch(() => {});

@@ -1,15 +1,15 @@
 /**
- * `ray:ADDRESS[/FOLDER]`: the trainer as a job of a Ray cluster, by Ray's own command line (Ray Jobs: submit, logs, stop,
- * status). python/job.py keeps its folder on the cluster, FOLDER/<run>, and hands the results out at the end of the job's log,
+ * `ray:ADDRESS[/FOLDER]`: the program as a job of a Ray cluster, by Ray's own command line (Ray Jobs: submit, logs, stop,
+ * status). python/job.py keeps its folder on the cluster, FOLDER/<name>, and hands the results out at the end of the job's log,
  * because the Jobs API brings no files home.
  */
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { InputError, RunError } from "../../errors.js";
 import { parseEvent } from "../status.js";
 import { type ConnectionEnd, linesOfProgram, reconnecting } from "./connection.js";
-import { eventFile, type Launcher, logFile, quoted } from "./launcher.js";
+import { jobFiles, type Launcher, quoted } from "./launcher.js";
 import { type Advice, failure, runProgram } from "./program.js";
 import { stagingFolder } from "./staging.js";
 
@@ -117,7 +117,7 @@ export function rayLauncher(target: string): Launcher {
       await run("looking at the cluster", ...job("list"));
     },
     async submit(work) {
-      const { place, run: name, stages, dir } = work;
+      const { place, name, results, folder } = work;
       const id = `malt-${name}-${Date.now().toString(36)}`;
       const gpus =
         place.gpu && !/--entrypoint-num-gpus/.test(place.jobFlags.join(" "))
@@ -129,12 +129,12 @@ export function rayLauncher(target: string): Launcher {
         "--submission-id",
         id,
         "--working-dir",
-        stagingFolder(dir),
+        stagingFolder(folder),
         "--runtime-env-json",
         environment,
       ];
       // The home folder is the node's: its tilde is not for this shell.
-      const entry = ["python3", "python/job.py", `${root}/${name}`, ...stages.map((stage) => stage.name)];
+      const entry = ["python3", "python/job.py", `${root}/${name}`, basename(folder), ...results];
       await run(
         "submitting to Ray",
         ...job("submit", ...flags, ...gpus, ...place.jobFlags, "--", ...entry.map(quoted)),
@@ -146,28 +146,28 @@ export function rayLauncher(target: string): Launcher {
     cancel: async (_, { id }) => {
       await run("stopping the job", ...job("stop", "--no-wait", id as string));
     },
-    collect: async (dir, { id, stages }) => {
+    collect: async (folder, { id, results }) => {
       // Of a job that has ended, following is reading piece by piece: the results may be larger than memory.
       const lines = logOf(linesOfProgram(job("logs", "--follow", id as string), ""));
       const hasResults = async () => (await status(id as string)).state === "SUCCEEDED";
-      await unpack(dir, stages as readonly string[], lines, hasResults);
+      await unpack(folder, results as readonly string[], lines, hasResults);
     },
     killCommand: ({ id }) => `ray job stop --address ${address} ${id}`,
   };
 }
 
 /**
- * The events, the log and the results from a job's log, into train/.
+ * The events, the log and the results from a job's log, into the working folder.
  * @param hasResults whether the job came to its end, so that they must be in the log
  */
 async function unpack(
-  dir: string,
-  stages: readonly string[],
+  here: string,
+  paths: readonly string[],
   lines: AsyncGenerator<string, string>,
   hasResults: () => Promise<boolean>,
 ): Promise<void> {
-  const train = join(dir, "train");
-  const folder = await mkdtemp(join(train, "results-"));
+  const { events, log } = jobFiles(here);
+  const folder = await mkdtemp(join(here, "results-"));
   const archive = await open(join(folder, "results.tar.gz"), "w");
   const said: string[] = [];
   let results: "none" | "begun" | "whole" = "none";
@@ -186,19 +186,20 @@ async function unpack(
       throw new RunError(failure("fetching the job's results from its log", "ray", next.value, "nothing", advice));
     const isEvent = (line: string) => parseEvent(line) !== null;
     const textOf = (some: string[]) => some.map((line) => `${line}\n`).join("");
-    await writeFile(join(train, logFile), textOf(said.filter((line) => !isEvent(line))));
+    await writeFile(join(here, log), textOf(said.filter((line) => !isEvent(line))));
     // One that was killed hands nothing out: what it has saved is in its folder on the cluster, where the next start goes on.
     if (results === "whole") {
       await mkdir(join(folder, "all"));
       const unpacking = ["tar", "-xzf", join(folder, "results.tar.gz"), "-C", join(folder, "all")] as const;
       await runProgram("unpacking the results from the job's log", unpacking);
-      for (const name of stages.filter((stage) => existsSync(join(folder, "all", stage)))) {
-        await rm(join(train, name), { recursive: true, force: true });
-        await rename(join(folder, "all", name), join(train, name));
+      for (const path of paths.filter((each) => existsSync(join(folder, "all", each)))) {
+        await rm(join(here, path), { recursive: true, force: true });
+        await mkdir(dirname(join(here, path)), { recursive: true });
+        await rename(join(folder, "all", path), join(here, path));
       }
     }
     // Last, because these say that all of it is here.
-    await writeFile(join(train, eventFile), textOf(said.filter(isEvent)));
+    await writeFile(join(here, events), textOf(said.filter(isEvent)));
   } finally {
     await archive.close().catch(() => {});
     await rm(folder, { recursive: true, force: true });

@@ -1,13 +1,13 @@
 /**
- * `sky`: a machine of a cloud or of Kubernetes by SkyPilot. The task file, train/sky.yaml, can be launched by hand, too. Where
- * `sky` is installed it is launched, and SkyPilot makes the machine one that ssh knows by name: from there on the training is
+ * `sky`: a machine of a cloud or of Kubernetes by SkyPilot. The task file, sky.yaml in the working folder, can be launched by hand, too. Where
+ * `sky` is installed it is launched, and SkyPilot makes the machine one that ssh knows by name: from there on the work is
  * followed, stopped and brought home as with `ssh:`.
  */
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { stringify } from "yaml";
 import { RunError } from "../../errors.js";
-import { eventFile, type Launcher, logFile, quoted, type Work } from "./launcher.js";
+import { jobFiles, type Launcher, quoted, type Work } from "./launcher.js";
 import { type Advice, ProgramError, runProgram } from "./program.js";
 import { onHost } from "./ssh.js";
 import { stagingFolder } from "./staging.js";
@@ -24,18 +24,18 @@ const advice: Advice = [
 const idle = 30;
 
 /** Its cluster is named after the run, so that the next start finds it again while it is there. */
-const clusterOf = (run: string) => `malt-${run.replaceAll(/[^a-z0-9-]/g, "-")}`;
+const clusterOf = (name: string) => `malt-${name.replaceAll(/[^a-z0-9-]/g, "-")}`;
 const root = "malt-runs";
 
 export const sky: Launcher = {
   target: "sky",
   place: "a machine that SkyPilot starts; it costs money until it is stopped",
   async stageIn(work) {
-    await writeFile(join(work.dir, "train", "sky.yaml"), taskFile(work));
+    await writeFile(join(work.folder, "sky.yaml"), taskFile(work));
   },
-  async submit({ run, dir, place }) {
-    const cluster = clusterOf(run);
-    const task = join(dir, "train", "sky.yaml");
+  async submit({ name, folder: here, place }) {
+    const cluster = clusterOf(name);
+    const task = join(here, "sky.yaml");
     const flags = ["--yes", "--detach-run", "--cluster", cluster, "--idle-minutes-to-autostop", `${idle}`, "--down"];
     try {
       await runProgram("launching with SkyPilot", ["sky", "launch", ...flags, ...place.jobFlags, task], { advice });
@@ -46,9 +46,9 @@ export const sky: Launcher = {
           `\`sky launch --cluster ${cluster} ${task}\``,
       );
     }
-    const folder = `${root}/${run}`;
-    const wait = `for i in $(seq 120); do [ -s ${folder}/trainer.pid ] && cat ${folder}/trainer.pid && exit; sleep 1; done; exit 1`;
-    const pid = await runProgram("asking the machine for its trainer", ["ssh", cluster, wait], { advice });
+    const folder = `${root}/${name}`;
+    const wait = `for i in $(seq 120); do [ -s ${folder}/job.pid ] && cat ${folder}/job.pid && exit; sleep 1; done; exit 1`;
+    const pid = await runProgram("asking the machine for its job", ["ssh", cluster, wait], { advice });
     return { host: cluster, pid: Number(pid.trim().split("\n").at(-1)), folder };
   },
   isWorking: (dir, job) => onHost("sky", job.host as string, root).isWorking(dir, job),
@@ -59,24 +59,25 @@ export const sky: Launcher = {
 };
 
 /**
- * SkyPilot's task: the gathered files are copied to the machine, the trainer's packages installed, the trainer started. The
+ * SkyPilot's task: the gathered files are copied to the machine, what the work needs is installed, its program started. The
  * machine goes back by itself when nothing has run for half an hour.
  */
 export function taskFile(work: Work): string {
-  const { run, dir, place } = work;
-  const folder = `${root}/${run}`;
-  const packages = "torch==2.15.0 transformers==5.23.0 trl==1.16.0 peft==0.21.2 gguf==0.19.0 pyyaml";
+  const { name, folder: here, place, needs } = work;
+  const folder = `${root}/${name}`;
+  const own = basename(here);
+  const { events, log } = jobFiles(here);
   const task = {
-    name: clusterOf(run),
+    name: clusterOf(name),
     resources: place.gpu ? { accelerators: `H100:${place.processes}` } : { cpus: "4+" },
-    file_mounts: { [`~/${folder}`]: stagingFolder(dir) },
-    setup: `rm -f ~/${quoted(folder)}/trainer.pid
-python3 -c 'import trl, peft' 2>/dev/null || pip install ${packages}`,
+    file_mounts: { [`~/${folder}`]: stagingFolder(here) },
+    setup: `rm -f ~/${quoted(folder)}/job.pid
+${needs.install}`,
     run: `cd ~/${quoted(folder)}
-setsid bash job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
-echo $! >trainer.pid
-# The job lasts as long as the training, so that the machine is not taken for idle.
+setsid bash job.sh >${own}/${events} 2>${own}/${log} </dev/null &
+echo $! >job.pid
+# The job lasts as long as the work, so that the machine is not taken for idle.
 wait`,
   };
-  return `# Trains run ${run} on a machine of its own. By hand: sky launch --down -i ${idle} ${join("train", "sky.yaml")}\n${stringify(task, { lineWidth: 0 })}`;
+  return `# Does ${name} on a machine of its own. By hand: sky launch --down -i ${idle} ${join(own, "sky.yaml")}\n${stringify(task, { lineWidth: 0 })}`;
 }

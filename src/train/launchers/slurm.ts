@@ -1,24 +1,15 @@
 /**
- * `slurm`: a job for each stage, or one for all, on a cluster that sees this folder under the same path. A job that comes to
+ * `slurm`: a job for each part, or one for all, on a cluster that sees this folder under the same path. A job that comes to
  * its time limit saves a checkpoint, goes back into the queue and goes on.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { publicVariables } from "../../environment.js";
-import { python, pythonScript } from "../../paths.js";
 import { parseEvent, type TrainingEvent } from "../status.js";
-import {
-  eventFile,
-  type Job,
-  type Launcher,
-  logFile,
-  type News,
-  quoted,
-  trainerArguments,
-  type Work,
-} from "./launcher.js";
+import { type Job, jobFiles, type Launcher, type News, quoted, type Work } from "./launcher.js";
 import { type Advice, runProgram } from "./program.js";
+import { exports } from "./staging.js";
 import { tail } from "./tail.js";
 
 /** Every so many looks at the files there is one at the queue, which is shared with others. */
@@ -53,8 +44,8 @@ const ends: Readonly<Record<string, string>> = {
   DEADLINE: "at its deadline",
 };
 
-const eventsOf = (dir: string, name: string) => join(dir, "train", `trainer.${name}.jsonl`);
-const logOf = (dir: string, name: string) => join(dir, "train", `trainer.${name}.log`);
+const eventsOf = (folder: string, name: string) => join(folder, `${jobFiles(folder).stem}.${name}.jsonl`);
+const logOf = (folder: string, name: string) => join(folder, `${jobFiles(folder).stem}.${name}.log`);
 const jobsOf = (job: Job) => Object.entries(job.jobs as Readonly<Record<string, string>>);
 
 /** @param every milliseconds between two looks at the files */
@@ -64,28 +55,36 @@ export const slurmLauncher = (every = 1000): Launcher => ({
   stageIn: null,
 
   async submit(work) {
-    const { dir, stages, place } = work;
-    const train = join(dir, "train");
-    await mkdir(train, { recursive: true });
-    const script = join(train, "trainer.sbatch");
+    const { folder, parts, place } = work;
+    await mkdir(folder, { recursive: true });
+    const script = join(folder, `${jobFiles(folder).stem}.sbatch`);
     await writeFile(script, jobScript(work));
     const asked = place.jobFlags.join(" ");
     const gpus = place.gpu && !/--(gres|gpus)/.test(asked) ? [`--gres=gpu:${place.processes}`] : [];
     const jobs: Record<string, string> = {};
     for (const [name, own] of place.oneJob
-      ? ([["all", stages]] as const)
-      : stages.map((stage) => [stage.name, [stage]] as const)) {
-      await Promise.all([writeFile(eventsOf(dir, name), ""), writeFile(logOf(dir, name), "")]);
+      ? ([["all", parts]] as const)
+      : parts.map((part) => [part.name, [part]] as const)) {
+      await Promise.all([writeFile(eventsOf(folder, name), ""), writeFile(logOf(folder, name), "")]);
       // The first stage of a role waits for nobody, so different roles may be trained side by side.
       const start = own[0]!.start !== null && jobs[own[0]!.start];
       const flags = [
-        ...["--parsable", `--job-name=malt-${work.run}-${name}`, `--output=${logOf(dir, name)}`, "--open-mode=append"],
+        ...[
+          "--parsable",
+          `--job-name=malt-${work.name}-${name}`,
+          `--output=${logOf(folder, name)}`,
+          "--open-mode=append",
+        ],
         ...["--requeue", "--signal=B:USR1@120", "--kill-on-invalid-dep=yes"],
         // Slurm keeps a job's variables in files: none that could be a key.
         `--export=${publicVariables().join(",")}`,
         ...(start ? [`--dependency=afterok:${start}`] : []),
       ];
-      const files = own.map((stage) => `${stage.name}.yaml`);
+      const args = work.args(
+        place,
+        own.map((part) => part.name),
+        "",
+      );
       try {
         const id = await run(
           "submitting to Slurm",
@@ -95,7 +94,7 @@ export const slurmLauncher = (every = 1000): Launcher => ({
           ...place.jobFlags,
           script,
           name,
-          ...files,
+          ...args,
         );
         jobs[name] = id.trim().split("\n").at(-1)!.split(";")[0]!;
       } catch (error) {
@@ -108,7 +107,7 @@ export const slurmLauncher = (every = 1000): Launcher => ({
   },
 
   isWorking: async (_, job) => (await queue(job)).size > 0,
-  follow: (dir, job, signal) => follow(dir, job, every, signal),
+  follow: (folder, job, signal) => follow(folder, job, every, signal),
 
   async cancel(_, job) {
     const ids = jobsOf(job).map(([, id]) => id);
@@ -116,16 +115,16 @@ export const slurmLauncher = (every = 1000): Launcher => ({
     await run("stopping Slurm's jobs", "scancel", "--state=RUNNING", "--batch", "--signal=TERM", ...ids);
   },
 
-  /** The jobs have written into train/ themselves; their events and logs are put together. */
-  async collect(dir, job) {
+  /** The jobs have written into the folder themselves; their events and logs are put together. */
+  async collect(folder, job) {
     const read = (path: string) => readFile(path, "utf8").catch(() => "");
     const names = jobsOf(job).map(([name]) => name);
-    const events = (await Promise.all(names.map((name) => read(eventsOf(dir, name))))).join("").split("\n");
+    const events = (await Promise.all(names.map((name) => read(eventsOf(folder, name))))).join("").split("\n");
     const kept = events.filter((line) => line !== "" && parseEvent(line)?.event !== "end");
-    await writeFile(join(dir, "train", eventFile), kept.map((line) => `${line}\n`).join(""));
+    await writeFile(join(folder, jobFiles(folder).events), kept.map((line) => `${line}\n`).join(""));
     await writeFile(
-      join(dir, "train", logFile),
-      (await Promise.all(names.map((name) => read(logOf(dir, name))))).join(""),
+      join(folder, jobFiles(folder).log),
+      (await Promise.all(names.map((name) => read(logOf(folder, name))))).join(""),
     );
   },
 
@@ -135,27 +134,29 @@ export const slurmLauncher = (every = 1000): Launcher => ({
       .join(" ")}`,
 });
 
-/** The job: the first argument names its files, the others are stages. */
+/** The job: the first argument names its files, the others are the program's. */
 function jobScript(work: Work): string {
-  const { place, dir } = work;
-  const settings = trainerArguments({ ...work, stages: [] })
-    .map(quoted)
-    .join(" ");
+  const { place, folder } = work;
+  const { stem } = jobFiles(folder);
+  // What a person says is a command for the shell; the rest are words.
+  const [own, ...words] = work.program(place, false);
+  const program = [place.python === own || place.malt === own ? own : quoted(own!), ...words.map(quoted)].join(" ");
   return `#!/bin/bash
-# Trains stages as a Slurm job, in ${work.run}'s folder train/. Submitted again by hand it goes on, too.
+# Does work in this file's folder as a Slurm job. Submitted again by hand it goes on, too.
 name=$1
 shift
 ${place.setup ?? ""}
-cd ${quoted(join(dir, "train"))} || exit 1
-${place.python ?? quoted(python)} ${quoted(pythonScript("train.py"))} ${settings} "$@" >>"trainer.$name.jsonl" &
-trainer=$!
+cd ${quoted(folder)} || exit 1
+${[...exports(work, false), work.before].filter((line) => line !== "").join("\n")}
+${program} "$@" >>"${stem}.$name.jsonl" &
+program=$!
 limit=
-trap 'limit=1; kill -TERM $trainer' USR1
-trap 'kill -TERM $trainer' TERM INT
+trap 'limit=1; kill -TERM $program' USR1
+trap 'kill -TERM $program' TERM INT
 # A signal interrupts \`wait\`, not the process it waits for.
 while :; do
-  wait $trainer && code=0 || code=$?
-  kill -0 $trainer 2>/dev/null || break
+  wait $program && code=0 || code=$?
+  kill -0 $program 2>/dev/null || break
 done
 if [ -n "$limit" ] && [ $code = 143 ]; then
   echo "the time limit is near: the job goes back into the queue, and on from its checkpoint" >&2
@@ -177,7 +178,7 @@ async function queue(job: Job): Promise<Map<string, { state: string; reason: str
 }
 
 async function* follow(
-  dir: string,
+  folder: string,
   job: Job,
   every: number,
   signal?: AbortSignal,
@@ -185,7 +186,7 @@ async function* follow(
   const jobs = jobsOf(job).map(([name, id]) => ({
     name,
     id,
-    news: tail(eventsOf(dir, name)),
+    news: tail(eventsOf(folder, name)),
     end: null as TrainingEvent | null,
   }));
   const told = new Map<string, string>();

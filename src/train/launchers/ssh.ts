@@ -1,11 +1,12 @@
 /**
- * `ssh:USER@HOST[:FOLDER]`: the trainer on another machine, by the system's own ssh and rsync with the keys and the
+ * `ssh:USER@HOST[:FOLDER]`: the program on another machine, by the system's own ssh and rsync with the keys and the
  * configuration that the user has. It runs there in a session of its own, so a lost connection does not touch it; its folder,
  * FOLDER/<run>, stays there, so that it can go on from its checkpoints.
  */
+import { basename } from "node:path";
 import { InputError, RunError } from "../../errors.js";
 import { type ConnectionEnd, linesOfProgram, reconnecting } from "./connection.js";
-import { eventFile, type Job, type Launcher, logFile, quoted, type Work } from "./launcher.js";
+import { type Job, jobFiles, type Launcher, quoted, type Work } from "./launcher.js";
 import { type Advice, failure, runProgram } from "./program.js";
 
 /** Nothing is asked for; a connection that is gone is noticed within a minute. */
@@ -31,8 +32,8 @@ const advice: Advice = [
 /** The script's own words begin with this: whatever a login prints does not. */
 const mark = "malt: ";
 
-/** Whether the process $1 is the trainer: a number alone may belong to another one by now. */
-const isAlive = `alive() { kill -0 "$1" 2>/dev/null && { [ ! -r "/proc/$1/cmdline" ] || grep -aqE 'train[.]py|job[.]sh' "/proc/$1/cmdline"; }; }`;
+/** Whether the process $1 is the job's: a number alone may belong to another one by now. */
+const isAlive = `alive() { kill -0 "$1" 2>/dev/null && { [ ! -r "/proc/$1/cmdline" ] || grep -aqE 'train[.]py|job[.]sh|--shard' "/proc/$1/cmdline"; }; }`;
 
 /** @throws InputError unless it is `ssh:USER@HOST[:FOLDER]` */
 export function sshLauncher(target: string): Launcher {
@@ -56,7 +57,7 @@ export function sshLauncher(target: string): Launcher {
  */
 export function onHost(target: string, host: string, root: string): Launcher {
   const hints = advice.map(([pattern, words]) => [pattern, words.replaceAll("HOST", host)] as const);
-  const folderOf = (run: string) => `${root}/${run}`;
+  const folderOf = (name: string) => `${root}/${name}`;
   const missing = "install OpenSSH's client";
 
   /** Runs a bash script there, whatever the login shell is. @returns what it printed after the mark */
@@ -78,51 +79,57 @@ export function onHost(target: string, host: string, root: string): Launcher {
     target,
     place: `${host}, folder ${root}`,
     async stageIn(work, from) {
-      const folder = folderOf(work.run);
+      const folder = folderOf(work.name);
       const [state, ...words] = (await script(`looking at ${host}`, lookScript(work, folder)))[0]?.split(" ") ?? [];
-      if (state !== "ready") throw new RunError(refusal(host, state, words.join(" "), work));
-      await rsync(`copying to ${host}`, "--exclude=/trainer.pid", `${from}/`, `${host}:${folder}/`);
+      if (state !== "ready") throw new RunError(refusal(host, state ?? "", words.join(" "), work));
+      await rsync(`copying to ${host}`, "--exclude=/job.pid", `${from}/`, `${host}:${folder}/`);
     },
 
-    async submit({ run }) {
-      const folder = folderOf(run);
+    async submit({ name, folder: here }) {
+      const folder = folderOf(name);
+      const { stem, events, log } = jobFiles(here);
+      const own = basename(here);
       const [pid] = await script(
-        `starting the trainer on ${host}`,
+        `starting the ${stem} on ${host}`,
         `cd ${quoted(folder)} || exit 1
 session=$(command -v setsid || command -v nohup)
-$session bash job.sh >train/${eventFile} 2>train/${logFile} </dev/null &
-echo $! >trainer.pid
+$session bash job.sh >${own}/${events} 2>${own}/${log} </dev/null &
+echo $! >job.pid
 echo "${mark}$!"`,
       );
       if (!/^\d+$/.test(pid ?? ""))
-        throw new RunError(`the trainer did not start on ${host}; see ${folder}/train/${logFile} there`);
+        throw new RunError(`the ${stem} did not start on ${host}; see ${folder}/${own}/${log} there`);
       return { pid: Number(pid), folder };
     },
 
     async isWorking(_, { pid }) {
       const [state] = await script(
-        `asking ${host} for its trainer`,
+        `asking ${host} for its job`,
         `${isAlive}\nalive ${pid} && echo "${mark}yes" || echo "${mark}no"`,
       );
       return state === "yes";
     },
 
-    follow: (_, job, signal) => reconnecting(host, () => connected(host, hints, job, signal), signal),
+    follow: (here, job, signal) => reconnecting(host, () => connected(host, hints, here, job, signal), signal),
 
     async cancel(_, { pid }) {
-      await script(`stopping the trainer on ${host}`, `${isAlive}\nalive ${pid} && kill -TERM ${pid}\ntrue`);
+      await script(`stopping the job on ${host}`, `${isAlive}\nalive ${pid} && kill -TERM ${pid}\ntrue`);
     },
 
-    async collect(dir, { folder, stages }) {
-      const names = (stages as readonly string[]).flatMap((name) => [`--include=/${name}/`, `--include=/${name}/**`]);
-      const files = [eventFile, logFile].map((name) => `--include=/${name}`);
+    async collect(here, { folder, results }) {
+      const names = (results as readonly string[]).flatMap((path) => [
+        ...path.split("/").map((_, depth, parts) => `--include=/${parts.slice(0, depth + 1).join("/")}/`),
+        `--include=/${path}/**`,
+      ]);
+      const { events, log } = jobFiles(here);
+      const files = [events, log].map((name) => `--include=/${name}`);
       await rsync(
         `bringing the results home from ${host}`,
         ...names,
         ...files,
         "--exclude=*",
-        `${host}:${folder}/train/`,
-        `${dir}/train/`,
+        `${host}:${folder}/${basename(here)}/`,
+        `${here}/`,
       );
     },
 
@@ -130,32 +137,26 @@ echo "${mark}$!"`,
   };
 }
 
-/** Whether a host can train: says "ready", or what is wrong. */
-function lookScript({ place }: Work, folder: string): string {
-  const modules = "torch transformers trl peft yaml accelerate datasets";
-  const find = `import importlib.util as u, sys; print("${mark}" + (" ".join(["modules", *m]) if (m := [n for n in "${modules}".split() if not u.find_spec(n)]) else "ready"))`;
+/** Whether a host can do the work: says "ready", or what is wrong. */
+function lookScript({ place, needs }: Work, folder: string): string {
   return `mkdir -p ${quoted(folder)} || { echo "${mark}folder"; exit 0; }
 command -v rsync >/dev/null || { echo "${mark}rsync"; exit 0; }
 ${isAlive}
-pid=$(cat ${quoted(`${folder}/trainer.pid`)} 2>/dev/null) && alive "$pid" && { echo "${mark}busy $pid"; exit 0; }
+pid=$(cat ${quoted(`${folder}/job.pid`)} 2>/dev/null) && alive "$pid" && { echo "${mark}busy $pid"; exit 0; }
 ${place.setup === undefined ? "" : `{ ${place.setup}\n} >&2`}
-${place.python ?? "python3"} -c ${quoted(find)} || echo "${mark}python"`;
+${needs.check(place)}`;
 }
 
-function refusal(host: string, state: string | undefined, words: string, { place, run }: Work): string {
-  const python = place.python ?? "python3";
-  const environment = "or name an environment that has it with --python PATH or --setup 'source venv/bin/activate'";
+function refusal(host: string, state: string, words: string, { place, name, folder, needs }: Work): string {
   switch (state) {
     case "folder":
       return `the folder cannot be made on ${host}; name another one with ssh:${host}:FOLDER`;
     case "rsync":
       return `rsync is not installed on ${host}; install it there (apt-get install rsync)`;
     case "busy":
-      return `a trainer of run "${run}" is at work on ${host} (process ${words}); wait for it, or end it with \`ssh ${host} kill ${words}\``;
-    case "modules":
-      return `${python} on ${host} lacks ${words.replaceAll(" ", ", ")}; install it there (pip install torch transformers trl peft gguf pyyaml), ${environment}`;
+      return `a ${jobFiles(folder).stem} of run "${name}" is at work on ${host} (process ${words}); wait for it, or end it with \`ssh ${host} kill ${words}\``;
     default:
-      return `${python} does not run on ${host}; install Python 3.10 or later, ${environment}`;
+      return needs.refusal(place, host, state, words);
   }
 }
 
@@ -163,12 +164,13 @@ function refusal(host: string, state: string | undefined, words: string, { place
 async function* connected(
   host: string,
   hints: Advice,
+  here: string,
   { pid, folder }: Job,
   signal?: AbortSignal,
 ): AsyncGenerator<string, ConnectionEnd> {
   const read = `${isAlive}
-cd ${quoted(`${folder}/train`)} || exit 1
-tail -n +1 -f ${eventFile} & tail=$!
+cd ${quoted(`${folder}/${basename(here)}`)} || exit 1
+tail -n +1 -f ${jobFiles(here).events} & tail=$!
 trap 'kill $tail 2>/dev/null' EXIT
 # Its words on stderr fail once nobody listens any more.
 while alive ${pid}; do sleep 1; echo . >&2 || exit 1; done
@@ -190,6 +192,12 @@ sleep 1; kill $tail; echo; echo "${mark}ended $(df -Pk . | awk 'NR == 2 { print 
     }
   }
   const said = next.value.replaceAll(/^\.$/gm, "");
-  const lost = failure(`following the training on ${host}`, "ssh", said, "the connection was lost", hints);
+  const lost = failure(
+    `following the ${jobFiles(here).stem} on ${host}`,
+    "ssh",
+    said,
+    "the connection was lost",
+    hints,
+  );
   return { lost, forGood: /permission denied|host key|resolve hostname|no such file|can't cd/i.test(said) };
 }

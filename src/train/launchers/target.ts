@@ -10,12 +10,15 @@ import { sshLauncher } from "./ssh.js";
 /** For help texts. */
 export const targets = "local, ssh:USER@HOST[:FOLDER], slurm, ray:ADDRESS[/FOLDER], sky";
 
-/** @throws InputError for a target of no kind that is known, or an address that is none */
-export function launcherOf(target: string): Launcher {
+/**
+ * @param jobs how many there will be at the same time: a queue is looked at less often for each
+ * @throws InputError for a target of no kind that is known, or an address that is none
+ */
+export function launcherOf(target: string, jobs = 1): Launcher {
   const [kind] = target.split(":", 1);
-  const own = [local, slurmLauncher(), sky].find((launcher) => launcher.target === target);
+  const own = [local, slurmLauncher(1000 * Math.ceil(jobs / 4)), sky].find((launcher) => launcher.target === target);
   if (own) return own;
   if (kind === "ssh") return sshLauncher(target);
   if (kind === "ray") return rayLauncher(target);
-  throw new InputError(`--on ${target} is unknown; it can be ${targets}, or, for \`malt train\`, openai`);
+  throw new InputError(`--on ${target} is unknown; it can be ${targets}, or openai, a fine-tuning service`);
 }

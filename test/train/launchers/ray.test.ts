@@ -44,7 +44,7 @@ describe("ray", () => {
     await startTrainer(work, ray());
     const submitted = (await asked()).split("\n").find((line) => line.includes(" submit "))!;
     expect(submitted).toMatch(
-      /^job submit .*--address http:\/\/head:8265 --no-wait --submission-id malt-r-\w+ --working-dir \S+train\/job --runtime-env-json \{"env_vars":\{"RAY_JOB_STOP_WAIT_TIME_S":"300"\}\} --entrypoint-num-gpus 2 -- python3 python\/job\.py \/mnt\/malt\/r verifier-sft verifier-dpo$/,
+      /^job submit .*--address http:\/\/head:8265 --no-wait --submission-id malt-r-\w+ --working-dir \S+train\/job --runtime-env-json \{"env_vars":\{"RAY_JOB_STOP_WAIT_TIME_S":"300"\}\} --entrypoint-num-gpus 2 -- python3 python\/job\.py \/mnt\/malt\/r train verifier-sft verifier-dpo$/,
     );
     expect(await readFile(join(work.dir, "train/job/job.sh"), "utf8")).toMatch(
       /python3 \.\.\/python\/train\.py --jobs 1 --processes 2 verifier-sft\.yaml verifier-dpo\.yaml\n$/,
@@ -76,7 +76,7 @@ describe("ray", () => {
     }
     await writeFile(join(uploaded, "job.sh"), `echo '${step("verifier-sft", 5)}'; echo a log >&2; exit 7`);
     const run = () =>
-      execFileSync(python, [pythonScript("job.py"), kept, "verifier-sft"], {
+      execFileSync(python, [pythonScript("job.py"), kept, "train", "verifier-sft"], {
         cwd: uploaded,
         encoding: "utf8",
         stdio: "pipe",

@@ -4,6 +4,7 @@ import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Job, News } from "../../../src/train/launchers/launcher.js";
 import { slurmLauncher } from "../../../src/train/launchers/slurm.js";
+import { trainingWork } from "../../../src/train/work.js";
 import { step, workplace } from "./work.js";
 
 const slurm = slurmLauncher(5);
@@ -46,7 +47,7 @@ const end = (state: string, stage: string, error?: string) =>
 /** Follows to the end; `act` is called with every piece of news. */
 async function followed(act: (news: News, at: number) => unknown = () => {}, which: Job = job) {
   const told: string[] = [];
-  const news = slurm.follow(work.dir, which);
+  const news = slurm.follow(join(work.dir, "train"), which);
   let next = await news.next();
   for (; !next.done; next = await news.next()) {
     told.push("note" in next.value ? next.value.note : next.value.line);
@@ -58,21 +59,23 @@ async function followed(act: (news: News, at: number) => unknown = () => {}, whi
 describe("slurm", () => {
   it("submits a job for each stage, which waits for the one it starts from; a job's record holds no secret", async () => {
     process.env.MY_API_KEY = "canary";
-    expect(await slurm.submit(work)).toEqual(job);
+    expect(await slurm.submit(trainingWork(work))).toEqual(job);
     delete process.env.MY_API_KEY;
     const [sft, dpo] = (await remembered("sbatch")).split("\n");
     expect(sft).toMatch(
-      /--job-name=malt-r-verifier-sft .*--requeue --signal=B:USR1@120 .*--gres=gpu:1 --partition=gpu \S+ verifier-sft verifier-sft\.yaml$/,
+      /--job-name=malt-r-verifier-sft .*--requeue --signal=B:USR1@120 .*--gres=gpu:1 --partition=gpu \S+ verifier-sft --jobs 1 verifier-sft\.yaml$/,
     );
     expect(sft).not.toContain("--dependency");
     expect(dpo).toContain("--dependency=afterok:1");
     expect(sft).toMatch(/--export=\S*PATH/);
     expect(sft).not.toMatch(/MY_API_KEY|canary/);
     const script = await readFile(join(work.dir, "train", "trainer.sbatch"), "utf8");
-    expect(script).toMatch(/python3 \S+train\.py --jobs 1 "\$@" >>"trainer\.\$name\.jsonl" &/);
+    expect(script).toMatch(/python3 \S+train\.py "\$@" >>"trainer\.\$name\.jsonl" &/);
 
-    expect(await slurm.submit({ ...work, place: { ...work.place, oneJob: true } })).toEqual({ jobs: { all: "3" } });
-    expect(await remembered("sbatch")).toMatch(/all verifier-sft\.yaml verifier-dpo\.yaml\n$/);
+    expect(await slurm.submit({ ...trainingWork(work), place: { ...work.place, oneJob: true } })).toEqual({
+      jobs: { all: "3" },
+    });
+    expect(await remembered("sbatch")).toMatch(/all --jobs 1 verifier-sft\.yaml verifier-dpo\.yaml\n$/);
   });
 
   it.each([
@@ -82,13 +85,13 @@ describe("slurm", () => {
     ["slurm_open: No space left on device", /make room there/],
   ])("says %j in Slurm's words and ours", async (said, advice) => {
     await writeFile(join(memory, "full"), said);
-    const failed = await slurm.submit(work).catch((error: Error) => error.message);
+    const failed = await slurm.submit(trainingWork(work)).catch((error: Error) => error.message);
     expect(failed).toContain(`submitting to Slurm failed: sbatch says "${said}"`);
     expect(failed).toMatch(advice);
   });
 
   it("a job that was stopped by the time limit and queued again has not ended", async () => {
-    await slurm.submit(work);
+    await slurm.submit(trainingWork(work));
     await queue("1|RUNNING|None", "2|PENDING|Dependency");
     await tell("verifier-sft", step("verifier-sft", 1));
     await tell("verifier-sft", end("stopped", "verifier-sft"));
@@ -107,7 +110,7 @@ describe("slurm", () => {
       end("done", "verifier-dpo"),
     ]);
     expect(why).toBeNull();
-    await slurm.collect!(work.dir, job);
+    await slurm.collect!(join(work.dir, "train"), job);
     expect(await readFile(join(work.dir, "train", "trainer.jsonl"), "utf8")).toBe(
       `${step("verifier-sft", 1)}\n${step("verifier-sft", 2)}\n`,
     );
@@ -120,14 +123,14 @@ describe("slurm", () => {
     ["NODE_FAIL", "1:0", "because its node failed"],
     ["FAILED", "137:0", "with state FAILED (exit code 137:0)"],
   ])("tells why a job ended that could not say so itself: %s", async (state, code, words) => {
-    await slurm.submit(work);
+    await slurm.submit(trainingWork(work));
     await queue();
     await writeFile(join(memory, "job-1"), `JobId=1 JobState=${state} Reason=x ExitCode=${code}`);
     expect((await followed()).why).toContain(`Slurm ended job 1 (verifier-sft) ${words}`);
   });
 
   it("asks the accounts where the controller has forgotten a job, and reports the trainer's own failure first", async () => {
-    await slurm.submit(work);
+    await slurm.submit(trainingWork(work));
     await queue();
     await writeFile(join(memory, "accounts"), "CANCELLED by 1000\n");
     expect((await followed()).why).toContain("because it was cancelled");
@@ -136,7 +139,7 @@ describe("slurm", () => {
   });
 
   it("stops jobs that are at work with a checkpoint, and takes the others out of the queue", async () => {
-    await slurm.cancel(work.dir, job);
+    await slurm.cancel(join(work.dir, "train"), job);
     expect(await remembered("scancel")).toBe("--state=PENDING 1 2\n--state=RUNNING --batch --signal=TERM 1 2\n");
   });
 });

@@ -81,7 +81,7 @@ ${done("verifier-dpo")}
     }
     expect(events).toEqual(["step verifier-sft 1", "step verifier-dpo 1", "end verifier-dpo 1"]);
     expect(notes).toEqual([
-      expect.stringMatching(/^following the training on gpu failed: ssh says .*; the training goes on there without/),
+      expect.stringMatching(/^following the trainer on gpu failed: ssh says .*; the work goes on there without/),
       expect.stringMatching(/^connected to gpu again after \d+ s$/),
     ]);
     expect(await readFile(join(dir, "train/verifier-sft/done.json"), "utf8")).toBe("there\n");

@@ -2,7 +2,8 @@
 import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TrainingPlace, Work } from "../../../src/train/launchers/launcher.js";
+import type { WorkPlace } from "../../../src/train/launchers/launcher.js";
+import type { TrainingJob } from "../../../src/train/work.js";
 import { trainingRun } from "../run.js";
 
 export const step = (stage: string, step: number) =>
@@ -14,8 +15,8 @@ export const step = (stage: string, step: number) =>
  */
 export async function workplace(
   trainer: string,
-  place: Partial<TrainingPlace> = {},
-): Promise<Work & { root: string; model: string }> {
+  place: Partial<WorkPlace> = {},
+): Promise<TrainingJob & { root: string; model: string }> {
   const root = await mkdtemp(join(tmpdir(), "malt-launcher-"));
   const dir = await trainingRun(join(root, "outputs"), "r");
   const stages = (["sft", "dpo"] as const).map((method) => ({
@@ -35,6 +36,6 @@ export async function workplace(
     `#!/bin/sh\ncase $1 in -c) echo "malt: ready"; exit ;; esac\nsay() { echo "$1"; }\n${trainer}\n`,
   );
   await chmod(python, 0o755);
-  const whole: TrainingPlace = { processes: 1, gpu: false, jobFlags: [], oneJob: false, python, ...place };
+  const whole: WorkPlace = { processes: 1, gpu: false, jobFlags: [], oneJob: false, python, ...place };
   return { root, model, run: "r", dir, stages, baseModel: model, gguf: false, jobs: 1, outlives: true, place: whole };
 }

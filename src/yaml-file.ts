@@ -1,7 +1,7 @@
 /** How a JSON or YAML file of a user's is read: a prompt set, a team, a study. */
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
-import { InputError } from "../errors.js";
+import { InputError } from "./errors.js";
 
 /**
  * What a file holds.
