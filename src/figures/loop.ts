@@ -73,9 +73,7 @@ function sampled(left: number): Plot.Markish[] {
   const leaves = drawn.dots.filter(({ role }) => role === "refiner");
   return [
     heading(left - 12, "1 · Sample a tree"),
-    ...roles.map((role, i) =>
-      say(left + 62 * (i + 1), 40, ["answers", "critiques", "final answers"][i]!, { fill: palette.ink, fontSize: 11 }),
-    ),
+    ...["answers", "critiques", "final answers"].map((name, i) => say(left + 62 * (i + 1), 40, name, { fontSize: 11 })),
     branches(drawn),
     Plot.dot(drawn.dots, { x: "x", y: "y", r: 7, fill: ({ role }: Dot) => colorOf(role), stroke: "white" }),
     Plot.dot([drawn.root], { x: "x", y: "y", r: 4, fill: palette.ink }),

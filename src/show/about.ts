@@ -18,13 +18,13 @@ const evaluated = z.object({ systems: z.array(z.unknown()), size: z.number(), se
  * @throws MaltError outside a tslab kernel
  */
 export function aboutRun(run: OpenRun, ...needs: readonly RunPart[]): void {
-  const { lead, lines, missing } = aboutText(run, needs);
+  const { lead, note, lines, missing } = aboutText(run, needs);
   const code = (text: string) => escapeHtml(text).replace(/`([^`]+)`/g, "<code>$1</code>");
   const items = [...lines.map(code), ...missing.map((line) => `<strong>Missing:</strong> ${escapeHtml(line)}`)];
   const list = items.map((item) => `<li>${item}</li>`).join("");
   send({
-    "text/html": `<p><strong>${code(lead)}</strong></p><ul>${list}</ul>${manifestHtml(run)}`,
-    "text/plain": [lead, ...lines, ...missing.map((line) => `Missing: ${line}`)].join("\n"),
+    "text/html": `<p><strong>${code(lead)}</strong>${escapeHtml(note)}.</p><ul>${list}</ul>${manifestHtml(run)}`,
+    "text/plain": [`${lead}${note}.`, ...lines, ...missing.map((line) => `Missing: ${line}`)].join("\n"),
   });
 }
 
@@ -32,7 +32,7 @@ export function aboutRun(run: OpenRun, ...needs: readonly RunPart[]): void {
 export function aboutText(
   { name, manifest, roles, promptSet, measured, lacks }: OpenRun,
   needs: readonly RunPart[] = [],
-): { lead: string; lines: string[]; missing: string[] } {
+): { lead: string; note: string; lines: string[]; missing: string[] } {
   const { policy, sampling } = manifest.config;
   const { benchmark } = manifest;
   const note = models.find((model) => model.name === policy.model)?.note;
@@ -54,7 +54,8 @@ export function aboutText(
   if (benchmark.questions < 30)
     lines.push("So few questions give wide intervals: read the texts, not the percentages.");
   return {
-    lead: `Shown here: run \`${name}\` of the model \`${policy.model}\`${note ? `, ${note}` : ""}.`,
+    lead: `Shown here: run \`${name}\` of the model \`${policy.model}\``,
+    note: note ? `, ${note}` : "",
     lines,
     missing: needs.flatMap((part) => lacks.get(part) ?? []),
   };

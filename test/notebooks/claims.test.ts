@@ -1,7 +1,7 @@
 /** What the notebooks say holds of the run they show: as committed, and on runs that differ from the recorded one. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exportRun } from "../../src/dataset/export.js";
 import { openRun } from "../../src/dataset/open.js";
@@ -218,5 +218,23 @@ describe("on a run in which a right answer is never lost and a wrong one never m
     expect(shown(books.get("05")!)).not.toMatch(/its critique; \d/);
     for (const kind of ["a right output labelled bad", "a wrong output labelled good"])
       expect(shown(books.get("03")!)).toContain(`None in this run: ${kind}`);
+  });
+});
+
+describe("on a run that was neither trained nor evaluated, with few questions", () => {
+  it("08 says what is missing and which command makes it, and fails nowhere", async () => {
+    process.env.MALT_RUN = "data/recorded-prompts/gsm8k-t0.7";
+    const path = join(root, "notebooks", names.find((name) => name.startsWith("08"))!);
+    try {
+      const { all, exitCode } = await python("python/run_notebook.py", "--out", join(folder, "bare"), path);
+      expect(exitCode, all).toBe(0);
+    } finally {
+      delete process.env.MALT_RUN;
+    }
+    const said = shown(readNotebook(join(folder, "bare", basename(path))));
+    expect(said).toContain(
+      "<strong>Missing:</strong> No system of this run is evaluated: npx malt evaluate --run gsm8k-t0.7",
+    );
+    expect(said).toContain("no system of several turns evaluated");
   });
 });

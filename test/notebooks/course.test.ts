@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inPackage } from "../../src/paths.js";
@@ -6,11 +6,14 @@ import { inPackage } from "../../src/paths.js";
 const path = inPackage("notebooks", "COURSE.md");
 const course = readFileSync(path, "utf8");
 
+function words(file: string): string {
+  const { cells } = JSON.parse(readFileSync(join(dirname(path), file), "utf8")) as { cells: { source: string[] }[] };
+  return cells.map(({ source }) => source.join("")).join("\n");
+}
+
 /** What a notebook has: numbers of its sections and of its exercises. */
 function parts(file: string) {
-  const { cells } = JSON.parse(readFileSync(join(dirname(path), file), "utf8")) as { cells: { source: string[] }[] };
-  const words = cells.map(({ source }) => source.join("")).join("\n");
-  const numbers = (pattern: RegExp) => [...words.matchAll(pattern)].map(([, number]) => Number(number));
+  const numbers = (pattern: RegExp) => [...words(file).matchAll(pattern)].map(([, number]) => Number(number));
   return { sections: numbers(/^## (\d+) · /gm), exercises: numbers(/^\*\*Exercise (\d+)\*\*/gm) };
 }
 
@@ -44,5 +47,21 @@ describe("the map of the paper and the teaching plan", () => {
     );
     expect(named.length).toBeGreaterThan(8);
     expect(named.filter(([book, exercise]) => !parts(byNumber.get(book)!).exercises.includes(exercise))).toEqual([]);
+  });
+
+  it("say of an exercise what its notebook says", () => {
+    const named = [...course.matchAll(/\b(\d\d)\.(\d)(?: of [^(]*\([^)]*\))? \((●+), (\w+), (\d+)\)/g)];
+    expect(named.length).toBeGreaterThan(8);
+    const differing = named.flatMap(([, book, exercise, difficulty, importance, minutes]) => {
+      const file = readdirSync(dirname(path)).find((name) => name.startsWith(`${book}-`))!;
+      const told = words(file).match(
+        new RegExp(`^\\*\\*Exercise ${exercise}\\*\\* · difficulty (●+)○* · importance (\\w+) · (\\d+) minutes`, "m"),
+      );
+      const own = [difficulty, importance, minutes].join(", ");
+      return told && told.slice(1).join(", ") !== own
+        ? [`${book}.${exercise}: ${own}, not ${told.slice(1).join(", ")}`]
+        : [];
+    });
+    expect(differing).toEqual([]);
   });
 });

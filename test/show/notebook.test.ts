@@ -245,9 +245,10 @@ describe("in a kernel", () => {
     aboutRun(run, "evaluation");
     const { data } = write.mock.calls[0]![0];
     const document = html(data["text/html"]);
-    expect(document.querySelector("strong")!.textContent).toMatch(
-      /^Shown here: run wide of the model malt-tiny, a model organism/,
+    expect(document.querySelector("p")!.textContent).toMatch(
+      /^Shown here: run wide of the model malt-tiny, a model organism: .*\.$/,
     );
+    expect(document.querySelector("strong")!.textContent).toBe("Shown here: run wide of the model malt-tiny");
     expect(document.querySelector("details:not([open]) > table")!.textContent).toContain("config.sampling");
     const items = [...document.querySelectorAll("li")].map((item) => item.textContent);
     expect(items[0]).toBe(
