@@ -7,13 +7,17 @@
 export { extract, grade, gradeCase, gradeText } from "./answers/index.js";
 // A benchmark's questions, a model, a server, a team.
 export { loadQuestions } from "./benchmarks/load.js";
+export { hoeffdingRadius, hoeffdingTail } from "./credit/bounds.js";
 export { estimatorErrors } from "./credit/estimator-error.js";
 export { assignCredit, type Estimator, estimatorNames } from "./credit/estimators.js";
 export { heldOutBranches, identicalNoise } from "./credit/label-noise.js";
 export { type Pairing, preferencePairs, sftExamples } from "./credit/pairs.js";
+export { designSums, effectiveLeaves, errorProbability } from "./credit/posterior.js";
 // Credit.
 export { type SampleSummary, summariseSample } from "./credit/samples.js";
 export { columns, scoreTrees, treeSize } from "./credit/score.js";
+export { nextChildren, type SearchNode } from "./credit/search.js";
+export { type Choose, type SearchedNode, searchStored } from "./credit/search-stored.js";
 export { shapleyValues } from "./credit/shapley.js";
 export { critiqueValue, summariseRoles } from "./credit/summary.js";
 export { sweepThresholds } from "./credit/thresholds.js";
@@ -57,6 +61,7 @@ export {
   critiqueFigure,
   curvesFigure,
   difficultyFigure,
+  estimatorFigure,
   flipsFigure,
   type LimitPoint,
   lengthFigure,
@@ -95,6 +100,7 @@ export { clusterMean, meanPassAtK, meanStd, plusMinus } from "./stats/means.js";
 export { holm, pairedTest } from "./stats/paired.js";
 export { powerOf, questionsNeeded } from "./stats/power.js";
 // Studies.
+export { openStudy } from "./study/open.js";
 export { study } from "./study/study.js";
 export { promptSet } from "./team/prompt-sets.js";
 export { maltRoles, messages, type PromptSet } from "./team/prompts.js";

@@ -4,6 +4,7 @@
  */
 
 export { type CurvePoint, curvesFigure } from "./curves.js";
+export { estimatorFigure } from "./estimators.js";
 export { ablationFigure, systemsFigure, tokensFigure } from "./evaluation.js";
 export { type LimitPoint, limitFigure } from "./limit.js";
 export { accuracyFigure, critiqueFigure, lengthFigure } from "./outputs.js";

@@ -37,15 +37,17 @@ export interface StudyResult {
   outcomes: CellAnswer[];
   /** Of a study that varies the votes: its teams at the tokens that each number of votes of the reference's team takes. */
   equalTokens: AtTokens[];
-  /** What was needed by all cells together, and what was made for it. Seconds are those of the work, over all calls. */
-  work: {
-    completions: Shared;
-    stages: Shared;
-    passes: Shared;
-    seconds: { sampling: number; training: number; evaluation: number };
-  };
+  work: StudyWork;
   /** Cells that are neither evaluated nor known to be impossible. */
   left: number;
+}
+
+/** What was needed by all cells together, and what was made for it. Seconds are those of the work, over all calls. */
+export interface StudyWork {
+  completions: Shared;
+  stages: Shared;
+  passes: Shared;
+  seconds: { sampling: number; training: number; evaluation: number };
 }
 
 /** How much cells need, each for itself, and how much was made. */
@@ -224,7 +226,7 @@ export async function writeStudy(plan: StudyPlan, outputs: string, heldOut: Held
   const folders = names.map((name) => runDir(name, outputs));
   const total = (values: readonly (number | null)[]) =>
     Math.round(values.reduce<number>((sum, value) => sum + (value ?? 0), 0));
-  const work: StudyResult["work"] = {
+  const work: StudyWork = {
     completions: await counted(folders),
     stages: { needed: stages.length, made: unique.length },
     passes: await counted(folders.map((folder) => join(folder, "evaluation"))),

@@ -2,9 +2,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { treeSize } from "../../src/credit/score.js";
 import { checkSearch, isSpent, nextChildren, type Search, type SearchNode } from "../../src/credit/search.js";
+import { type Choose, searchStored } from "../../src/credit/search-stored.js";
 import { openRun } from "../../src/dataset/open.js";
 import { maltRoles } from "../../src/team/prompts.js";
-import type { Node, Role } from "../../src/types.js";
+import type { Role } from "../../src/types.js";
+import { forest } from "../forest.js";
 
 /** Searches one tree to its end; `reward` says what the leaf at some branches is worth. */
 function searched(roles: readonly Role[], search: Search, reward: (path: readonly number[]) => number) {
@@ -80,43 +82,65 @@ describe("nextChildren", () => {
     const run = await openRun("data/recorded-wide");
     const nodes = await run.nodes();
     run.close();
-    const trees = new Map<string, Map<string, Node>>();
-    for (const node of nodes) {
-      const tree = trees.get(node.question_id) ?? new Map<string, Node>();
-      trees.set(node.question_id, tree.set(node.node_id, node));
-    }
-    const id = (path: readonly number[]) => path.map((b, d) => `${"gvr"[d]}${b}`).join(".");
-    const wrong = { adaptive: 0, full: 0 };
-    const labels = { adaptive: 0, full: 0 };
-    const mean = ({ children, reward }: SearchNode): number =>
-      children.length === 0 ? reward : children.reduce((sum, child) => sum + mean(child), 0) / children.length;
-    for (const tree of trees.values()) {
-      // Four trees of each question, begun at every other branch.
-      for (let turn = 0; turn < 8; turn += 2) {
-        const place = (path: readonly number[]) => tree.get(id(path.map((b) => (b + turn) % 8)))!;
-        const reward = (path: readonly number[]) => Number(place(path).correct === true);
-        // A tree of n = 3 is a search that may not branch more.
-        for (const [kind, team] of [
-          ["adaptive", roles],
-          ["full", maltRoles(3)],
-        ] as const) {
-          const { paths } = searched(team, paper, reward);
-          expect(paths.size).toBe(39);
-          for (const [node, path] of paths) {
-            if (node.depth === 2) continue;
-            labels[kind]++;
-            wrong[kind] += Number(mean(node) > 0.5 !== place(path).value! > 0.5);
-          }
-        }
-      }
-    }
-    expect(labels.full).toBe(20 * 4 * 12);
-    expect(labels.adaptive / labels.full).toBeGreaterThan(0.9);
-    expect(wrong.adaptive / labels.adaptive).toBeLessThan(0.7 * (wrong.full / labels.full));
+    const tally = (team: readonly Role[]) => {
+      // Four trees of each question, begun at every other branch. A tree of n = 3 is a search that may not branch more.
+      const all = [0, 2, 4, 6].flatMap((turn) => searchStored(nodes, team, paper, { turn }));
+      expect(all.length).toBe(20 * 4 * 39);
+      const labelled = all.filter(({ depth }) => depth < 2);
+      const wrong = labelled.filter(({ value, node }) => value > 0.5 !== node.value! > 0.5);
+      return { labels: labelled.length, wrong: wrong.length / labelled.length };
+    };
+    const [adaptive, full] = [tally(roles), tally(maltRoles(3))];
+    expect(full.labels).toBe(20 * 4 * 12);
+    expect(adaptive.labels / full.labels).toBeGreaterThan(0.9);
+    expect(adaptive.wrong).toBeLessThan(0.7 * full.wrong);
   });
 
   it("is refused with a budget that pays for no whole path", () => {
     expect(() => checkSearch({ ...paper, budget: 2 }, roles)).toThrow("budget is 2; give an integer of at least 3");
     expect(() => checkSearch({ ...paper, threshold: 2 }, roles)).toThrow("threshold is 2");
+  });
+});
+
+describe("searchStored", () => {
+  const nodes = forest(4);
+  const team = maltRoles(3);
+
+  it("takes the stored branches in turn, and makes the whole tree with a budget for it", () => {
+    const all = searchStored(nodes, team, paper, { turn: 1 });
+    expect(all.length).toBe(4 * 39);
+    expect(all.slice(0, 3).map(({ node, round }) => [node.node_id, round])).toEqual([
+      ["g1", 0],
+      ["g2", 0],
+      ["g0", 0],
+    ]);
+    for (const { node, value } of all) expect(value).toBeCloseTo(node.value!, 12);
+  });
+
+  it("counts with the values that the search has seen, under any rule", () => {
+    const chain: Choose = (roots) => {
+      const last = roots[0]?.children[0] ?? roots[0] ?? null;
+      return last?.children.length === 0 || last === null ? [{ node: last, children: 1 }] : [];
+    };
+    const all = searchStored(nodes, team, paper, { choose: chain });
+    expect(all.map(({ depth, round }) => [depth, round])).toEqual(
+      Array(4)
+        .fill([
+          [0, 0],
+          [1, 1],
+          [2, 2],
+        ])
+        .flat(),
+    );
+    for (const { value } of all) expect([0, 1]).toContain(value);
+  });
+
+  it("refuses what is not stored or not paid for", () => {
+    expect(() => searchStored(nodes, maltRoles(4), { ...paper, budget: 84 })).toThrow(/more children below/);
+    const greedy: Choose = () => [{ node: null, children: 2 }];
+    expect(() => searchStored(nodes, team, paper, { choose: greedy })).toThrow(
+      "2 more children below the question of q0 are none that a search may have: 2 of at most 3 are there, and 37 completions are left",
+    );
+    expect(() => searchStored(nodes, team, paper, { turn: -1 })).toThrow("turn is -1");
   });
 });

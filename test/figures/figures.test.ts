@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import type { EstimatorError } from "../../src/credit/estimator-error.js";
 import type { SweepRow } from "../../src/credit/thresholds.js";
 import {
   accuracyFigure,
   critiqueFigure,
+  estimatorFigure,
   lengthFigure,
   roleColors,
   thresholdFigure,
@@ -232,4 +234,25 @@ it("keeps a role's colour whatever other roles are drawn", () => {
   const four = roleColors(["generator", "verifier", "verifier-2", "refiner"]);
   expect(two.range).toEqual([four.range[0], four.range[3]]);
   expect(new Set(four.range).size).toBe(4);
+});
+
+describe("estimator figure", () => {
+  const bias = { mean: 0, low: -0.1, high: 0.1, n: 8, clusters: 4 };
+  const row = { target: "value" as const, nodes: 8, bias, deviation: 0.2, labelled: 1, wrong: 0.1 };
+  const rows: EstimatorError[] = ["generator", "verifier"].flatMap((role) => [
+    { ...row, role, name: "mean", nodeBias: 0.02 },
+    { ...row, role, name: "rloo", target: "advantage", nodeBias: 0 },
+    { ...row, role, name: "posterior", target: "value > θ", nodeBias: null },
+  ]);
+
+  it("draws bias and deviation of each estimator in a panel per role, and no bias of a label", () => {
+    const svg = renderSvg(estimatorFigure(rows));
+    for (const text of ["of the value", "of the advantage", "of the label", "mean", "rloo", "posterior", "verifier"])
+      expect(svg).toContain(`>${text}<`);
+    expect(svg).not.toContain("of the gain");
+    const dots = svg.slice(svg.indexOf('aria-label="dot"'));
+    expect(dots.match(/<path [^>]*fill="#0072B2"/g)).toHaveLength(6);
+    expect(dots.match(/<path [^>]*fill="#D55E00"/g)).toHaveLength(4);
+    expect(renderSvg(estimatorFigure([]))).toContain("no estimator measured");
+  });
 });

@@ -13,6 +13,7 @@ import { renderSvg } from "../../src/show/svg.js";
 import { pairedTest } from "../../src/stats/paired.js";
 import type { StudyDefinition } from "../../src/study/definition.js";
 import { planStudy } from "../../src/study/definition.js";
+import { openStudy } from "../../src/study/open.js";
 import { atEqualTokens, type CellAnswer, compareCells } from "../../src/study/results.js";
 import type { Serve } from "../../src/study/serve.js";
 import { study } from "../../src/study/study.js";
@@ -57,8 +58,9 @@ describe("a study", () => {
   it("asks for nothing twice: narrower trees lie in wider ones, and passes are shared by all runs", async () => {
     const { serve, asked, starts } = server();
     const outputs = join(folder, "whole");
-    const { results, work, left } = await study(definition, { outputs, serve });
+    const { dir, results, outcomes, work, left } = await study(definition, { outputs, serve });
     expect(left).toBe(0);
+    expect(await openStudy(dir)).toMatchObject({ dir, results, outcomes, work });
     expect(new Set(asked).size).toBe(asked.length);
     // Trees of 3 + 9 + 27; passes of 3 x 3 for each question and seed.
     expect(work.completions).toEqual({ needed: 4 * (39 + 14), made: 4 * 39 });
@@ -165,6 +167,10 @@ describe("a study", () => {
     expect(text).toMatch(/\ncell 2: the generator has no example to learn from\n/);
     expect(results.map(({ reason }) => reason)).toEqual([null, "the generator has no example to learn from"]);
     expect(results[1]!.accuracy).toBeNull();
+    expect((await openStudy(made.dir)).results).toEqual(results);
+    await expect(openStudy(join(outputs, "studies", "none"))).rejects.toThrow(/no study in .*none/);
+    await writeFile(join(made.dir, "study.json"), "{}");
+    await expect(openStudy(made.dir)).rejects.toThrow(/cannot be read: .*run `malt study` again/s);
   });
 
   it("measures a system at another's tokens, which need not be a cell", async () => {
