@@ -1,7 +1,8 @@
 /**
  * Makes a study: every run sampled, exported, trained and evaluated by the functions that do it for a single run, so each
  * can be stopped anywhere and goes on. What cells have in common is made once: completions of trees and passes by their
- * keys (sample/known.ts), stages by their data and settings (train/reuse.ts). What it leaves out: which cells there are
+ * keys (sample/known.ts), stages by their data and settings (train/reuse.ts). Rounds of training come one after another: all
+ * that a round needs is made before the next is sampled. What it leaves out: which cells there are
  * (definition.ts) and what they say (results.ts).
  */
 import { existsSync } from "node:fs";
@@ -46,7 +47,10 @@ export interface StudyOptions extends Concurrency {
   outputs?: string;
   /** Starts what serves a model; by default the embedded server. */
   serve?: Serve;
-  /** The part of the runs that this call makes: every `of`-th from the `index`-th on, so that they can be jobs. */
+  /**
+   * The part of the runs that this call makes: every `of`-th from the `index`-th on, with all its further rounds, so that they can
+   * be jobs.
+   */
   part?: { index: number; of: number };
   /** The last step to do; `evaluate` by default. */
   until?: StudyStep;

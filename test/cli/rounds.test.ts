@@ -131,6 +131,8 @@ describe("training that goes on from the sampled adapters", () => {
   it("starts each role from the adapter it spoke with, which is copied beside the stages", async () => {
     await sampled("second", "--branching", "2");
     await exportRun(join(outputs, "runs", "second"));
+    const card = await readFile(join(outputs, "runs", "second", "README.md"), "utf8");
+    expect(card).toContain("| model | `malt-tiny`, with the adapters of MALT of run `first`: round 2 |");
     const what = { run: "second", outputs, stages: ["sft"], roles: ["generator", "refiner"] } as const;
     const { plan, files } = await writeTraining("trl", file("on"), { ...what, startFrom: "sampled", heldOut: [] });
     expect(plan.map(({ name, start }) => [name, start])).toEqual([
