@@ -9,6 +9,8 @@ const axisNames: Readonly<Record<string, string>> = {
   threshold: "threshold θ",
   branching: "children per state n",
   beta: "β of DPO",
+  round: "round of training (0: untrained)",
+  thresholdRise: "rise of θ from round to round",
   minGap: "least gap of a pair's values",
 };
 

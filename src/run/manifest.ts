@@ -323,7 +323,8 @@ function identity({ config, benchmark, prompt_set_hash, shard }: Manifest): unkn
     system_message,
     prompts,
     seed,
-    adapters,
+    // Two names of systems may mean the same adapters.
+    adapters: adapters && { run: adapters.run, roles: adapters.roles },
     search,
     benchmark: { name, questions, questions_sha256 },
     prompt_set_hash,

@@ -11,6 +11,7 @@ import { promptSet } from "../team/prompt-sets.js";
 import type { PromptSet } from "../team/prompts.js";
 import { findSystems } from "../team/systems.js";
 import { findTeam, type Team } from "../team/teams.js";
+import { type TrainingStart, trainingStarts } from "../train/plan.js";
 
 /** A value of an axis. A team and a prompt set may be given by name or whole. */
 export type AxisValue = string | number | boolean | null | Team | PromptSet;
@@ -50,6 +51,8 @@ export function axesOf(model: Model = models[0]!): ReadonlyMap<string, Axis> {
   add("sampling", "profile", models[0]!.profile, (value) => modelOfProfile(text("profile", value)));
   add("sampling", "model", undefined, (value) => text("model", value));
 
+  add("sampling", "round", 1, whole("round", 0));
+
   const { openai: _, ...credit } = checkOptions({});
   for (const [name, byDefault] of Object.entries(credit))
     add("credit", name, byDefault, (value) => {
@@ -67,6 +70,10 @@ export function axesOf(model: Model = models[0]!): ReadonlyMap<string, Axis> {
   });
   add("training", "generatorDpo", false, (value) => {
     if (typeof value !== "boolean") throw wrong("generatorDpo", "true or false", value);
+  });
+  add("credit", "thresholdRise", 0, number("thresholdRise", 0, 1));
+  add("training", "startFrom", "base", (value) => {
+    if (!trainingStarts.includes(value as TrainingStart)) throw wrong("startFrom", trainingStarts.join(" or "), value);
   });
   add("training", "trainSeed", 0, whole("trainSeed", 0));
   add("training", "baseModel", undefined, (value) => text("baseModel", value));

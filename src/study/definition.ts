@@ -2,13 +2,12 @@
  * A study as its author writes it, and the cells that it has: a grid of settings, each cell with its runs. Pure. What it
  * leaves out: doing the work (study.ts), and what the cells say (results.ts).
  */
-import { createHash } from "node:crypto";
 import * as z from "zod";
 import { InputError } from "../errors.js";
-import { sorted } from "../json.js";
 import { modelOfProfile } from "../models/table.js";
 import type { System } from "../team/systems.js";
-import { type Axis, type AxisValue, axesOf, labelOf, type Settings, systemOf } from "./axes.js";
+import { type Axis, type AxisValue, axesOf, labelOf, type Settings, systemOf, teamOf } from "./axes.js";
+import { checkRounds, type PlannedRun, roundOf, runsOfCell, untrained } from "./rounds.js";
 
 /** What a study is, in TypeScript or as a YAML file. */
 export interface StudyDefinition {
@@ -44,6 +43,8 @@ export interface Replica {
   settings: Settings;
   /** The run that it is trained in and evaluated with; several cells may have the same. */
   run: string;
+  /** Its runs, one per round of training; the last one is `run`, and without rounds the only one. */
+  rounds: PlannedRun[];
 }
 
 /** A combination of the varied values. */
@@ -135,18 +136,29 @@ export function planStudy(content: unknown, at = "study"): StudyPlan {
   const repeats = combinations(
     Object.entries(repeat).filter(([, values]) => values !== undefined) as [string, AxisValue[]][],
   );
-  const cells = grid.map(
-    (varied, i): Cell => ({
+  // A hash of all that is decided before the evaluation, whatever else the study varies, names a run, so that a study to which
+  // values are added goes on with the runs that it has.
+  const about = [definition.questions ?? null, definition.limit ?? null];
+  const cells = grid.map((varied, i): Cell => {
+    const settings = { ...fixed, ...varied };
+    const trained = systemOf(settings);
+    try {
+      checkRounds(settings, trained);
+    } catch (error) {
+      throw new InputError(`${at}: ${(error as Error).message}`);
+    }
+    return {
       cell: i + 1,
       varied,
       isReference: axes.every(({ name }) => labelOf(varied[name]!) === labelOf(chosen[name]!)),
-      system: systemOf({ ...fixed, ...varied }),
+      system: roundOf(settings) === 0 ? untrained(trained, teamOf(settings.team ?? "malt").roles) : trained,
       replicas: repeats.map((seeds, n) => {
-        const all = { ...fixed, ...varied, ...seeds };
-        return { repeat: n, settings: all, run: runOf(definition, all, known) };
+        const all = { ...settings, ...seeds };
+        const rounds = runsOfCell(definition.name, about, all, trained, known);
+        return { repeat: n, settings: all, run: rounds.at(-1)!.run, rounds };
       }),
-    }),
-  );
+    };
+  });
   return { definition, axes, cells };
 }
 
@@ -178,21 +190,4 @@ function referenceOf(axes: readonly Axis[], vary: StudyDefinition["vary"], given
       );
     }),
   );
-}
-
-/**
- * The name of a cell's run: a hash of all that is decided before the evaluation, whatever else the study varies, so that
- * a study to which values are added goes on with the runs that it has.
- */
-function runOf(
-  { name, questions, limit }: StudyDefinition,
-  settings: Settings,
-  axes: ReadonlyMap<string, Axis>,
-): string {
-  const decided = Object.entries(settings).filter(([axis, one]) => {
-    const { phase, default: byDefault } = axes.get(axis)!;
-    return phase !== "evaluation" && one !== byDefault;
-  });
-  const identity = [questions ?? null, limit ?? null, Object.fromEntries(decided)];
-  return `${name}.${createHash("sha256").update(JSON.stringify(identity, sorted)).digest("hex").slice(0, 10)}`;
 }

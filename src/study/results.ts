@@ -21,7 +21,7 @@ export interface CellAnswer {
 }
 
 /**
- * What one making of a cell takes, if nothing is shared with others. Tokens are null where the server or the trainer does
+ * What one making of a cell takes, all rounds of training together, if nothing is shared with others. Tokens are null where the server or the trainer does
  * not count them.
  */
 export interface Cost {

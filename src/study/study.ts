@@ -1,7 +1,8 @@
 /**
  * Makes a study: every run sampled, exported, trained and evaluated by the functions that do it for a single run, so each
  * can be stopped anywhere and goes on. What cells have in common is made once: completions of trees and passes by their
- * keys (sample/known.ts), stages by their data and settings (train/reuse.ts). What it leaves out: which cells there are
+ * keys (sample/known.ts), stages by their data and settings (train/reuse.ts). Rounds of training come one after another: all
+ * that a round needs is made before the next is sampled. What it leaves out: which cells there are
  * (definition.ts) and what they say (results.ts).
  */
 import { existsSync } from "node:fs";
@@ -17,22 +18,23 @@ import { evaluateRun } from "../evaluate/evaluate.js";
 import { type Model, modelOfProfile, models, servedElsewhere } from "../models/table.js";
 import { arithmetic, recordedPath } from "../paths.js";
 import { openJournal, readJournal } from "../run/journal.js";
-import { findManifest, readManifest, runDir } from "../run/manifest.js";
+import { findManifest, type Manifest, readManifest, runDir, type TeamAdapters } from "../run/manifest.js";
 import type { Concurrency } from "../sample/concurrency.js";
 import { type Known, knownCompletions, knownFirst } from "../sample/known.js";
 import { defaultSampling, sampleRun } from "../sample/sample.js";
 import type { Progress } from "../sample/trees.js";
 import { findSystems, neededAdapters, type System } from "../team/systems.js";
 import { speaksAs } from "../team/teams.js";
-import { trainedAdapters } from "../train/adapters.js";
-import { type TrainingMethod, trainingMethods } from "../train/plan.js";
+import { teamAdapters, trainedAdapters } from "../train/adapters.js";
+import { type TrainingMethod, type TrainingStart, trainingMethods } from "../train/plan.js";
 import { trainedStages } from "../train/record.js";
 import type { TrainingStatus } from "../train/status.js";
 import { type TrainRunOptions, trainRun } from "../train/train.js";
 import { isTraining } from "../train/trainer.js";
 import type { Question } from "../types.js";
-import { promptsOf, type Settings, teamOf } from "./axes.js";
+import { promptsOf, type Settings } from "./axes.js";
 import { type Cell, planStudy, type StudyDefinition, type StudyPlan } from "./definition.js";
+import type { PlannedRun } from "./rounds.js";
 import { type Serve, serveEmbedded, whenAsked } from "./serve.js";
 import { reasonAgainst, type StudyResult, shortOf, writeStudy } from "./tables.js";
 
@@ -45,7 +47,10 @@ export interface StudyOptions extends Concurrency {
   outputs?: string;
   /** Starts what serves a model; by default the embedded server. */
   serve?: Serve;
-  /** The part of the runs that this call makes: every `of`-th from the `index`-th on, so that they can be jobs. */
+  /**
+   * The part of the runs that this call makes: every `of`-th from the `index`-th on, with all its further rounds, so that they can
+   * be jobs.
+   */
   part?: { index: number; of: number };
   /** The last step to do; `evaluate` by default. */
   until?: StudyStep;
@@ -60,11 +65,16 @@ export interface StudyOptions extends Concurrency {
 }
 
 /** A run of a study, and the cells that are measured in it. */
-interface StudyRun {
+interface StudyRun extends Omit<PlannedRun, "run"> {
   name: string;
   dir: string;
-  settings: Settings;
   cells: Cell[];
+  /** 1, 2, … */
+  round: number;
+  /** The run of the round before, and the system of it that samples this one; null in the first. */
+  before: { run: StudyRun; system: System } | null;
+  /** Systems that sample the round after, and are trained for that. */
+  next: System[];
 }
 
 /**
@@ -81,7 +91,7 @@ export async function study(given: StudyDefinition, options: StudyOptions = {}):
     throw new InputError(`part ${part.index} of ${part.of} is none; give 1 ≤ index ≤ of`);
   const steps = studySteps.slice(0, studySteps.indexOf(until) + 1);
   const runs = runsOf(plan, outputs);
-  const own = runs.filter((_, i) => i % part.of === part.index - 1);
+  const own = partOf(runs, part);
   const questions = await trainingQuestions(plan);
   const test = await testQuestions(plan, questions);
   const known = knownCompletions();
@@ -89,13 +99,17 @@ export async function study(given: StudyDefinition, options: StudyOptions = {}):
   for (const dir of await runsOnDisk(plan, outputs))
     for (const place of [dir, join(dir, "evaluation")]) if (await learn(known, place)) damaged.add(place);
   const work = { plan, options: { ...options, outputs }, questions, test, known, damaged, runs };
-  for (const step of steps) {
-    if (step === "sample") await sampleAll(own, work);
-    else
-      for (const run of own) {
-        signal?.throwIfAborted();
-        await { export: exportOne, train: trainOne, evaluate: evaluateOne }[step](run, work);
-      }
+  for (let round = 1; own.some((run) => run.round === round); round++) {
+    const ready: StudyRun[] = [];
+    for (const run of own) if (run.round === round && (await teamOfRun(run, outputs))) ready.push(run);
+    for (const step of steps) {
+      if (step === "sample") await sampleAll(ready, work);
+      else
+        for (const run of ready) {
+          signal?.throwIfAborted();
+          await { export: exportOne, train: trainOne, evaluate: evaluateOne }[step](run, work);
+        }
+    }
   }
   return writeStudy(plan, outputs, { benchmark: test.benchmark, size: sizeOf(work) });
 }
@@ -120,14 +134,43 @@ const sizeOf = ({ plan, test }: Pick<Work, "plan" | "test">): number =>
 export function runsOf({ cells }: StudyPlan, outputs: string): StudyRun[] {
   const runs = new Map<string, StudyRun>();
   for (const cell of cells)
-    for (const { run, settings } of cell.replicas) {
-      const known = runs.get(run);
-      if (known) known.cells.push(cell);
-      else runs.set(run, { name: run, dir: runDir(run, outputs), settings, cells: [cell] });
+    for (const { rounds } of cell.replicas) {
+      let before: StudyRun | null = null;
+      for (const [i, { run: name, ...rest }] of rounds.entries()) {
+        const system = cell.system;
+        const run: StudyRun = runs.get(name) ?? {
+          ...{ name, dir: runDir(name, outputs), ...rest, cells: [], round: i + 1, next: [] },
+          before: before && { run: before, system },
+        };
+        runs.set(name, run);
+        if (i === rounds.length - 1) run.cells.push(cell);
+        else if (!run.next.some((other) => other.name === system.name)) run.next.push(system);
+        before = run;
+      }
     }
   const branching = ({ settings }: StudyRun) => Number(settings.branching ?? 3);
   return [...runs.values()].sort((a, b) => branching(b) - branching(a));
 }
+
+/** The first round of a run. */
+const firstOf = (run: StudyRun): StudyRun => (run.before ? firstOf(run.before.run) : run);
+
+/** The runs of one part of a study: rounds stay together. */
+function partOf(runs: readonly StudyRun[], { index, of }: NonNullable<StudyOptions["part"]>): StudyRun[] {
+  const first = runs.filter(({ before }) => before === null);
+  return runs.filter((run) => first.indexOf(firstOf(run)) % of === index - 1);
+}
+
+/** The team that samples a run; null where the round before has not trained it yet, or cannot. */
+async function teamOfRun({ before }: StudyRun, outputs: string): Promise<Partial<TeamOfRun> | null> {
+  if (!before) return {};
+  const manifest = await findManifest(before.run.dir);
+  if (!manifest?.export || reasonAgainst(manifest, before.system) !== null) return null;
+  const done = (await trainedStages(before.run.dir)).filter(({ current }) => current);
+  if (neededAdapters([before.system]).some((name) => !done.some((stage) => stage.name === name))) return null;
+  return teamAdapters(before.run.name, { system: before.system, outputs });
+}
+type TeamOfRun = Awaited<ReturnType<typeof teamAdapters>>;
 
 /** Folders of this study's runs, also of values that it no longer has. */
 async function runsOnDisk({ definition }: StudyPlan, outputs: string): Promise<string[]> {
@@ -177,27 +220,35 @@ function modelOf({ settings }: Pick<StudyRun, "settings">): Model {
   return settings.profile === undefined ? models[0]! : modelOfProfile(String(settings.profile));
 }
 
-/** Samples the trees of all runs that lack some; a server is started where something is to be asked, once per model. */
+/** Samples the trees of all runs that lack some; a server is started where something is to be asked, once per model and team. */
 async function sampleAll(runs: readonly StudyRun[], { options, questions, plan, known, damaged }: Work): Promise<void> {
   const { serve = serveEmbedded, onStatus = () => {}, signal } = options;
-  const open: StudyRun[] = [];
+  const open = new Map<string, { run: StudyRun; team: Partial<TeamOfRun> }[]>();
   for (const run of runs) {
     const before = await findManifest(run.dir);
-    if (!before || before.counts.ok < before.counts.asked || damaged.has(run.dir)) open.push(run);
+    const team = (await teamOfRun(run, options.outputs))!;
+    if (before) requireSameTeam(before, team, run);
+    if (before && before.counts.ok === before.counts.asked && !damaged.has(run.dir)) continue;
+    const group = `${modelOf(run).profile} ${JSON.stringify(team.adapters ?? null)}`;
+    open.set(group, [...(open.get(group) ?? []), { run, team }]);
   }
-  for (const profile of new Set(open.map((run) => modelOf(run)))) {
-    const server = await serve({ model: profile, adapters: [] });
+  for (const group of open.values()) {
+    const profile = modelOf(group[0]!.run);
+    const server = await serve({ model: profile, adapters: group[0]!.team.trained ?? [] });
     try {
-      for (const run of open.filter((each) => modelOf(each) === profile)) {
+      for (const { run, team } of group) {
         signal?.throwIfAborted();
         const { settings } = run;
-        onStatus(`${run.name}: sampling (${shortOf(run.cells)})`);
+        onStatus(`${run.name}: sampling (${shortOf(run)})`);
         const source = plan.definition.questions ?? arithmetic.train;
         const { manifest } = await sampleRun({
           ...{ run: run.name, outputs: options.outputs, questions, model: String(settings.model ?? server.model) },
           source: { path: recordedPath(source), sha256: existsSync(source) ? await fileSha256(source) : null },
           policy: knownFirst(known, server.policy),
-          roles: teamOf(settings.team ?? "malt", Number(settings.branching ?? 3)).roles,
+          roles: run.roles,
+          adapters: team.adapters,
+          // llama.cpp batches only requests of one adapter.
+          ...(team.adapters && profile.embedded && { order: "wide" }),
           sampling: {
             temperature: Number(settings.temperature ?? defaultSampling.temperature),
             top_p: Number(settings.topP ?? defaultSampling.top_p),
@@ -225,6 +276,20 @@ async function sampleAll(runs: readonly StudyRun[], { options, questions, plan, 
   }
 }
 
+/** @throws RunError if the round before has trained other adapters since a run was sampled */
+function requireSameTeam(
+  { config }: Manifest,
+  { adapters }: Partial<TeamOfRun>,
+  { name, dir, before }: StudyRun,
+): void {
+  const hashes = (roles: TeamAdapters["roles"] = {}) =>
+    JSON.stringify(Object.values(roles).map(({ sha256 }) => sha256));
+  if (hashes(config.adapters?.roles) === hashes(adapters?.roles)) return;
+  throw new RunError(
+    `${name} was sampled with other adapters than ${before?.run.name} has now; remove ${dir}, and it is sampled anew`,
+  );
+}
+
 /** The rules that a run's dataset is exported under. */
 function rulesOf(settings: Settings) {
   const names = Object.keys(checkOptions({}));
@@ -236,14 +301,16 @@ async function exportOne(run: StudyRun, { options }: Work): Promise<void> {
   const rules = rulesOf(run.settings);
   const before = (await readManifest(run.dir)).export?.options;
   if (JSON.stringify(before) === JSON.stringify(snakeCase(rules)) && existsSync(join(run.dir, "nodes.parquet"))) return;
-  options.onStatus?.(`${run.name}: exporting (${shortOf(run.cells)})`);
+  options.onStatus?.(`${run.name}: exporting (${shortOf(run)})`);
   await exportRun(run.dir, rules);
 }
 
-/** The systems of a run's cells that can be trained on its dataset, with those whose tokens they are to spend. */
-async function measurable({ dir, cells }: StudyRun): Promise<System[]> {
+/** The systems that are measured in a run. */
+const systemsOf = ({ cells }: StudyRun): System[] => cells.map(({ system }) => system);
+
+/** Those of some systems that can be trained on a run's dataset, with those whose tokens they are to spend. */
+async function trainable({ dir }: StudyRun, own: readonly System[]): Promise<System[]> {
   const manifest = await readManifest(dir);
-  const own = cells.map(({ system }) => system);
   const others = own.flatMap(({ tokensOf }) => (tokensOf === undefined ? [] : [tokensOf]));
   const systems = new Map(
     [...findSystems(others, manifest.config.roles), ...own].map((system) => [system.name, system]),
@@ -253,11 +320,11 @@ async function measurable({ dir, cells }: StudyRun): Promise<System[]> {
 
 /** Trains what the systems of a run's cells need, unless it is there; a cell without data to learn from is left out. */
 async function trainOne(run: StudyRun, { options, runs, test }: Work): Promise<void> {
-  const needed = neededAdapters(await measurable(run));
+  const needed = neededAdapters(await trainable(run, [...systemsOf(run), ...run.next]));
   const done = await trainedStages(run.dir);
   const missing = needed.filter((name) => !done.some((stage) => stage.name === name && stage.current));
   if (missing.length === 0) return;
-  options.onStatus?.(`${run.name}: training ${missing.join(", ")} (${shortOf(run.cells)})`);
+  options.onStatus?.(`${run.name}: training ${missing.join(", ")} (${shortOf(run)})`);
   const { settings } = run;
   const profile = modelOf(run);
   const changes = Object.entries(settings).filter(([name]) => Object.hasOwn(profile.training, name));
@@ -272,6 +339,7 @@ async function trainOne(run: StudyRun, { options, runs, test }: Work): Promise<v
         ...{ run: run.name, outputs: options.outputs, stages, roles, generatorDpo },
         settings: { ...(epochs && { sftEpochs: epochs, dpoEpochs: epochs }), ...Object.fromEntries(changes) },
         seed: Number(settings.trainSeed ?? 0),
+        ...(settings.startFrom !== undefined && { startFrom: settings.startFrom as TrainingStart }),
         ...(settings.baseModel !== undefined && { baseModel: String(settings.baseModel) }),
         heldOut: [test.path],
         reuse: runs.filter(({ dir }) => dir !== run.dir).map(({ dir }) => dir),
@@ -312,7 +380,7 @@ function callsFor(adapters: readonly string[], generators: readonly string[]) {
 
 /** Evaluates the systems of a run's cells, from what is known as far as it goes. */
 async function evaluateOne(run: StudyRun, { plan, options, test, known }: Work): Promise<void> {
-  const systems = await measurable(run);
+  const systems = await trainable(run, systemsOf(run));
   if (systems.length === 0) return;
   const { serve = serveEmbedded, onStatus = () => {}, onEvaluation, signal } = options;
   const profile = modelOf(run);
@@ -320,7 +388,7 @@ async function evaluateOne(run: StudyRun, { plan, options, test, known }: Work):
   const adapters = neededAdapters(systems).map((name) => trained.get(name)!);
   // Most evaluations of a study that goes on ask nothing, and need no server.
   const server = whenAsked(() => {
-    onStatus(`${run.name}: evaluating ${systems.map(({ name }) => name).join(", ")} (${shortOf(run.cells)})`);
+    onStatus(`${run.name}: evaluating ${systems.map(({ name }) => name).join(", ")} (${shortOf(run)})`);
     return serve({ model: profile, adapters });
   });
   const { seeds } = plan.definition;

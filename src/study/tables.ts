@@ -66,8 +66,9 @@ const evaluated = z.object({
   wall_seconds: z.number(),
 });
 
-/** `threshold 0.3, pooling mean`: the cells of a run in a few words. */
-export const shortOf = (cells: readonly Cell[]): string => {
+/** `threshold 0.3, pooling mean`: a run in a few words, of its cells or of the round that it is for others. */
+export const shortOf = ({ cells, round }: { cells: readonly Cell[]; round: number }): string => {
+  if (cells.length === 0) return `round ${round}`;
   const words = Object.entries(cells[0]!.varied).map(([name, value]) => `${name} ${labelOf(value)}`);
   return words.join(", ") + (cells.length > 1 ? `, … ${cells.length} cells` : "");
 };
@@ -166,6 +167,13 @@ function costOf({ manifest, stages }: Found, system: System): Cost {
   };
 }
 
+/** The cost of two rounds. */
+function plus(one: Cost, other: Cost): Cost {
+  const sum = (a: number | null, b: number | null) => (a === null || b === null ? null : a + b);
+  const names = Object.keys(one) as (keyof Cost)[];
+  return Object.fromEntries(names.map((name) => [name, sum(one[name], other[name])])) as unknown as Cost;
+}
+
 /** Counts what several journals hold, and how many of it are the same. */
 async function counted(folders: readonly string[]): Promise<Shared> {
   const keys = new Set<string>();
@@ -187,18 +195,25 @@ async function counted(folders: readonly string[]): Promise<Shared> {
 export async function writeStudy(plan: StudyPlan, outputs: string, heldOut: HeldOut): Promise<StudyResult> {
   const { definition, cells, axes } = plan;
   const dir = join(outputs, "studies", definition.name);
-  const names = [...new Set(cells.flatMap(({ replicas }) => replicas.map(({ run }) => run)))];
+  const names = [
+    ...new Set(cells.flatMap(({ replicas }) => replicas.flatMap(({ rounds }) => rounds.map(({ run }) => run)))),
+  ];
   const found = new Map<string, Found | null>();
   for (const run of names) found.set(run, await findRun(runDir(run, outputs), plan, heldOut));
   const outcomes: CellAnswer[] = [];
   const made: Made[] = [];
   for (const { cell, replicas, system } of cells)
-    for (const { run, repeat } of replicas) {
+    for (const { run, rounds, repeat } of replicas) {
+      const parts = rounds.map((round) => found.get(round.run) ?? null);
+      const reason = parts.reduce<string | null>((first, part, i) => {
+        const own = first === null && part ? reasonAgainst(part.manifest, system) : null;
+        return own !== null && rounds.length > 1 ? `round ${i + 1}: ${own}` : (first ?? own);
+      }, null);
       const own = found.get(run);
-      if (!own) continue;
-      const reason = reasonAgainst(own.manifest, system);
-      made.push({ cell, repeat, cost: costOf(own, system), reason });
-      if (reason === null) outcomes.push(...outcomesOf(own.rows.get(system.name) ?? [], cell, repeat));
+      if (!own && reason === null) continue;
+      const costs = parts.flatMap((part) => (part ? [costOf(part, system)] : []));
+      made.push({ cell, repeat, cost: costs.reduce(plus), reason });
+      if (own && reason === null) outcomes.push(...outcomesOf(own.rows.get(system.name) ?? [], cell, repeat));
     }
   const results = compareCells(cells, outcomes, made);
   const equalTokens = axes.some(({ name }) => name === "votes")
