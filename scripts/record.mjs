@@ -1,6 +1,6 @@
 // `npm run record -- RUN [WIDE]`: makes a finished run the recorded one. Copies its manifest, tables and card into
 // data/recorded/, draws the README's figures and executes all notebooks on it in place, so that what is committed shows it.
-// WIDE, a run with more than three branches, becomes the one from which notebook 04 measures label noise.
+// WIDE, a run with more than three branches, becomes the one from which notebooks 04 and 16 to 18 measure label noise.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { execute, notebooks } from "./notebooks.mjs";
@@ -25,7 +25,7 @@ const wide = {
   folder: "recorded-wide",
   files: ["run.json", "questions.parquet", "nodes.parquet"],
   note: `
-The wide run of notebook 04: more branches per state than the recorded run's three, so that its trees hold a tree of three
+The wide run of notebooks 04 and 16 to 18: more branches per state than the recorded run's three, so that its trees hold a tree of three
 branches below every answer and an independent second estimate of its values. Only manifest, questions, nodes and this
 card are kept. It is sampled with
 
