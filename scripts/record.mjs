@@ -1,7 +1,7 @@
 // `npm run record -- RUN [WIDE]`: makes a finished run the recorded one. Copies its manifest, tables and card into
 // data/recorded/, writes its report, draws the README's figures and executes all notebooks on it in place, so that what is
 // committed shows it.
-// WIDE, a run with more than three branches, becomes the one from which notebook 04 measures label noise.
+// WIDE, a run with more than three branches, becomes the one from which notebooks 04 and 16 to 18 measure label noise.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -27,7 +27,7 @@ const wide = {
   folder: "recorded-wide",
   files: ["run.json", "questions.parquet", "nodes.parquet"],
   note: `
-The wide run of notebook 04: more branches per state than the recorded run's three, so that its trees hold a tree of three
+The wide run of notebooks 04 and 16 to 18: more branches per state than the recorded run's three, so that its trees hold a tree of three
 branches below every answer and an independent second estimate of its values. Only manifest, questions, nodes and this
 card are kept. It is sampled with
 

@@ -33,7 +33,7 @@ export function curvesFigure(points: readonly CurvePoint[], options: CurvesOptio
   // Few places are measurements of their own: each is marked, and whole numbers are the ticks.
   const places = [...new Set(points.map((point) => point.x))];
   const isFew = places.length <= 16;
-  const ticks = isFew && !logX && places.every(Number.isInteger) ? { ticks: places, tickFormat: count } : {};
+  const ticks = isFew && places.every(Number.isInteger) ? { ticks: places, tickFormat: count } : {};
   return figure({
     title,
     ...(subtitle !== undefined && { subtitle }),
