@@ -90,6 +90,8 @@ export { requestSeed, statesPerTree } from "./sample/state.js";
 export { noCounts, requestModes, type SampleTreesOptions, sampleTrees } from "./sample/trees.js";
 export { compareRuns } from "./show/changes.js";
 export { dialogue, explore } from "./show/explorer.js";
+export { healthOf, showHealth } from "./show/health.js";
+export { planNext } from "./show/next.js";
 export { manifestTable, progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
 export { creditSliders } from "./show/sliders.js";
 // Statistics.
