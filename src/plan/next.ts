@@ -88,6 +88,9 @@ export function expectedYields(nodes: readonly Node[], asked: readonly string[],
   });
 }
 
+/** What is needed of an evaluation's row. */
+export type FinalVote = Pick<EvaluationRow, "system" | "turn" | "pass" | "seed" | "question_id" | "voted_correct">;
+
 /** How often two systems disagree about being right, and which they are. */
 export interface Discordance {
   share: number;
@@ -99,7 +102,7 @@ export interface Discordance {
  * one, a first answer and what the team made of it in the same tree.
  * @returns null where there is neither
  */
-export function discordanceOf(nodes: readonly Node[], evaluation: readonly EvaluationRow[]): Discordance | null {
+export function discordanceOf(nodes: readonly Node[], evaluation: readonly FinalVote[]): Discordance | null {
   const votes = new Map<string, Map<string, boolean>>();
   const lastTurns = new Map(evaluation.map(({ system, turn }) => [system, turn]));
   for (const { system, turn, pass, seed, question_id, voted_correct } of evaluation) {

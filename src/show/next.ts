@@ -3,7 +3,14 @@ import type { OpenRun } from "../dataset/open.js";
 import { RunError } from "../errors.js";
 import { duration, percent } from "../format.js";
 import { type ExperimentEstimate, estimateExperiment } from "../plan/estimate.js";
-import { discordanceOf, expectedYields, type NextOptions, nextExperiment, questionsForGains } from "../plan/next.js";
+import {
+  discordanceOf,
+  expectedYields,
+  type FinalVote,
+  type NextOptions,
+  nextExperiment,
+  questionsForGains,
+} from "../plan/next.js";
 import { pilotRates } from "../plan/pilot.js";
 import type { Estimate } from "../stats/means.js";
 import { type Section, showSections } from "./sections.js";
@@ -16,6 +23,10 @@ import { type Section, showSections } from "./sections.js";
 export async function planNext(run: OpenRun, options: NextOptions): Promise<void> {
   showSections(await nextSections(run, options));
 }
+
+/** All rows of an evaluation may be many, with their texts. */
+const finalVotes =
+  "SELECT system, turn, pass, seed, question_id, voted_correct FROM evaluation WHERE benchmark = $1 AND pass = 0";
 
 /** The same as data. */
 export async function nextSections(run: OpenRun, options: NextOptions): Promise<Section[]> {
@@ -44,7 +55,8 @@ export async function nextSections(run: OpenRun, options: NextOptions): Promise<
     if (!(error instanceof RunError)) throw error;
     sections.push({ title: "Tokens, hours and dollars", rows: [], note: error.message });
   }
-  const discordance = discordanceOf(nodes, benchmark === undefined ? [] : await run.evaluation(benchmark));
+  const votes = await (benchmark === undefined ? [] : run.query<FinalVote>(finalVotes, [benchmark]));
+  const discordance = discordanceOf(nodes, votes);
   sections.push(gains(discordance ?? { share: study.expect.discordance, between: "two systems, assumed" }));
   return sections;
 }

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -68,9 +68,8 @@ const liveRow = (frame: FrameLocator): Promise<number[]> =>
     .evaluateAll((cells) => cells.map((cell) => Number(cell.firstChild!.textContent!.replaceAll(",", ""))));
 /** Moves θ. A browser draws no frame that is out of sight. */
 async function slide(frame: FrameLocator, theta: string): Promise<void> {
-  const slider = frame.getByRole("slider", { name: /Threshold/ });
-  await slider.scrollIntoViewIfNeeded();
-  await slider.evaluate((range, to) => {
+  await frame.owner().scrollIntoViewIfNeeded();
+  await frame.getByRole("slider", { name: /Threshold/ }).evaluate((range, to) => {
     (range as HTMLInputElement).value = to;
     range.dispatchEvent(new Event("input"));
   }, theta);
@@ -188,8 +187,14 @@ describe.skipIf(!executablePath)("in a browser", () => {
     });
 
     it("shows the sliders' table of 03 and 04, and moves them once the notebook is trusted", async () => {
+      // JupyterLab remembers by its content what was trusted before.
+      for (const name of withSliders) {
+        const notebook = readNotebook(join(root, "notebooks", `${name}.ipynb`));
+        notebook.metadata.test = token;
+        writeFileSync(join(root, shown, `${name}.ipynb`), JSON.stringify(notebook));
+      }
       const page = await newPage();
-      await page.goto(`${address}/lab/tree/${shown}/${withSliders[0]}.ipynb?token=${token}&reset`);
+      await page.goto(`${address}/lab/tree/${shown}/${withSliders[0]}.ipynb?token=${token}&reset`, { timeout: 60_000 });
       const panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)");
       for (const name of withSliders) {
         if (name !== withSliders[0]) await page.locator(".jp-DirListing-item", { hasText: name }).dblclick();
@@ -205,9 +210,15 @@ describe.skipIf(!executablePath)("in a browser", () => {
         const rows = await fixedRows(panel);
         expect(rows.size).toBe(10);
         expect(await panel.locator("iframe").count()).toBe(0);
-        await page.keyboard.press("Control+Shift+C");
-        await page.locator(".lm-CommandPalette-input").fill("Trust Notebook");
-        await page.locator(".lm-CommandPalette-item", { hasText: "Trust Notebook" }).first().click();
+        // While JupyterLab is still settling it may close the palette again.
+        const command = page.locator(".lm-CommandPalette-item", { hasText: "Trust Notebook" }).first();
+        for (let i = 0; i < 10 && !(await command.isVisible()); i++) {
+          await note.click();
+          await page.keyboard.press("Control+Shift+C");
+          const typed = page.locator(".lm-CommandPalette-input").fill("Trust Notebook", { timeout: 2000 });
+          await typed.then(() => command.waitFor({ timeout: 2000 })).catch(() => {});
+        }
+        await command.click();
         await page.locator(".jp-Dialog .jp-mod-accept").click();
         const frame = panel.frameLocator('iframe[title^="sliders"]');
         await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.5, mean, all (paper)"));
