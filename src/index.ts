@@ -97,6 +97,8 @@ export { noCounts, requestModes, type SampleTreesOptions, sampleTrees } from "./
 export { aboutRun, manifestTable } from "./show/about.js";
 export { compareRuns } from "./show/changes.js";
 export { dialogue, explore } from "./show/explorer.js";
+export { healthOf, showHealth } from "./show/health.js";
+export { planNext } from "./show/next.js";
 export { progress, saveFigure, show, table, text, trainingProgress } from "./show/notebook.js";
 export { creditSliders } from "./show/sliders.js";
 // Statistics.

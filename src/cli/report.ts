@@ -18,6 +18,7 @@ import { type Manifest, readManifest } from "../run/manifest.js";
 import { runChanges } from "../show/changes.js";
 import { estimatorTable, shareTable } from "../show/credit.js";
 import { exampleText } from "../show/examples.js";
+import { healthOf, healthText } from "../show/health.js";
 import { modes, readPaper, results } from "../show/results.js";
 import { sampleTable } from "../show/samples.js";
 import { sectionsText } from "../show/sections.js";
@@ -35,6 +36,7 @@ interface Flags {
   system?: string;
   credit?: true;
   changes?: true;
+  health?: true;
 }
 
 /** What run.json says of an evaluation. */
@@ -70,7 +72,9 @@ export function register(program: Command): void {
       "--changes",
       "show instead what changed from the first of two runs to the second: settings, accuracy paired by question, labels and verdicts of the same texts, systems",
     )
-    .action(async ({ run: runs, benchmark: only, examples, system, credit, changes }: Flags) => {
+    .option("--health", "show instead whether the run is fit to learn from: what each number means, and what mends it")
+    .action(async ({ run: runs, benchmark: only, examples, system, credit, changes, health }: Flags) => {
+      if (health) return printResult(await healthReport(runs));
       if (changes) return printResult(await changesOf(runs));
       if (runs.length > 1) return printResult(await comparison(runs));
       const dir = runFolder(runs[0]!);
@@ -135,6 +139,20 @@ async function comparison(names: readonly string[]): Promise<string> {
     }
   }
   return sampleTable(rows);
+}
+
+/** The health of each run. */
+async function healthReport(names: readonly string[]): Promise<string> {
+  const parts: string[] = [];
+  for (const name of names) {
+    const run = await openRun(name);
+    try {
+      parts.push(healthText(run.name, await healthOf(run)));
+    } finally {
+      run.close();
+    }
+  }
+  return parts.join("\n\n");
 }
 
 /** @throws InputError unless there are two runs */

@@ -56,12 +56,19 @@ export async function pilotRates(dir: string, study: Experiment, questions?: num
       `${dir} was sampled with ${roles.map(({ name, branching }) => `${name} ×${branching}`).join(", ")}, and the study ` +
         `plans three roles ×${branching}; sample the pilot with --branching ${branching}`,
     );
-  if (!existsSync(join(dir, "dpo.parquet"))) throw new RunError(`${dir} is not exported; run \`malt export\` first`);
+  if (!existsSync(join(dir, "nodes.parquet"))) throw new RunError(`${dir} is not exported; run \`malt export\` first`);
   const data = await openDataset(dir);
   try {
     const few = `question_id IN (SELECT question_id FROM questions LIMIT ${Math.floor(questions ?? 1e9)})`;
     const [all] = await data.query<{ count: number }>(`SELECT count(*) AS count FROM questions WHERE ${few}`);
     const asked = all!.count;
+    // A run may be kept without its training tables; what they would hold follows from the labels.
+    const has = (table: string) => existsSync(join(dir, `${table}.parquet`));
+    const examples = has("sft") ? "sft" : "(FROM nodes WHERE label)";
+    const pairs = has("dpo")
+      ? "dpo"
+      : `(SELECT good.* FROM nodes good JOIN nodes bad ON good.question_id = bad.question_id AND good.role = bad.role
+          AND good.parent_id IS NOT DISTINCT FROM bad.parent_id AND good.label AND NOT bad.label AND good.text <> bad.text)`;
     const rows = await data.query<{
       role: string;
       prompt: number | null;
@@ -70,8 +77,8 @@ export async function pilotRates(dir: string, study: Experiment, questions?: num
       pairs: number;
     }>(`
       SELECT role, avg(prompt_tokens) AS prompt, avg(completion_tokens) AS completion,
-        (SELECT count(*) FROM sft WHERE sft.role = nodes.role AND ${few}) / ${asked} AS sft,
-        (SELECT count(*) FROM dpo WHERE dpo.role = nodes.role AND ${few}) / ${asked} AS pairs
+        (SELECT count(*) FROM ${examples} sft WHERE sft.role = nodes.role AND ${few}) / ${asked} AS sft,
+        (SELECT count(*) FROM ${pairs} dpo WHERE dpo.role = nodes.role AND ${few}) / ${asked} AS pairs
       FROM nodes WHERE ${few} GROUP BY role`);
     const measured = Object.fromEntries(
       rows.map(({ role, prompt, completion, sft, pairs }) => {

@@ -33,8 +33,8 @@ export async function explorerOutput(
   const only = question === undefined ? {} : { question };
   for await (const part of pageParts(run, { ...only, evaluations: false })) parts.push(part);
   const live =
-    `If no explorer is shown below, this notebook is not trusted or its page runs no scripts: choose File, Trust Notebook, ` +
-    `or write it as a file with: npx malt view --run ${run.name}`;
+    `If no explorer is shown below, this notebook is not trusted or its page runs no scripts: run this cell, choose Trust ` +
+    `Notebook in the command palette (Ctrl+Shift+C), or write it as a file with: npx malt view --run ${run.name}`;
   const tree = question === undefined ? "" : await treeText(run, question);
   const frame = frameHtml(parts.join(""), `explorer of run ${run.name}`, height);
   const fixed = tree && `<details><summary>as text</summary><pre>${escapeHtml(tree)}</pre></details>`;

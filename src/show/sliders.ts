@@ -35,8 +35,8 @@ export async function slidersOutput(
   for await (const part of pageParts(run, { view: "sliders", question: chosen })) parts.push(part);
   const live =
     "Above this table θ, pooling and pairing move, and the tree and all counts follow. If nothing is there, this notebook is " +
-    "not trusted, or its page runs no scripts: open it with npm run lab and run this cell. The explorer has the same " +
-    `sliders: npx malt view --run ${run.name}`;
+    "not trusted, or its page runs no scripts: open it with npm run lab, and run this cell or choose Trust Notebook in the " +
+    `command palette (Ctrl+Shift+C). The explorer has the same sliders: npx malt view --run ${run.name}`;
   const caption = "What the run yields under a few settings, by the same functions";
   return {
     "text/html":

@@ -2,13 +2,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type FrameLocator, type Locator, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { python, readNotebook, root, runNotebook, writeNotebook } from "../notebooks/notebook.js";
 import { executablePath } from "./chromium.js";
@@ -41,6 +41,40 @@ function withPictures(): string[] {
   return [join(folder, "out", "figure.ipynb"), ...paths.filter(shown)];
 }
 
+/** The HTML export of a notebook, made once. */
+async function exported(path: string): Promise<string> {
+  const html = join(folder, `${basename(path, ".ipynb")}.html`);
+  if (existsSync(html)) return html;
+  const made = await python("-m", "nbconvert", "--to", "html", path, "--output", html);
+  expect(made.exitCode, made.all).toBe(0);
+  return html;
+}
+
+/** Notebooks with sliders, and what stands below these. */
+const withSliders = ["03-value-iteration", "04-thresholds"];
+const patience = { timeout: 20_000 };
+const sliderNote = "Above this table θ, pooling and pairing move";
+
+/** The static table of the sliders, settings by name: good outputs and pairs of each role. */
+const fixedRows = async (scope: Page | Locator): Promise<Map<string, number[]>> => {
+  const rows = scope.locator("table", { hasText: "What the run yields under a few settings" }).locator("tbody tr");
+  const cells = await rows.evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent!)));
+  return new Map(cells.map(([setting, ...counts]) => [setting!, counts.map(Number)]));
+};
+/** The same of the live form, as it is set. */
+const liveRow = (frame: FrameLocator): Promise<number[]> =>
+  frame
+    .locator('td[data-name="good"], td[data-name="pairs"]')
+    .evaluateAll((cells) => cells.map((cell) => Number(cell.firstChild!.textContent!.replaceAll(",", ""))));
+/** Moves θ. A browser draws no frame that is out of sight. */
+async function slide(frame: FrameLocator, theta: string): Promise<void> {
+  await frame.owner().scrollIntoViewIfNeeded();
+  await frame.getByRole("slider", { name: /Threshold/ }).evaluate((range, to) => {
+    (range as HTMLInputElement).value = to;
+    range.dispatchEvent(new Event("input"));
+  }, theta);
+}
+
 describe.skipIf(!executablePath)("in a browser", () => {
   beforeAll(async () => {
     const path = writeNotebook(folder, "figure", [figure]);
@@ -63,9 +97,7 @@ describe.skipIf(!executablePath)("in a browser", () => {
 
   it("HTML exports show every figure, without an error in the console", async () => {
     for (const path of withPictures()) {
-      const html = join(folder, `${basename(path, ".ipynb")}.html`);
-      const made = await python("-m", "nbconvert", "--to", "html", path, "--output", html);
-      expect(made.exitCode, made.all).toBe(0);
+      const html = await exported(path);
       const page = await newPage();
       // The export works without a network: what it would fetch from elsewhere is not needed for the figures.
       await page.route(/^https?:/, (route) => route.fulfill({ status: 200, body: "" }));
@@ -74,6 +106,28 @@ describe.skipIf(!executablePath)("in a browser", () => {
       expect(found, path).toBeGreaterThan(0);
       expect(loaded, path).toBe(found);
       expect(errors, path).toEqual([]);
+      await page.close();
+    }
+  });
+
+  it("HTML exports of 03 and 04 show the sliders' table where no scripts run, and move where they do", async () => {
+    for (const name of withSliders) {
+      const address = pathToFileURL(await exported(join(root, "notebooks", `${name}.ipynb`))).href;
+      const context = await browser.newContext({ javaScriptEnabled: false, offline: true });
+      const still = await context.newPage();
+      await still.goto(address, { waitUntil: "domcontentloaded" });
+      expect(await still.getByText(sliderNote).isVisible()).toBe(true);
+      const rows = await fixedRows(still);
+      expect(rows.size).toBe(10);
+      await context.close();
+      const page = await newPage();
+      await page.route(/^https?:/, (route) => route.fulfill({ status: 200, body: "" }));
+      await page.goto(address);
+      const frame = page.frameLocator('iframe[title^="sliders"]');
+      await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.5, mean, all (paper)"));
+      await slide(frame, "0.9");
+      await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.9, mean, all"));
+      expect(errors).toEqual([]);
       await page.close();
     }
   });
@@ -129,6 +183,51 @@ describe.skipIf(!executablePath)("in a browser", () => {
       await page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').waitFor({ timeout: 30_000 });
       expect(await page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]').count()).toBe(0);
       expect(await page.locator(".jp-Dialog").count()).toBe(0);
+      await page.close();
+    });
+
+    it("shows the sliders' table of 03 and 04, and moves them once the notebook is trusted", async () => {
+      // JupyterLab remembers by its content what was trusted before.
+      for (const name of withSliders) {
+        const notebook = readNotebook(join(root, "notebooks", `${name}.ipynb`));
+        notebook.metadata.test = token;
+        writeFileSync(join(root, shown, `${name}.ipynb`), JSON.stringify(notebook));
+      }
+      const page = await newPage();
+      await page.goto(`${address}/lab/tree/${shown}/${withSliders[0]}.ipynb?token=${token}&reset`, { timeout: 60_000 });
+      const panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)");
+      for (const name of withSliders) {
+        if (name !== withSliders[0]) await page.locator(".jp-DirListing-item", { hasText: name }).dblclick();
+        await page.locator(".lm-TabBar-tab.lm-mod-current", { hasText: name }).first().waitFor({ timeout: 60_000 });
+        await panel.locator(".jp-CodeCell").first().waitFor({ timeout: 60_000 });
+        const note = panel.getByText(sliderNote);
+        // Cells out of sight are not drawn.
+        const scroller = panel.locator(".jp-WindowedPanel-outer");
+        for (let i = 0; i < 200 && (await note.count()) === 0; i++) {
+          await scroller.evaluate((element) => element.scrollBy(0, 600));
+          await sleep(50);
+        }
+        const rows = await fixedRows(panel);
+        expect(rows.size).toBe(10);
+        expect(await panel.locator("iframe").count()).toBe(0);
+        // While JupyterLab is still settling it may close the palette again.
+        const command = page.locator(".lm-CommandPalette-item", { hasText: "Trust Notebook" }).first();
+        for (let i = 0; i < 10 && !(await command.isVisible()); i++) {
+          await note.click();
+          await page.keyboard.press("Control+Shift+C");
+          const typed = page.locator(".lm-CommandPalette-input").fill("Trust Notebook", { timeout: 2000 });
+          await typed.then(() => command.waitFor({ timeout: 2000 })).catch(() => {});
+        }
+        await command.click();
+        await page.locator(".jp-Dialog .jp-mod-accept").click();
+        const frame = panel.frameLocator('iframe[title^="sliders"]');
+        await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.5, mean, all (paper)"));
+        await slide(frame, "0.7");
+        await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.7, mean, all"));
+        await frame.getByLabel("Pooling").selectOption("max");
+        await slide(frame, "0.5");
+        await expect.poll(() => liveRow(frame), patience).toEqual(rows.get("θ 0.5, max, all"));
+      }
       await page.close();
     });
   });
