@@ -7,7 +7,6 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const root = dirname(import.meta.dirname);
@@ -54,7 +53,7 @@ async function attempt(name) {
   const lab = spawn("sh", ["-c", steps.at(-1)], { ...options, stdio, detached: true });
   const ended = once(lab, "exit");
   try {
-    const url = await Promise.race([address(lab), ended.then(() => Promise.reject(new Error("JupyterLab has ended")))]);
+    const url = await address(lab);
     console.log(`${name}: ${await ask(url, folder)}`);
   } finally {
     if (lab.exitCode === null) process.kill(-lab.pid, "SIGTERM");
@@ -64,14 +63,16 @@ async function attempt(name) {
 }
 
 /** The link that JupyterLab prints for the user. */
-async function address(lab) {
-  const lines = [lab.stdout, lab.stderr].map((input) => createInterface({ input }));
-  return new Promise((found) => {
-    for (const each of lines)
-      each.on("line", (line) => {
-        const link = /http:\/\/127\.0\.0\.1:8888\/\S*token=\w+/.exec(line);
-        if (link) found(new URL(link[0]));
-      });
+function address(lab) {
+  let said = "";
+  return new Promise((found, fail) => {
+    const look = (text) => {
+      said += text;
+      const link = /http:\/\/127\.0\.0\.1:\d+\/\S*token=\w+/.exec(said);
+      if (link) found(new URL(link[0]));
+    };
+    for (const output of [lab.stdout, lab.stderr]) output.setEncoding("utf8").on("data", look);
+    lab.on("close", () => fail(new Error(`JupyterLab has ended:\n${said}`)));
   });
 }
 
