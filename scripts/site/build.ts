@@ -44,7 +44,9 @@ export async function buildSite({ out, repository }: SiteOptions): Promise<Map<s
   };
   try {
     const sources = follow([...notebooks(), "notebooks/COURSE.md", "README.md"]);
-    const documents = await read(sources);
+    await mkdir(join(draft, "explorers"), { recursive: true });
+    // Converting is the work of another process.
+    const [documents, explorers] = await Promise.all([read(sources), writeExplorers(draft)]);
     const isBook = ({ source }: Document) => source.kind === "notebook";
     const books = documents.filter(isBook);
     for (const each of documents) {
@@ -58,9 +60,6 @@ export async function buildSite({ out, repository }: SiteOptions): Promise<Map<s
         await write(place, textPage(place, path, (await readdir(inPackage(path))).sort().join("\n")));
       if (kind === "image") await write(place, "").then(() => copyFile(inPackage(path), join(draft, place)));
     }
-    await mkdir(join(draft, "explorers"));
-    const explorers: Explorer[] = [];
-    for (const folder of recordedRuns()) explorers.push(await explorer(folder, draft));
     const [tree, systems] = ["tree", "systems"].map((name) => {
       const place = `outputs/gallery/${name}.svg`;
       return picture(place, readFileSync(inPackage(place), "utf8"));
@@ -97,6 +96,13 @@ function recordedRuns(): string[] {
     .filter((name) => name.endsWith("run.json"))
     .map((name) => dirname(name))
     .sort((a, b) => Number(a.includes("/")) - Number(b.includes("/")) || (a < b ? -1 : 1));
+}
+
+/** Writes the explorers of the recorded runs into `site`/explorers/. */
+async function writeExplorers(site: string): Promise<Explorer[]> {
+  const explorers: Explorer[] = [];
+  for (const folder of recordedRuns()) explorers.push(await explorer(folder, site));
+  return explorers;
 }
 
 async function explorer(folder: string, site: string): Promise<Explorer> {

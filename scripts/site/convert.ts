@@ -19,7 +19,8 @@ export async function convert(sources: readonly Source[]): Promise<Map<string, s
       if (kind === "notebook") await copyFile(inPackage(path), books[i]!);
       else await writeFile(books[i]!, notebook(await readFile(inPackage(path), "utf8")));
     }
-    const args = ["-m", "nbconvert", "--log-level=ERROR", "--to=html", "--template=basic", ...books];
+    const form = ["--template=template", `--TemplateExporter.extra_template_basedirs=${import.meta.dirname}`];
+    const args = ["-m", "nbconvert", "--log-level=ERROR", "--to=html", ...form, ...books];
     const { exitCode, all } = await execa(python, args, { all: true, reject: false });
     if (exitCode !== 0) throw new Error(`nbconvert failed; run \`npm run setup\` first\n${all}`);
     const converted = sources.map(

@@ -104,10 +104,10 @@ export function frontPage(contents: Contents): string {
   const runs = explorers.map(
     ({ name, place, about }) => `<li><a href="${encodeURI(place)}">${escapeHtml(name)}</a>: ${escapeHtml(about)}</li>`,
   );
-  const branch = repository && `https://mybinder.org/v2/gh/${repository}/HEAD?urlpath=lab%2Ftree%2Fnotebooks`;
+  const opened = encodeURIComponent("lab/tree/notebooks/00-quickstart.ipynb");
   const launch = repository
-    ? `<li><a href="${branch}">Start JupyterLab on Binder</a>: nothing to install, in the browser</li>
-<li><a href="https://codespaces.new/${repository}">Open in GitHub Codespaces</a>: a machine of your own for an hour</li>
+    ? `<li><a href="https://mybinder.org/v2/gh/${repository}/HEAD?urlpath=${opened}">Start JupyterLab on Binder</a>: nothing to install, in the browser</li>
+<li><a href="https://codespaces.new/${repository}">Open in GitHub Codespaces</a>: the same on a machine of your own</li>
 <li><a href="https://github.com/${repository}">The source on GitHub</a></li>`
     : "";
   const step = (name: string, what: string) => `<li><strong>${name}</strong><span>${what}</span></li>`;
