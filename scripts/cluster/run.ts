@@ -3,7 +3,7 @@
  * two shards, in which a shard of the sampling is killed with -9, and then the command itself, and the same command goes on. The
  * dataset, the adapters and the rows of the evaluation must be those of the unbroken run.
  *
- *     npx tsx scripts/cluster/run.ts [local ssh slurm ray]
+ *     npx tsx scripts/cluster/run.ts [--untrained] [local ssh slurm ray]
  *
  * What is not installed is skipped, and said; places.ts says what each needs. A canary key must be in no file afterwards.
  */
@@ -25,14 +25,18 @@ const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFix
 
 const study = parse(readFileSync(inPackage("studies/tiny.yaml"), "utf8"));
 study.sample.size = 4;
-study.train.stages = ["sft"];
-Object.assign(study.evaluate, { systems: ["SA", "MA", "SFT MA"], size: 6, seeds: 2 });
+const isTrained = !process.argv.includes("--untrained");
+study.train.stages = isTrained ? ["sft"] : [];
+Object.assign(study.evaluate, { systems: ["SA", "MA", ...(isTrained ? ["SFT MA"] : [])], size: 6, seeds: 2 });
 for (const part of [study.sample, study.evaluate])
   part.questions = part === study.sample ? arithmetic.train : arithmetic.test;
 const file = join(place, "study.yaml");
 await writeFile(file, stringify(study));
 
-const source = [process.execPath, "--import", import.meta.resolve("tsx"), inPackage("src/cli.ts")];
+const built = inPackage("dist/cli.js");
+const source = existsSync(built)
+  ? [process.execPath, built]
+  : [process.execPath, "--import", import.meta.resolve("tsx"), inPackage("src/cli.ts")];
 const malt = join(place, "malt");
 await writeFile(malt, `#!/bin/sh\nexec ${source.join(" ")} "$@"\n`);
 await chmod(malt, 0o755);
@@ -61,7 +65,9 @@ function result(outputs: string): Map<string, string> {
   const files = ["questions", "nodes", "sft", "dpo", "evaluation", "evaluation_questions"].map(
     (name) => `${name}.parquet`,
   );
-  const adapters = ["generator", "verifier", "refiner"].map((role) => `train/${role}-sft/adapter_model.safetensors`);
+  const adapters = isTrained
+    ? ["generator", "verifier", "refiner"].map((role) => `train/${role}-sft/adapter_model.safetensors`)
+    : [];
   return new Map(
     [...files, ...adapters].map((name) => {
       const path = join(dir, name);
@@ -79,7 +85,7 @@ async function killBoth(child: ChildProcess): Promise<void> {
   say("  kill -9 of shard 2's sampler");
   const evaluating = () =>
     execFileSync("sh", ["-c", "ps -eo args"], { encoding: "utf8" }).includes("--shard 1/2 --events");
-  await until(() => existsSync(join(outputsOf.current, "runs", study.study, "train")) && evaluating());
+  await until(() => existsSync(join(outputsOf.current, "runs", study.study, "dpo.parquet")) && evaluating());
   say("  kill -9 of the command itself, while the evaluation's shards are at work");
   child.kill("SIGKILL");
 }
@@ -89,7 +95,7 @@ const hasGotOn = (cwd: string): boolean => {
 };
 const outputsOf = { current: "" };
 
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 try {
   const unbroken = join(place, "unbroken");
   say(`in ${place}: ${study.sample.size} questions, unbroken, in one process`);

@@ -33,14 +33,14 @@ export interface Step {
   isDone(outputs?: string): Promise<boolean>;
 }
 
-/** The steps of a study, in order. */
+/** The steps of a study, in order; without stages nothing is trained, and the base model alone is evaluated. */
 export function stepsOf(study: Experiment, flags: StepFlags): Step[] {
   const { model, profile, sample, train, evaluate } = study;
   const run = ["--run", study.study];
   const { serving = [], sampling = [], training = [], isServed } = flags;
   const asked = isServed ? ["--model", model] : ["--profile", profile];
   const one = (flag: string, value: string | number | undefined) => (value === undefined ? [] : [flag, `${value}`]);
-  return [
+  const steps: Step[] = [
     {
       name: "sample",
       words: [
@@ -74,6 +74,7 @@ export function stepsOf(study: Experiment, flags: StepFlags): Step[] {
     },
     { name: "report", words: ["report", ...run], isDone: async () => false },
   ];
+  return train.stages.length > 0 ? steps : steps.filter(({ name }) => name !== "train");
 }
 
 /** A run of other settings counts as not sampled: the command then tells the difference. */
