@@ -48,7 +48,12 @@ export function withPlaceFlags(command: Command, merged: string): Command {
         .argParser(parseShard)
         .conflicts(["on", "shards"]),
     )
-    .option("--retries <n>", "how often a shard that had got on is started again", whole("--retries", 0), 3)
+    .option(
+      "--retries <n>",
+      "how often a shard that had begun and ended too early is started again",
+      whole("--retries", 0),
+      3,
+    )
     .option(
       "--gpus <n>",
       "that a shard asks Slurm, Ray or SkyPilot for (default: with --serve 1, else 0)",

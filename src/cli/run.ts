@@ -5,7 +5,7 @@ import { IncompleteError, InputError } from "../errors.js";
 import { duration } from "../format.js";
 import { modelOfProfile } from "../models/table.js";
 import { readExperiment } from "../plan/file.js";
-import { type Step, stepsOf } from "../plan/steps.js";
+import { type PlannedStep, stepsOf } from "../plan/steps.js";
 import { interruptible } from "../run/interruption.js";
 import { say } from "../show/terminal.js";
 import { targets } from "../train/launchers/target.js";
@@ -47,7 +47,7 @@ export function register(program: Command): void {
     .optionsGroup("Where:")
     .option("--on <targets>", `${targets}; training takes the first of several (default: this process)`)
     .option("--shards <n>", "of sampling and of evaluation (default: one for each target)")
-    .option("--retries <n>", "how often a shard that had got on is started again (default: 3)")
+    .option("--retries <n>", "how often a shard that had begun and ended too early is started again (default: 3)")
     .option("--gpus <n>", "that a shard asks for (default: with --serve 1, else 0)")
     .option("--processes <n>", "of training, one a GPU (default: 1)")
     .option("--python <command>", "Python there that has the trainer")
@@ -102,7 +102,7 @@ async function run(program: Command, file: string, flags: Flags): Promise<void> 
 }
 
 /** @throws InputError for a step that is none */
-function until(steps: readonly Step[], last: string | undefined): readonly Step[] {
+function until(steps: readonly PlannedStep[], last: string | undefined): readonly PlannedStep[] {
   if (last === undefined) return steps;
   const at = steps.findIndex(({ name }) => name === last);
   if (at < 0) throw new InputError(`--until must be one of ${steps.map(({ name }) => name).join(", ")}, not "${last}"`);

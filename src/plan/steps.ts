@@ -26,7 +26,7 @@ export interface StepFlags {
 }
 
 /** A step: the words of its command, and whether its result is there. */
-export interface Step {
+export interface PlannedStep {
   name: "sample" | "export" | "train" | "evaluate" | "report";
   words: string[];
   /** Never for the report, which takes no time. */
@@ -34,13 +34,13 @@ export interface Step {
 }
 
 /** The steps of a study, in order; without stages nothing is trained, and the base model alone is evaluated. */
-export function stepsOf(study: Experiment, flags: StepFlags): Step[] {
+export function stepsOf(study: Experiment, flags: StepFlags): PlannedStep[] {
   const { model, profile, sample, train, evaluate } = study;
   const run = ["--run", study.study];
   const { serving = [], sampling = [], training = [], isServed } = flags;
   const asked = isServed ? ["--model", model] : ["--profile", profile];
   const one = (flag: string, value: string | number | undefined) => (value === undefined ? [] : [flag, `${value}`]);
-  const steps: Step[] = [
+  const steps: PlannedStep[] = [
     {
       name: "sample",
       words: [

@@ -26,7 +26,7 @@ function commandsOf(page: string): string[][] {
 async function parser(): Promise<Command> {
   const program = new Command("malt").exitOverride().configureOutput({ writeErr: () => {} });
   const folder = inPackage("src/cli");
-  for (const file of readdirSync(folder).filter((name) => name.endsWith(".ts"))) {
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".ts") && name !== "grade-worker.ts")) {
     const { register } = (await import(join(folder, file))) as { register?: (program: Command) => void };
     register?.(program);
   }
