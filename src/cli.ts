@@ -12,6 +12,7 @@ import { register as merge } from "./cli/merge.js";
 import { register as plan } from "./cli/plan.js";
 import { register as report } from "./cli/report.js";
 import { register as reproduce } from "./cli/reproduce.js";
+import { register as run } from "./cli/run.js";
 import { register as sample } from "./cli/sample.js";
 import { register as serve } from "./cli/serve.js";
 import { register as study } from "./cli/study.js";
@@ -26,7 +27,21 @@ const program = new Command("malt")
   .description("MALT (Multi-Agent LLM Training, arXiv 2412.01928): sample trees, assign credit, train, evaluate")
   .showHelpAfterError("(malt <command> --help shows the options)")
   .configureOutput({ writeOut: (text) => printResult(text.trimEnd()), writeErr: (text) => lines(text.trimEnd()) });
-for (const register of [reproduce, plan, serve, sample, merge, exportRun, train, evaluate, report, view, study, grade])
+for (const register of [
+  reproduce,
+  plan,
+  run,
+  serve,
+  sample,
+  merge,
+  exportRun,
+  train,
+  evaluate,
+  report,
+  view,
+  study,
+  grade,
+])
   register(program);
 
 onClosed(() => interrupt("SIGPIPE"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Slurm cluster of one node inside a folder, to try sample.sbatch without a cluster: munged, slurmctld and slurmd, none
+# A Slurm cluster of one node inside a folder, to try `--on slurm` without a cluster: munged, slurmctld and slurmd, none
 # of which outlives this script. Needs root and Debian's or Ubuntu's slurm-wlm and munge.
 #
 #   bash scripts/cluster/one-node-slurm.sh FOLDER &

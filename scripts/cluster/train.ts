@@ -8,48 +8,24 @@
  * cluster of one node, of the `ray` on PATH; sky: its own reader of the task file, without a cloud. What is not installed is skipped, and said. Every variable that a launcher reads
  * holds a canary key, which must be in no file afterwards.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, cp, mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { cp, mkdir, rm } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { loadQuestions } from "../../src/benchmarks/load.js";
 import { exportRun } from "../../src/dataset/export.js";
 import { startServer } from "../../src/models/embedded.js";
-import { arithmetic, inPackage, python } from "../../src/paths.js";
+import { arithmetic, python } from "../../src/paths.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
 import { followToEnd, startTraining, type TrainRunOptions, trainRun } from "../../src/train/train.js";
-import { missingForSsh, startSshd } from "../../test/cluster/sshd.js";
+import { endAll, killWhere, leaks, newPlace, prepare, targetsHere, threads } from "./places.js";
 
-const canary = "canary-4f1d9c";
-for (const name of ["OPENAI_API_KEY", "HF_TOKEN", "RAY_AUTH_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"])
-  process.env[name] = canary;
-// Sums of floats depend on the number of threads.
-process.env.OMP_NUM_THREADS = "1";
-const threads = "export OMP_NUM_THREADS=1";
-process.env.RAY_AUTH_MODE = "disabled";
-process.env.RAY_USAGE_STATS_ENABLED = "0";
-// On a busy machine.
-for (const name of ["agent_register_timeout_ms", "health_check_timeout_ms", "health_check_initial_delay_ms"])
-  process.env[`RAY_${name}`] = "600000";
-for (const name of [
-  "DASHBOARD_STARTUP_TIMEOUT_S",
-  "DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT",
-  "worker_register_timeout_seconds",
-])
-  process.env[`RAY_${name}`] = "600";
-
-// PLACE goes on in the folder of an earlier start.
-const place = process.env.PLACE ?? (await mkdtemp(join(tmpdir(), "malt-launch-")));
-await chmod(place, 0o755); // munge asks for it
+prepare();
+const place = await newPlace();
 const outputs = join(place, "outputs");
-const cleanUp: (() => unknown)[] = [];
 const began = Date.now();
 const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
-const onPath = (name: string) => (process.env.PATH ?? "").split(delimiter).some((path) => existsSync(join(path, name)));
 
 const training = (run: string, more: Partial<TrainRunOptions> = {}): TrainRunOptions => ({
   ...{ run, outputs, roles: ["verifier"], stages: ["sft", "dpo"] as const },
@@ -67,18 +43,9 @@ async function sampled(): Promise<void> {
   await exportRun(dirOf("origin"));
 }
 
-/** Kills the trainer of a run with -9, wherever it was started on this machine. */
-function killTrainer(run: string): void {
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      const cwd = execFileSync("readlink", [`/proc/${pid}/cwd`], { encoding: "utf8" }).trim();
-      if (command.includes("train.py") && cwd.includes(`/${run}/train`)) process.kill(Number(pid), "SIGKILL");
-    } catch {
-      // It has just ended, or is another user's.
-    }
-  }
-}
+/** Kills the trainer of a run with -9. */
+const killTrainer = (run: string) =>
+  killWhere((command, cwd) => command.includes("train.py") && cwd.includes(`/${run}/train`));
 
 /** Trains at a target, killed in the middle of DPO, then resumed. @returns the adapters' hashes */
 async function killedAndResumed(run: string, on: string, place: TrainRunOptions["place"], atStep4?: () => void) {
@@ -105,19 +72,6 @@ async function killedAndResumed(run: string, on: string, place: TrainRunOptions[
   return stages.map(({ name, sha256 }) => `${name} ${sha256.slice(0, 16)}`);
 }
 
-function background(file: string, args: string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const child = spawn(file, args, {
-    cwd: inPackage(),
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  cleanUp.push(async () => {
-    child.kill();
-    await once(child, "close");
-  });
-  return child;
-}
-
 const places: Record<string, () => Promise<string[] | string>> = {
   local: () => killedAndResumed("here", "local", {}),
 
@@ -128,57 +82,25 @@ const places: Record<string, () => Promise<string[] | string>> = {
   },
 
   async ssh() {
-    const missing = missingForSsh();
-    if (missing.length > 0) return `skipped: ${missing.join(", ")} not installed`;
-    const folder = join(place, "sshd");
-    await mkdir(folder);
-    const sshd = await startSshd(folder);
-    cleanUp.push(sshd.stop);
-    process.env.PATH = `${sshd.bin}${delimiter}${process.env.PATH}`;
-    return killedAndResumed("over-ssh", `ssh:gpu:${join(place, "remote")}`, { python });
+    const target = await targetsHere.ssh!(place);
+    return target.startsWith("skipped") ? target : killedAndResumed("over-ssh", target, { python });
   },
 
   async slurm() {
-    const missing = ["sbatch", "slurmctld", "slurmd", "munged"].filter(
-      (name) => !onPath(name) && !existsSync(`/usr/sbin/${name}`),
-    );
-    if (missing.length > 0) return `skipped: ${missing.join(", ")} not installed`;
-    const daemon = background("bash", ["scripts/cluster/one-node-slurm.sh", join(place, "slurm")]);
-    if (!(await Promise.race([once(daemon.stdout!, "data"), once(daemon, "close")])).toString().includes("ready"))
-      return "skipped: Slurm does not come up here";
-    process.env.SLURM_CONF = join(place, "slurm/slurm.conf");
+    const target = await targetsHere.slurm!(place);
+    if (target.startsWith("skipped")) return target;
     // As Slurm does when the time limit is near.
     const limit = () => {
       const { jobs } = JSON.parse(readFileSync(join(dirOf("in-slurm"), "train/trainer.json"), "utf8"));
       say("  scancel --batch --signal=USR1, as near the time limit");
       execFileSync("scancel", ["--batch", "--signal=USR1", jobs["verifier-sft"]]);
     };
-    return killedAndResumed("in-slurm", "slurm", {}, limit);
+    return killedAndResumed("in-slurm", target, {}, limit);
   },
 
   async ray() {
-    if (!onPath("ray")) return "skipped: ray is not on PATH";
-    const head = [
-      "start",
-      "--head",
-      "--num-cpus=2",
-      "--port=26379",
-      "--dashboard-port=28265",
-      "--temp-dir",
-      join(place, "ray"),
-    ];
-    const isUp = () =>
-      fetch("http://127.0.0.1:28265/api/version").then(
-        (answer) => answer.ok,
-        () => false,
-      );
-    if (!(await isUp())) {
-      const daemon = background("ray", [...head, "--include-dashboard=true", "--block"], { RAY_AUTH_TOKEN: "" });
-      daemon.stdout!.resume();
-      while (daemon.exitCode === null && !(await isUp())) await sleep(1000);
-      if (daemon.exitCode !== null) return "skipped: Ray does not come up here";
-    }
-    return killedAndResumed("in-ray", `ray:http://127.0.0.1:28265${join(place, "shared")}`, { python });
+    const target = await targetsHere.ray!(place);
+    return target.startsWith("skipped") ? target : killedAndResumed("in-ray", target, { python });
   },
 
   sky: readBySky,
@@ -231,9 +153,9 @@ try {
     if (same.includes("OTHER")) process.exitCode = 1;
   }
 } finally {
-  for (const step of cleanUp.reverse()) await step();
+  await endAll();
 }
-const found = execFileSync("sh", ["-c", `grep -rlF ${canary} ${place} || true`], { encoding: "utf8" }).trim();
+const found = leaks(place);
 say(found === "" ? "the canary key is in no file" : `THE CANARY KEY IS IN ${found}`);
 if (found !== "") process.exitCode = 1;
 if (!process.exitCode) await rm(place, { recursive: true, force: true });

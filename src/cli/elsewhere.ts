@@ -30,6 +30,7 @@ export interface PlaceFlags {
 /** Adds the flags of a server that the command starts itself, of shards, and of their places. */
 export function withPlaceFlags(command: Command, merged: string): Command {
   const whole = (flag: string, min: number) => number(flag, { min, integer: true });
+  const services = command.name() === "evaluate" ? "; or openai: the models that malt train --on openai has made" : "";
   return command
     .option(
       "--serve <command>",
@@ -38,7 +39,7 @@ export function withPlaceFlags(command: Command, merged: string): Command {
     .optionsGroup("Where:")
     .option(
       "--on <targets>",
-      `in shards, each a job there: ${targets}, or several with commas, which take turns (default: this process); ` +
+      `in shards, each a job there: ${targets}, or several with commas, which take turns${services} (default: this process); ` +
         "elsewhere Ctrl-C leaves them at work, and the same command comes back to them",
     )
     .option("--shards <n>", "how many (default: one for each target)", whole("--shards", 1))
@@ -47,7 +48,12 @@ export function withPlaceFlags(command: Command, merged: string): Command {
         .argParser(parseShard)
         .conflicts(["on", "shards"]),
     )
-    .option("--retries <n>", "how often a shard that had got on is started again", whole("--retries", 0), 3)
+    .option(
+      "--retries <n>",
+      "how often a shard that had begun and ended too early is started again",
+      whole("--retries", 0),
+      3,
+    )
     .option(
       "--gpus <n>",
       "that a shard asks Slurm, Ray or SkyPilot for (default: with --serve 1, else 0)",

@@ -33,7 +33,8 @@ import { modes, readPaper, results } from "../show/results.js";
 import { printResult } from "../show/terminal.js";
 import { type ServedModel, whenAsked } from "../study/serve.js";
 import { comparator, findSystems } from "../team/systems.js";
-import { adaptersFor, ggufOf, trainedAdapters } from "../train/adapters.js";
+import { adaptersFor, ggufOf, type TrainedAdapter, trainedAdapters } from "../train/adapters.js";
+import { type ServiceModels, serviceModels } from "../train/service-models.js";
 import type { Split } from "../types.js";
 import { doElsewhere, type PlaceFlags, requirePlace, shardEvents, withPlaceFlags } from "./elsewhere.js";
 import { extractionOption, number, oneOf, splits } from "./options.js";
@@ -154,16 +155,17 @@ async function evaluate(flags: Flags, command: Command): Promise<void> {
     throw new InputError(`${path} holds questions of the splits ${found.join(" and ")}; give --split test, or another`);
   const team = flags.team === undefined ? manifest.config : await readTeam(flags.team);
   const own = findSystems(flags.systems ?? ["main"], team.roles);
-  const used = adaptersFor(own, await trainedAdapters(dir), flags.run);
-  const named = serverElsewhere(flags, env.baseURL);
+  const atService = flags.on === "openai" ? await serviceModels(dir, flags.run) : null;
+  const used = adaptersFor(own, atService ? asAdapters(atService) : await trainedAdapters(dir), flags.run);
+  const named = serverElsewhere(flags, env.baseURL) ?? atService?.service ?? null;
   const work =
-    flags.on === undefined
+    flags.on === undefined || atService
       ? null
       : await doElsewhere(flags, command, {
           ...{ kind: "evaluate", run: flags.run, outputs: env.outputs },
           ...{ adapters: used, baseURL: named },
         });
-  if (flags.on !== undefined && work === null) return;
+  if (flags.on !== undefined && !atService && work === null) return;
   const mine = flags.serve === undefined || work ? null : await startOwnServer(flags.serve);
   const elsewhere = mine?.baseURL ?? named;
   const row = elsewhere ? servedElsewhere() : embeddedModel(flags, manifest);
@@ -175,7 +177,12 @@ async function evaluate(flags: Flags, command: Command): Promise<void> {
   const adapterFolders = new Map(used.map(({ name, folder }) => [name, resolve(folder)]));
   const asked = (server: Policy) => (flags.request === "single" ? onePerRequest(server) : server);
   const served = (server: EmbeddedServer | string) =>
-    asked(policyAt(server, flags, { apiKey: typeof server === "string" ? env.apiKey : null, adapterFolders }));
+    asked(
+      policyAt(server, flags, {
+        ...{ apiKey: typeof server === "string" ? env.apiKey : null, adapterFolders },
+        adapterModels: atService?.names,
+      }),
+    );
   // After shards at most what systems need that spend another's tokens is left to ask.
   const later = work && whenAsked(() => remaining(flags, elsewhere, served, start));
   const policy = later?.policy ?? served(embedded ?? elsewhere!);
@@ -198,7 +205,8 @@ async function evaluate(flags: Flags, command: Command): Promise<void> {
       size: Math.min(flags.size, questions.length),
       policy,
       comparatorPolicy,
-      model: flags.model,
+      model: flags.model ?? atService?.base,
+      ...(atService && { adapters: atService.sha256 }),
       sampling: {
         ...(flags.temperature !== undefined && { temperature: flags.temperature }),
         ...(flags.maxTokens !== undefined && { max_tokens: flags.maxTokens }),
@@ -249,6 +257,10 @@ function summary({ rows, sampled, damaged, seconds, unclear, dir, benchmark, rep
     "command\nwrites it again and samples nothing. --benchmark NAME keeps other questions apart."
   );
 }
+
+/** The models of a service in the place of adapters; they have no files here. */
+const asAdapters = ({ sha256 }: ServiceModels): Map<string, TrainedAdapter> =>
+  new Map([...sha256].map(([name, hash]) => [name, { name, sha256: hash, folder: "", gguf: null }]));
 
 /** What is asked for what shards have left. @throws InputError where no server is here */
 async function remaining(

@@ -5,9 +5,11 @@ import { publishedFor, publishedTable } from "../evaluate/published.js";
 import { estimateExperiment } from "../plan/estimate.js";
 import { type Experiment, readExperiment } from "../plan/file.js";
 import { pilotRates, statedRates } from "../plan/pilot.js";
+import { stepsOf } from "../plan/steps.js";
 import { runDir } from "../run/manifest.js";
 import { planText } from "../show/plan.js";
 import { printResult } from "../show/terminal.js";
+import { quoted } from "../train/launchers/launcher.js";
 
 /** Adds the command to the command line. */
 export function register(program: Command): void {
@@ -27,24 +29,13 @@ async function plan(file: string, { pilot }: { pilot?: string }): Promise<void> 
   const { benchmark } = study.evaluate;
   const published = publishedFor(await publishedTable(1), { benchmark, model: study.model });
   printResult(planText(study, rates, estimateExperiment(study, rates, published)));
-  printResult(`\n${commands(study).join("\n")}`);
+  printResult(
+    `\n${commands(study).join("\n")}\n\nor all of it, wherever its GPUs are: npx malt run ${quoted(file)} --base-url URL [--on TARGET]`,
+  );
 }
 
 /** The commands of a study, for a shell. */
-function commands({ study, model, profile, sample, train, evaluate }: Experiment): string[] {
-  const run = `--run ${study}`;
-  const epochs = train.epochs === undefined ? "" : ` --epochs ${train.epochs}`;
-  const dpo = train.generator_dpo ? " --generator-dpo" : "";
-  return [
-    `npx malt sample ${run} --questions ${quoted(sample.questions)} --limit ${sample.size} --model ${quoted(model)} --branching ` +
-      `${sample.branching} --temperature ${sample.temperature} --max-tokens ${sample.max_tokens} --base-url URL`,
-    `npx malt export ${run}`,
-    `npx malt train ${run} --profile ${profile} --stages ${train.stages.join(",")}${dpo}${epochs} --base-model ${quoted(model)}`,
-    `npx malt evaluate ${run} --questions ${quoted(evaluate.questions)} --systems ${quoted(evaluate.systems.join(","))} ` +
-      `--size ${evaluate.size} --seeds ${evaluate.seeds} --base-url URL`,
-    `npx malt report ${run}`,
-  ];
-}
-
-/** A word for a POSIX shell. */
-const quoted = (word: string): string => (/^[\w./:@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const commands = (study: Experiment): string[] =>
+  stepsOf(study, { isServed: true, serving: ["--base-url", "URL"] }).map(
+    ({ words }) => `npx malt ${words.map(quoted).join(" ")}`,
+  );

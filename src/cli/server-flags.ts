@@ -105,7 +105,7 @@ export function serverElsewhere(flags: ModelChoice & { baseUrl?: string }, baseU
 export function policyAt(
   server: EmbeddedServer | string,
   flags: ServerFlags,
-  rest: Pick<PolicyOptions, "apiKey" | "adapterFolders">,
+  rest: Pick<PolicyOptions, "apiKey" | "adapterFolders" | "adapterModels">,
 ): Policy {
   const known = typeof server === "string" ? {} : { build: server.build, weights: server.weights };
   const urls = typeof server === "string" ? server : server.baseURL;

@@ -18,7 +18,7 @@ export interface ShardsOptions {
   work: ShardedWork;
   /** Targets of launchers/target.ts; the shards take turns. */
   targets: readonly string[];
-  /** How often a shard that had got on is started again. */
+  /** How often a shard that had begun to ask is started again. */
   retries: number;
   /** Requests that have ended, all of them as far as the shards have said it, and shards that are at work. */
   onProgress: (done: number, total: number, working: number) => void;
@@ -66,30 +66,32 @@ export async function runShards({
       const end = await followed(index, folder, target, say);
       working.delete(index);
       if (end === null) return;
-      if (!end.gotOn || left <= 0 || signal.aborted) throw new RunError(end.error);
+      if (!end.hasBegun || left <= 0 || signal.aborted) throw new RunError(end.error);
       say(`${end.error}; it is started again`);
     }
   };
 
-  /** Follows a shard to its end. @returns null if it is done, else why not, and whether it had done something */
+  /** Follows a shard to its end. @returns null if it is done, else why not, and whether it had begun to ask */
   const followed = async (index: number, folder: string, target: string, say: (text: string) => void) => {
     const isHere = target === "local";
     const stop = () => void stopJob(folder).catch((error: Error) => say(error.message));
     if (isHere) signal.addEventListener("abort", stop, { once: true });
-    let first: number | null = null;
+    let hasBegun = false;
     let last: { state: string; error: string | null; step: number } | null = null;
     for await (const status of followJob(folder, { ...(!isHere && { signal }), onNote: say })) {
       last = status;
       if (status.steps === 0) continue;
-      first ??= status.step;
+      hasBegun = true;
       progress.set(index, status);
       show();
     }
     signal.removeEventListener("abort", stop);
     if (last?.state === "done") return null;
-    if (signal.aborted && !isHere) return { gotOn: false, error: `it goes on on ${target}` };
-    const gotOn = last !== null && first !== null && last.step > first;
-    return { gotOn, error: last?.state === "stopped" ? "it was stopped" : (last?.error ?? "it ended without a word") };
+    if (signal.aborted && !isHere) return { hasBegun: false, error: `it goes on on ${target}` };
+    return {
+      hasBegun,
+      error: last?.state === "stopped" ? "it was stopped" : (last?.error ?? "it ended without a word"),
+    };
   };
 
   const indices = Array.from({ length: work.of }, (_, i) => i + 1);

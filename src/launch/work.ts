@@ -107,7 +107,7 @@ async function filesOf(
   for (const path of paths) await add(path, `${kind}/input/${copied.get(path)}`);
   if (kind === "evaluate") {
     const dir = runDir(run, outputs);
-    for (const name of ["run.json", "questions.parquet", "evaluation/journal"])
+    for (const name of ["run.json", "questions.jsonl", "evaluation/journal"])
       await add(join(dir, name), `${kind}/runs/${run}/${name}`, isKept);
     for (const { name } of adapters)
       await add(

@@ -49,6 +49,8 @@ export interface PolicyOptions {
    * load it from there when a request first names it; llama.cpp loads its adapters at its start.
    */
   adapterFolders?: ReadonlyMap<string, string>;
+  /** Served names of adapters that are models of their own, as a fine-tuning service makes them. */
+  adapterModels?: ReadonlyMap<string, string> | undefined;
   /** Waits between attempts; replaced in tests. */
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** Uniform in [0, 1): the jitter of the waits. It never touches what is sampled. */
@@ -181,6 +183,8 @@ export function openaiPolicy(options: PolicyOptions): Policy {
   const loading = new Map<string, Promise<string>>();
   /** Name under which a server other than llama.cpp serves an adapter; see {@link servedName}. */
   const served = async (adapter: Adapter, { models, owner }: ServerInfo): Promise<string> => {
+    const own = options.adapterModels?.get(adapter.name);
+    if (own !== undefined) return own;
     const folder = owner === "vllm" ? options.adapterFolders?.get(adapter.name) : undefined;
     const name = servedName(adapter);
     if (models.includes(name)) return name;

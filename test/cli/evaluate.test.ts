@@ -116,6 +116,41 @@ describe("malt evaluate", () => {
     expect((await table(single)).equals(await table(whole))).toBe(true);
   });
 
+  it("--on openai asks for the models that a fine-tuning service has made, by their own names", async () => {
+    const server = await fakeServer({ models: ["gpt-base", "ft:generator", "ft:verifier"], owner: "openai" });
+    const name = await run();
+    const stage = (start: string, model: string | null) => ({
+      ...{
+        key: "k",
+        model: start,
+        job: "ftjob-1",
+        status: model === null ? "failed" : "succeeded",
+        fine_tuned_model: model,
+      },
+      file: { name: "f.jsonl", sha256: "0", bytes: 1, rows: 1, id: "file-1" },
+      method: { type: "supervised" },
+      ...{ trained_tokens: 1, error: null, checkpoints: [] },
+    });
+    const state = {
+      schema: 1,
+      service: server.baseURL,
+      stages: {
+        "generator-sft": stage("gpt-base", "ft:generator"),
+        "verifier-sft": stage("gpt-base", "ft:sft"),
+        "verifier-dpo": stage("ft:sft", "ft:verifier"),
+        "refiner-dpo": stage("gpt-base", null),
+      },
+      earlier: [],
+    };
+    await writeFile(join(outputs, "runs", name, "train", "service.json"), JSON.stringify(state));
+    const args = ["--run", name, "--on", "openai", "--questions", questions, "--seeds", "1", "--size", "2"];
+    await expect(malt("evaluate", ...args, "--systems", "MALT")).rejects.toThrow(/has no trained refiner-dpo/);
+    const printed = await malt("evaluate", ...args, "--systems", "SA,mix GV");
+    expect(printed).toMatch(/^mix GV /m);
+    const askedFor = new Set(server.requests.map(({ body }) => body.model));
+    expect([...askedFor].sort()).toEqual(["ft:generator", "ft:verifier", "gpt-base"]);
+  });
+
   it("keeps benchmarks apart, and report shows them all or one", async () => {
     const server = await fakeServer();
     const name = await run();
