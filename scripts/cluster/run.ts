@@ -23,7 +23,7 @@ const place = await newPlace();
 const began = Date.now();
 const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
 
-const study = parse(readFileSync(inPackage("studies/tiny.yaml"), "utf8"));
+const study = parse(readFileSync(inPackage("studies/paper-tiny.yaml"), "utf8"));
 study.sample.size = 4;
 const isTrained = !process.argv.includes("--untrained");
 study.train.stages = isTrained ? ["sft"] : [];
