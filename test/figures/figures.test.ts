@@ -4,6 +4,7 @@ import type { SweepRow } from "../../src/credit/thresholds.js";
 import {
   accuracyFigure,
   critiqueFigure,
+  curvesFigure,
   estimatorFigure,
   lengthFigure,
   loopFigure,
@@ -279,5 +280,20 @@ describe("estimator figure", () => {
     expect(dots.match(/<path [^>]*fill="#0072B2"/g)).toHaveLength(6);
     expect(dots.match(/<path [^>]*fill="#D55E00"/g)).toHaveLength(4);
     expect(renderSvg(estimatorFigure([]))).toContain("no estimator measured");
+  });
+});
+
+describe("curves figure", () => {
+  const curve = (places: readonly number[]) => places.map((x) => ({ curve: "bound", x, y: 1 / x }));
+  const draw = (places: readonly number[], logX = false) =>
+    renderSvg(curvesFigure(curve(places), { title: "Bound", x: "n", y: "ε", logX }));
+
+  it("marks few places, whose whole numbers are the ticks, and draws many as a line alone", () => {
+    const few = draw([14, 39, 84], true);
+    expect(few.match(/<circle [^>]*r="4.5"/g)).toHaveLength(3);
+    for (const tick of [14, 39, 84]) expect(few).toContain(`>${tick}</text>`);
+    const many = draw(Array.from({ length: 40 }, (_, i) => i + 1));
+    expect(many).not.toMatch(/<circle [^>]*r="4.5"/);
+    expect(draw([])).toContain("nothing was computed");
   });
 });
