@@ -97,7 +97,7 @@ function work({ sampling, stages, evaluation, ...all }: ExperimentEstimate, opti
 const gains = ({ share, between }: { share: number; between: string }): Section => ({
   title: `Held-out questions that a gain needs, if two systems disagree on ${percent(share)} of them`,
   rows: questionsForGains([0.01, 0.02, 0.05, 0.1], share).map(({ gain, needed }) => ({
-    gain: `${(100 * gain).toFixed(0)} points`,
+    "gain, in points": Math.round(100 * gain),
     "different questions": whole(needed),
   })),
   note: `80 % power, two-sided at 5 %, paired. Disagreement is that of ${between}. Seeds that ask the same question again add little.`,

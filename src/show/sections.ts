@@ -1,5 +1,5 @@
 /** Titled tables with a note, as a terminal and as a notebook shows them: one content, two forms. */
-import { send, tableHtml, textHtml } from "./notebook.js";
+import { escapeHtml, send, tableHtml, textHtml } from "./notebook.js";
 import { alignedTable } from "./text-table.js";
 
 /** A part of a report. */
@@ -32,8 +32,8 @@ function textRows(rows: Section["rows"]): string[] {
 export function showSections(sections: readonly Section[]): void {
   for (const section of sections) {
     const { title, rows, note } = section;
-    const table = rows.length === 0 ? "" : tableHtml(rows, { caption: title, maxRows: 100, maxLength: 300 });
-    const html = rows.length === 0 ? textHtml(note, title) : `${table}${note && textHtml(note)}`;
+    const table = rows.length === 0 ? "" : tableHtml(rows, { maxRows: 100, maxLength: 300 });
+    const html = `<p><strong>${escapeHtml(title)}</strong></p>${table}${note && textHtml(note)}`;
     send({ "text/html": html, "text/plain": sectionsText([section]) });
   }
 }

@@ -295,6 +295,8 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
       const { dir, outputs } = await hostileRun();
       const other = await openRun(dir);
       await writePage(other, file("hostile"));
+      const { "text/html": sliders } = await slidersOutput(other);
+      writeFileSync(file("hostile-sliders"), `<!doctype html><meta charset="utf-8"><body>${sliders}`);
       other.close();
       rmSync(outputs, { recursive: true });
       for (const list of [errors, requests]) list.splice(0);
@@ -351,6 +353,25 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     it("reported no error and asked for nothing", () => {
       expect(new Set(requests)).toEqual(new Set([address("hostile")]));
       expect(errors).toEqual([]);
+    });
+
+    it("is harmless in the sliders of a notebook, too", async () => {
+      const notebook = await browser.newPage({ viewport: { width: 1000, height: 950 } });
+      notebook.on("request", (sent) => requests.push(sent.url()));
+      notebook.on("pageerror", (error) => errors.push(error.message));
+      requests.splice(0);
+      await notebook.goto(address("hostile-sliders"));
+      const frame = notebook.frameLocator("iframe");
+      for (const id of ["g0", "g1.v1", "g2.v2.r2"]) {
+        await frame.locator(`[role="treeitem"][data-node="${id}"]`).click();
+        await frame.getByRole("heading", { name: `${id} · ` }).waitFor();
+      }
+      expect(await frame.locator("img, iframe, object, embed, link, form, #app script, #app style").count()).toBe(0);
+      for (const part of notebook.frames())
+        expect(await part.evaluate(() => (window as unknown as { ran?: unknown }).ran ?? null)).toBeNull();
+      expect(new Set(requests)).toEqual(new Set([address("hostile-sliders")]));
+      expect(errors).toEqual([]);
+      await notebook.close();
     });
   });
 

@@ -96,6 +96,10 @@ describe("malt evaluate", () => {
       "--changes compares two runs, received 1; write --run FIRST SECOND --changes",
     );
     said = "";
+    const health = await malt("report", "--run", "data/recorded-prompts/unstated-t1.0", "--health");
+    expect(health).toMatch(/^Health of run unstated-t1\.0: \d+ to mend, \d+ to look at, \d+ ok$/m);
+    expect(health).toMatch(/^cut off: npx malt sample --run unstated-t1\.0-2 --max-tokens 800/m);
+    said = "";
     const again = await malt("evaluate", ...args, "--systems", "SA", "--seed", "7");
     expect(again).toContain("nothing was sampled");
     expect(again).toMatch(
