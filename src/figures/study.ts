@@ -74,6 +74,11 @@ export function studyFigure(results: readonly CellResult[], axis: string): Plot.
   const { clusters = 0, n = 0 } = measured[0]!.accuracy!;
   const paint = { domain: groups, range: groups.map((_, i) => colors[i]!) };
   const at = { x: "x", stroke: "group" } as const;
+  const sets = groups.map((name, i) => ({
+    name,
+    own: points.filter(({ group }) => group === name),
+    dx: isVotes ? 0 : 11 * (i - (groups.length - 1) / 2),
+  }));
   return figure({
     title,
     subtitle:
@@ -105,13 +110,17 @@ export function studyFigure(results: readonly CellResult[], axis: string): Plot.
     color: { ...paint, legend: groups.length > 1 },
     symbol: { domain: groups, range: groups.map((_, i) => symbols[i]!) },
     marks: [
-      // Of many votes the intervals would hide one another.
-      isVotes
-        ? Plot.areaY(points, { x: "x", y1: "low", y2: "high", z: "group", fill: "group", fillOpacity: 0.1 })
-        : Plot.ruleX(points, { ...at, y1: "low", y2: "high", strokeWidth: 1.4, strokeOpacity: 0.6 }),
-      ...(isNumeric ? [Plot.line(isVotes ? mixes(points, groups) : points, { ...at, y: "mean", z: "group" })] : []),
-      Plot.dot(points, { x: "x", y: "mean", fill: "group", symbol: "group", stroke: "white", r: isVotes ? 4 : 6 }),
-      Plot.dot(points, { filter: "isReference", x: "x", y: "mean", r: 10, stroke: palette.ink, strokeWidth: 1.4 }),
+      // Intervals at one place would hide one another, so they stand side by side; those of votes are bands.
+      ...sets.map(({ own, dx }) =>
+        isVotes
+          ? Plot.areaY(own, { x: "x", y1: "low", y2: "high", fill: "group", fillOpacity: 0.1 })
+          : Plot.ruleX(own, { ...at, dx, y1: "low", y2: "high", strokeWidth: 1.4, strokeOpacity: 0.6 }),
+      ),
+      ...sets.flatMap(({ own, name, dx }) => [
+        ...(isNumeric ? [Plot.line(isVotes ? mixes(own, [name]) : own, { ...at, dx, y: "mean" })] : []),
+        Plot.dot(own, { x: "x", y: "mean", dx, fill: "group", symbol: "group", stroke: "white", r: isVotes ? 4 : 6 }),
+        Plot.dot(own, { filter: "isReference", x: "x", y: "mean", dx, r: 10, stroke: palette.ink, strokeWidth: 1.4 }),
+      ]),
       ...(isVotes ? endLabels(points, groups) : []),
     ],
   });
