@@ -31,7 +31,7 @@ describe.skipIf(!executablePath)("the site in a browser", () => {
       const file = join(folder, path.replace(/^\/below\/here\//, "").replace(/(^|\/)$/, "$1index.html"));
       if (!path.startsWith("/below/here/") || !existsSync(file)) {
         if (path !== "/favicon.ico") unknown.push(path);
-        response.writeHead(404).end();
+        response.writeHead(404).end("not found");
         return;
       }
       response.writeHead(200, { "content-type": types[extname(file)] ?? "text/plain" }).end(readFileSync(file));
@@ -46,60 +46,65 @@ describe.skipIf(!executablePath)("the site in a browser", () => {
     if (!process.env.MALT_SITE) rmSync(folder, { recursive: true, force: true });
   });
 
-  it("has no dead link, section or picture, asks no other server, and fits a phone", async () => {
-    const outside: string[] = [];
-    const errors: string[] = [];
-    const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
-    page.setDefaultTimeout(timeout);
-    await page.route(
-      (url) => !url.href.startsWith(base) && url.protocol.startsWith("http"),
-      (route) => {
-        outside.push(route.request().url());
-        return route.abort();
-      },
-    );
-    page.on("console", (message) => message.type() === "error" && errors.push(`${page.url()}: ${message.text()}`));
-    page.on("pageerror", (error) => errors.push(`${page.url()}: ${error.message}`));
+  it(
+    "has no dead link, section or picture, asks no other server, and fits a phone",
+    async () => {
+      const outside: string[] = [];
+      const errors: string[] = [];
+      const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
+      page.setDefaultTimeout(timeout);
+      await page.route(
+        (url) => !url.href.startsWith(base) && url.protocol.startsWith("http"),
+        (route) => {
+          outside.push(route.request().url());
+          return route.abort();
+        },
+      );
+      page.on("console", (message) => message.type() === "error" && errors.push(`${page.url()}: ${message.text()}`));
+      page.on("pageerror", (error) => errors.push(`${page.url()}: ${error.message}`));
 
-    const seen = new Map<string, Awaited<ReturnType<typeof look>>>();
-    const waiting = [base];
-    for (let url = waiting.pop(); url; url = waiting.pop()) {
-      if (seen.has(url)) continue;
-      const response = await page.goto(url);
-      const found = await look(page);
-      if (url.startsWith(`${base}explorers/`)) await page.locator('[role="treeitem"]').first().waitFor();
-      seen.set(url, found);
-      expect(response!.status(), url).toBe(200);
-      const inside = found.links.filter((link) => link.startsWith(base));
-      waiting.push(...inside.map((link) => link.split("#")[0]!));
-    }
-    expect(unknown).toEqual([]);
-    expect(outside).toEqual([]);
-    expect(errors).toEqual([]);
-    const all = [...seen];
-    expect(all.flatMap(([url, { broken }]) => broken.map((image) => `${url}: ${image}`))).toEqual([]);
-    expect(all.filter(([url, { tooWide }]) => tooWide && !url.includes("/explorers/")).map(([url]) => url)).toEqual([]);
+      const seen = new Map<string, Awaited<ReturnType<typeof look>>>();
+      const waiting = [base];
+      for (let url = waiting.pop(); url; url = waiting.pop()) {
+        if (seen.has(url)) continue;
+        await page.goto(url);
+        const found = await look(page);
+        if (url.startsWith(`${base}explorers/`)) await page.locator('[role="treeitem"]').first().waitFor();
+        seen.set(url, found);
+        const inside = found.links.filter((link) => link.startsWith(base));
+        waiting.push(...inside.map((link) => link.split("#")[0]!));
+      }
+      expect(unknown, "addresses without a file").toEqual([]);
+      expect(outside).toEqual([]);
+      expect(errors).toEqual([]);
+      const all = [...seen];
+      expect(all.flatMap(([url, { broken }]) => broken.map((image) => `${url}: ${image}`))).toEqual([]);
+      expect(all.filter(([url, { tooWide }]) => tooWide && !url.includes("/explorers/")).map(([url]) => url)).toEqual(
+        [],
+      );
 
-    const anchors = all.flatMap(([url, { links }]) => links.map((link) => ({ url, link })));
-    const dead = anchors.filter(({ link }) => {
-      const [target, section] = link.split("#");
-      // What follows in an explorer's address is read by its program.
-      if (!link.startsWith(base) || !section || target!.includes("/explorers/")) return false;
-      return !seen.get(target!)!.ids.has(decodeURIComponent(section));
-    });
-    expect(dead).toEqual([]);
+      const anchors = all.flatMap(([url, { links }]) => links.map((link) => ({ url, link })));
+      const dead = anchors.filter(({ link }) => {
+        const [target, section] = link.split("#");
+        // What follows in an explorer's address is read by its program.
+        if (!link.startsWith(base) || !section || target!.includes("/explorers/")) return false;
+        return !seen.get(target!)!.ids.has(decodeURIComponent(section));
+      });
+      expect(dead).toEqual([]);
 
-    // Every page can be reached from the front page.
-    const { pages } = JSON.parse(readFileSync(join(folder, "site.json"), "utf8")) as { pages: string[] };
-    const reached = new Set(all.map(([url]) => url.slice(base.length) || "index.html"));
-    expect(pages.filter((name) => !reached.has(name))).toEqual([]);
-    const images = all.reduce((sum, [, { images }]) => sum + images, 0);
-    const inside = anchors.filter(({ link }) => link.startsWith(base)).length;
-    console.log(`${seen.size} pages, ${inside} links inside the site, ${images} pictures`);
-    expect(seen.size).toBeGreaterThan(30);
-    expect(images).toBeGreaterThan(30);
-    await page.close();
-  }, timeout);
+      // Every page can be reached from the front page.
+      const { pages } = JSON.parse(readFileSync(join(folder, "site.json"), "utf8")) as { pages: string[] };
+      const reached = new Set(all.map(([url]) => url.slice(base.length) || "index.html"));
+      expect(pages.filter((name) => !reached.has(name))).toEqual([]);
+      const images = all.reduce((sum, [, { images }]) => sum + images, 0);
+      const inside = anchors.filter(({ link }) => link.startsWith(base)).length;
+      console.log(`${seen.size} pages, ${inside} links inside the site, ${images} pictures`);
+      expect(seen.size).toBeGreaterThan(30);
+      expect(images).toBeGreaterThan(30);
+      await page.close();
+    },
+    timeout,
+  );
 
   it("opens a tree from the front page, by itself", async () => {
     const page = await browser.newPage();
