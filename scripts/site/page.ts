@@ -88,8 +88,8 @@ export const textPage = (place: string, path: string, text: string): string =>
   );
 
 /** A picture on a page in the site's own folder. */
-const image = ({ place, alt, width, height }: Picture, isLazy = true): string =>
-  `<img src="${place}" alt="${escapeHtml(alt)}" width="${width}" height="${height}"${isLazy ? ' loading="lazy"' : ""}>`;
+const image = ({ place, alt, width, height }: Picture, loading = "eager"): string =>
+  `<img src="${place}" alt="${escapeHtml(alt)}" width="${width}" height="${height}" loading="${loading}">`;
 
 /** What a notebook is about, from the line below its title: "03 · about · minutes · what it needs". */
 const about = (subtitle: string): string => subtitle.split(" · ").slice(1, -1).join(" · ");
@@ -133,7 +133,7 @@ ${step("Graded", "right or wrong")}
 <p class="back"><span aria-hidden="true">↩</span> What became of an output is its value. Good outputs are examples for their role; a good and a bad one side by
 side are a pair to learn from.</p>
 </section>
-<figure><a href="${treePlace}">${image(tree, false)}</a>
+<figure><a href="${treePlace}">${image(tree)}</a>
 <figcaption>One question, sampled: three answers, nine critiques, twenty-seven final answers, coloured by their value. Click it to read them.</figcaption></figure>
 <section id="notebooks"><h2>Notebooks</h2>
 <p>Each asks one question and answers it with figures from a recorded run. For a class, or beside the paper, begin with
@@ -165,7 +165,7 @@ ${launch && `<ul>\n${launch}\n</ul>`}
 /** All figures, notebook by notebook, each a link to the cell that drew it. */
 export function galleryPage(notebooks: readonly Document[]): string {
   const picture = ({ source }: Document, figure: Figure) =>
-    `<li><a href="${source.place}#${encodeURIComponent(figure.cell)}">${image(figure)}</a></li>`;
+    `<li><a href="${source.place}#${encodeURIComponent(figure.cell)}">${image(figure, "lazy")}</a></li>`;
   const parts = notebooks
     .filter(({ figures }) => figures.length > 0)
     .map(

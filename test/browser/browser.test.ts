@@ -149,6 +149,8 @@ describe.skipIf(!executablePath)("in a browser", () => {
       address = `http://127.0.0.1:${port}`;
       const options = [
         "--no-browser",
+        // One that npm run lab sets itself.
+        "--ip=127.0.0.1",
         `--port=${port}`,
         "--ServerApp.port_retries=0",
         `--IdentityProvider.token=${token}`,

@@ -50,6 +50,9 @@ describe("Dockerfile, dev container, Binder and the workflow", () => {
     expect(instructions.findIndex(({ name }) => name === "USER")).toBeLessThan(
       instructions.findIndex(({ name, rest }) => name === "RUN" && rest.includes("npm run setup")),
     );
+    expect(all("COPY")).toEqual([`--chown=${container.remoteUser}:${container.remoteUser} . .`]);
+    for (const run of all("RUN").filter((line) => line.includes("apt-get install")))
+      expect(run).toMatch(/^apt-get update .*--yes --no-install-recommends .*rm -rf \/var\/lib\/apt\/lists\/\*$/);
     expect(all("EXPOSE")).toEqual(["8888"]);
     expect(all("CMD")[0]).toContain("--port=8888");
     expect(container.postAttachCommand).toContain("--port=8888");
