@@ -32,6 +32,7 @@ export function withPlaceFlags(command: Command, merged: string): Command {
   const whole = (flag: string, min: number) => number(flag, { min, integer: true });
   const services = command.name() === "evaluate" ? "; or openai: the models that malt train --on openai has made" : "";
   return command
+    .optionsGroup("Model and server:")
     .option(
       "--serve <command>",
       "start this server as long as it is needed, such as 'vllm serve MODEL'; --host and --port are added",

@@ -9,15 +9,10 @@ import { unseen } from "../benchmarks/held-out.js";
 import { loadQuestions } from "../benchmarks/load.js";
 import { type Environment, environment } from "../environment.js";
 import { InputError } from "../errors.js";
-import {
-  type Evaluated,
-  type EvaluatedShard,
-  type EvaluateOptions,
-  evaluateRun,
-  evaluateShard,
-} from "../evaluate/evaluate.js";
+import { type Evaluated, type EvaluatedShard, evaluateRun, evaluateShard } from "../evaluate/evaluate.js";
 import { systemsByMode } from "../evaluate/extraction.js";
 import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
+import type { EvaluateOptions } from "../evaluate/sampling.js";
 import { shardResult } from "../launch/work.js";
 import type { EmbeddedServer } from "../models/embedded.js";
 import { startOwnServer } from "../models/own-server.js";

@@ -60,7 +60,7 @@ export async function runShards({
         if (signal.aborted) throw new RunError("it was not begun");
         for (const dir of shardDirs(work, index)) await forgetLock(dir);
         await forgetJob(folder);
-        await startJob(shard, launcher, say);
+        await startJob(shard, launcher, say, true);
       }
       working.add(index);
       const end = await followed(index, folder, target, say);

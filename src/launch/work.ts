@@ -78,7 +78,7 @@ export function shardWork(work: ShardedWork, index: number): Work {
       refusal: ({ malt: own = "malt" }, host) =>
         `${own} does not run on ${host}; install this package there (its folder, Node.js, \`npm run setup\`) and name its command: ` +
         "--malt malt-notebooks/node_modules/.bin/malt, or --setup 'export PATH=…'",
-      install: "command -v malt >/dev/null || { echo 'malt is not there: name it with --malt' >&2; exit 1; }",
+      install: `${place.malt ?? "malt"} --help >/dev/null || { echo 'malt is not there: name it with --malt' >&2; exit 1; }`,
     },
   };
 }

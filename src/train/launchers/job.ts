@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RunError } from "../../errors.js";
 import { lockSoon } from "../../run/lock.js";
 import { parseEvent, statusReader, type TrainingStatus } from "../status.js";
-import { type Job, jobFiles, type Launcher, type Work } from "./launcher.js";
+import { BusyError, type Job, jobFiles, type Launcher, type Work } from "./launcher.js";
 import { local } from "./local.js";
 import { stagedList, stageFiles, stagingFolder } from "./staging.js";
 import { tail } from "./tail.js";
@@ -34,21 +34,39 @@ const path = (folder: string, name: "events" | "log" | "record") => join(folder,
 
 /**
  * Starts the work's program in its place.
+ * @param adopts whether the same work that is in hand there is taken for it, if the place tells
  * @throws RunError if the place cannot be reached or cannot do the work
  */
-export async function startJob(work: Work, launcher: Launcher, onStatus: (text: string) => void): Promise<void> {
-  const { folder, parts, results } = work;
+export async function startJob(
+  work: Work,
+  launcher: Launcher,
+  onStatus: (text: string) => void,
+  adopts = false,
+): Promise<void> {
+  const { folder } = work;
   await mkdir(folder, { recursive: true });
+  const begin = () => Promise.all((["events", "log"] as const).map((name) => writeFile(path(folder, name), "")));
   if (launcher.stageIn) {
     const paths = await stageFiles(work);
     onStatus(`copying to ${launcher.place}: ${stagedList(paths)} (all of it is in ${stagingFolder(folder)})`);
-    await launcher.stageIn(work, stagingFolder(folder));
+    try {
+      await launcher.stageIn(work, stagingFolder(folder));
+    } catch (error) {
+      if (!adopts || !(error instanceof BusyError)) throw error;
+      onStatus("is at work there already: following it");
+      await begin();
+      return note(work, launcher, error.job);
+    }
   }
-  await Promise.all((["events", "log"] as const).map((name) => writeFile(path(folder, name), "")));
-  const job = await launcher.submit(work);
+  await begin();
+  await note(work, launcher, await launcher.submit(work));
+}
+
+/** Writes the record, as a whole. */
+async function note({ folder, parts, results, key }: Work, launcher: Launcher, job: Job): Promise<void> {
   const on = launcher.target === local.target ? {} : { on: launcher.target };
   const started = new Date().toISOString();
-  const record = { ...job, ...on, started, stages: parts.map(({ name }) => name), results, key: work.key };
+  const record = { ...job, ...on, started, stages: parts.map(({ name }) => name), results, key };
   const draft = `${path(folder, "record")}.draft`;
   await writeFile(draft, `${JSON.stringify(record)}\n`);
   await rename(draft, path(folder, "record"));

@@ -4,6 +4,7 @@
  * which files it needs, the work says. What it leaves out: which launcher a target names (target.ts), and a job's life (job.ts).
  */
 import { basename } from "node:path";
+import { RunError } from "../../errors.js";
 
 /** What one start of a program has to do, and how. */
 export interface Work {
@@ -95,6 +96,18 @@ export interface Launcher {
   collect: ((folder: string, job: Job) => Promise<void>) | null;
   /** How a person ends it by force. */
   killCommand(job: Job): string;
+}
+
+/** The place has the same work in hand already: who started it ended before it could note that. */
+export class BusyError extends RunError {
+  override name = "BusyError";
+  constructor(
+    message: string,
+    /** What identifies the job there. */
+    readonly job: Job,
+  ) {
+    super(message);
+  }
 }
 
 const stems: Readonly<Record<string, string>> = { train: "trainer", sample: "sampler", evaluate: "evaluator" };

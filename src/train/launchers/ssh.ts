@@ -6,7 +6,7 @@
 import { basename } from "node:path";
 import { InputError, RunError } from "../../errors.js";
 import { type ConnectionEnd, linesOfProgram, reconnecting } from "./connection.js";
-import { type Job, jobFiles, type Launcher, quoted, type Work } from "./launcher.js";
+import { BusyError, type Job, jobFiles, type Launcher, quoted, type Work } from "./launcher.js";
 import { type Advice, failure, runProgram } from "./program.js";
 
 /** Nothing is asked for; a connection that is gone is noticed within a minute. */
@@ -81,6 +81,12 @@ export function onHost(target: string, host: string, root: string): Launcher {
     async stageIn(work, from) {
       const folder = folderOf(work.name);
       const [state, ...words] = (await script(`looking at ${host}`, lookScript(work, folder)))[0]?.split(" ") ?? [];
+      if (state === "busy")
+        throw new BusyError(
+          `the ${jobFiles(work.folder).stem} of "${work.name}" is at work on ${host} (process ${words[0]}); wait for it, or end it with ` +
+            `\`ssh ${host} kill ${words[0]}\``,
+          { pid: Number(words[0]), folder },
+        );
       if (state !== "ready") throw new RunError(refusal(host, state ?? "", words.join(" "), work));
       await rsync(`copying to ${host}`, "--exclude=/job.pid", `${from}/`, `${host}:${folder}/`);
     },
@@ -147,14 +153,12 @@ ${place.setup === undefined ? "" : `{ ${place.setup}\n} >&2`}
 ${needs.check(place)}`;
 }
 
-function refusal(host: string, state: string, words: string, { place, name, folder, needs }: Work): string {
+function refusal(host: string, state: string, words: string, { place, needs }: Work): string {
   switch (state) {
     case "folder":
       return `the folder cannot be made on ${host}; name another one with ssh:${host}:FOLDER`;
     case "rsync":
       return `rsync is not installed on ${host}; install it there (apt-get install rsync)`;
-    case "busy":
-      return `a ${jobFiles(folder).stem} of run "${name}" is at work on ${host} (process ${words}); wait for it, or end it with \`ssh ${host} kill ${words}\``;
     default:
       return needs.refusal(place, host, state, words);
   }
