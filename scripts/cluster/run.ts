@@ -23,7 +23,7 @@ const place = await newPlace();
 const began = Date.now();
 const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
 
-const study = parse(readFileSync(inPackage("studies/tiny.yaml"), "utf8"));
+const study = parse(readFileSync(inPackage("studies/paper-tiny.yaml"), "utf8"));
 study.sample.size = 4;
 const isTrained = !process.argv.includes("--untrained");
 study.train.stages = isTrained ? ["sft"] : [];
@@ -50,8 +50,7 @@ async function command(outputs: string, flags: string[], watch?: (child: ChildPr
     stdio: ["ignore", "ignore", "pipe"],
   });
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    for (const line of text.split("\n"))
-      if (/again|shard \d|malt:|rror/.test(line)) say(`  ${line.slice(0, 300)}`);
+    for (const line of text.split("\n")) if (/again|shard \d|malt:|rror/.test(line)) say(`  ${line.slice(0, 300)}`);
   });
   const closed = once(child, "close");
   await watch?.(child);
@@ -79,7 +78,8 @@ function result(outputs: string): Map<string, string> {
 /** Kills a shard of the sampling, then the command, once each has got on. */
 async function killBoth(child: ChildProcess): Promise<void> {
   const until = async (what: () => boolean) => {
-    for (; !what(); await sleep(200)) if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode} before`);
+    for (; !what(); await sleep(200))
+      if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode} before`);
   };
   await until(() => killWhere((words, cwd) => / sample .*--shard 2\/2 /.test(`${words} `) && hasGotOn(cwd)) > 0);
   say("  kill -9 of shard 2's sampler");
