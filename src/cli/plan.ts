@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { environment } from "../environment.js";
 import { publishedFor, publishedTable } from "../evaluate/published.js";
+import { modelOfProfile } from "../models/table.js";
 import { estimateExperiment } from "../plan/estimate.js";
 import { type Experiment, readExperiment } from "../plan/file.js";
 import { pilotRates, statedRates } from "../plan/pilot.js";
@@ -30,12 +31,15 @@ async function plan(file: string, { pilot }: { pilot?: string }): Promise<void> 
   const published = publishedFor(await publishedTable(1), { benchmark, model: study.model });
   printResult(planText(study, rates, estimateExperiment(study, rates, published)));
   printResult(
-    `\n${commands(study).join("\n")}\n\nor all of it, wherever its GPUs are: npx malt run ${quoted(file)} --base-url URL [--on TARGET]`,
+    `\n${commands(study).join("\n")}\n\nor all of it, wherever its GPUs are: npx malt run ${quoted(file)}${isServed(study) ? " --base-url URL" : ""} [--on TARGET]`,
   );
 }
 
+/** Whether a study's model is served by what the person starts, and not by the embedded server. */
+const isServed = ({ profile }: Experiment): boolean => modelOfProfile(profile).embedded === null;
+
 /** The commands of a study, for a shell. */
 const commands = (study: Experiment): string[] =>
-  stepsOf(study, { isServed: true, serving: ["--base-url", "URL"] }).map(
+  stepsOf(study, { isServed: isServed(study), serving: isServed(study) ? ["--base-url", "URL"] : [] }).map(
     ({ words }) => `npx malt ${words.map(quoted).join(" ")}`,
   );

@@ -79,6 +79,6 @@ it("training is a step where there are stages, and what a person adds goes to th
   expect(words(study).map((line) => line.split(" ")[0])).toEqual(["sample", "export", "evaluate", "report"]);
   const [sample, , train, evaluate] = words({ ...study, train: { ...study.train, stages: ["sft", "dpo"] } });
   expect(sample).toMatch(/--model fake .*--base-url http:\/\/x\/v1 --on slurm --shards 2$/);
-  expect(train).toBe("train --run tiny --profile tiny --stages sft,dpo --epochs 1 --base-model fake --on slurm");
+  expect(train).toBe("train --run paper-tiny --profile tiny --stages sft,dpo --epochs 1 --base-model fake --on slurm");
   expect(evaluate).toMatch(/--systems SA,MA --size 2 --seeds 2 --model fake --base-url .* --shards 2$/);
 });
