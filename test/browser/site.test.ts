@@ -124,6 +124,10 @@ describe.skipIf(!executablePath)("the site in a browser", () => {
   it("shows mathematics without a script, and follows the reader's choice of dark", async () => {
     const page = await browser.newPage({ colorScheme: "dark" });
     await page.goto(`${base}notebooks/13-optimal-policy.html`);
+    // Hints are folded, and a formula in one has no size until it is opened.
+    await page.evaluate(() => {
+      for (const hint of document.querySelectorAll("details")) hint.open = true;
+    });
     const formulas = await page.locator("math").all();
     expect(formulas.length).toBeGreaterThan(8);
     for (const formula of formulas) expect((await formula.boundingBox())!.height).toBeGreaterThan(5);
