@@ -195,9 +195,9 @@ describe.each(installed.slice(-1))("on the CPU with the server %s", (server) => 
     );
     expect(commands.join(" ")).toBe("sample sample sample export train train evaluate evaluate evaluate report");
     expect(evidence.steps.every(({ code }: { code: number }) => code === 0)).toBe(true);
-    expect(evidence).toMatchObject({ server, devices: ["cpu", "cpu", "cpu"], sizes: { trees, size: 4 } });
+    expect(evidence).toMatchObject({ server, devices: ["cpu", "cpu", "cpu"], sizes: { trees } });
     // As many as the time allowed on this machine.
-    expect([1, 2, 3, 4]).toContain(evidence.sizes.seeds);
+    for (const many of ["size", "seeds"]) expect([1, 2, 3, 4]).toContain(evidence.sizes[many]);
     expect(evidence.machine).toMatchObject({ torch: expect.any(String), transformers: expect.any(String) });
     const report = await readFile(join(out, "report.txt"), "utf8");
     for (const system of ["SA", "MA", "MALT"]) expect(report).toMatch(new RegExp(`^${system} +\\d`, "m"));
