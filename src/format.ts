@@ -9,6 +9,9 @@ export function duration(seconds: number): string {
 /** A share as text; a dash for NaN, the share of nothing. */
 export const percent = (share: number): string => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 
+/** A number with commas between its thousands. */
+export const thousands = (n: number): string => n.toLocaleString("en-US");
+
 /** Bytes in the largest unit that leaves no more than three digits before the point: 95 MB, 1.1 GB. */
 export function byteSize(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;

@@ -1,5 +1,7 @@
 /** An instant policy for evaluations: what it says is a function of what it is asked, and it counts the asking. */
 import { createHash } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Policy } from "../src/policy/openai.js";
 import type { Complete, CompletionRequest, Question } from "../src/types.js";
 import { tokensOf } from "./fake-server.js";
@@ -12,6 +14,19 @@ export const heldOut: Question[] = Array.from({ length: 6 }, (_, i) => ({
   choices: null,
   answer: "12",
 }));
+
+/** The same questions as a file for training and, in other words, one for testing; returns their paths. */
+export async function questionFiles(folder: string): Promise<{ train: string; test: string }> {
+  const write = async (split: string) => {
+    const rows = heldOut.map(({ id, question, answer }) => ({
+      ...{ id: `${split}-${id}`, split, question: `${split} ${question}`, answer },
+    }));
+    const path = join(folder, `${split}.jsonl`);
+    await writeFile(path, rows.map((row) => JSON.stringify(row)).join("\n"));
+    return path;
+  };
+  return { train: await write("train"), test: await write("test") };
+}
 
 /** Hashes of all adapters that systems may need. */
 export const hashes = (of: (name: string) => string = (name) => name): Map<string, string> =>

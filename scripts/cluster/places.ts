@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
-import { chmod, mkdir, mkdtemp } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -127,6 +127,16 @@ export function killWhere(is: (command: string, cwd: string) => boolean): number
   return killed;
 }
 
-/** The files below a folder that hold the canary. */
-export const leaks = (folder: string): string =>
-  execFileSync("sh", ["-c", `grep -rlF ${canary} ${folder} || true`], { encoding: "utf8" }).trim();
+const began = Date.now();
+/** Prints a line with the seconds since the start. */
+export const say = (text: string): void =>
+  console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
+
+/** Looks for the canary in the place's files, removes them if all went well, and ends this process. */
+export async function finish(place: string): Promise<never> {
+  const found = execFileSync("sh", ["-c", `grep -rlF ${canary} ${place} || true`], { encoding: "utf8" }).trim();
+  say(found === "" ? "the canary key is in no file" : `THE CANARY KEY IS IN ${found}`);
+  if (found !== "") process.exitCode = 1;
+  if (!process.exitCode) await rm(place, { recursive: true, force: true });
+  process.exit();
+}

@@ -10,18 +10,16 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { chmod, rm, writeFile } from "node:fs/promises";
+import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse, stringify } from "yaml";
 import { arithmetic, inPackage, python } from "../../src/paths.js";
 import { hash } from "../../src/run/manifest.js";
-import { endAll, killWhere, leaks, newPlace, prepare, targetsHere, threads } from "./places.js";
+import { endAll, finish, killWhere, newPlace, prepare, say, targetsHere, threads } from "./places.js";
 
 prepare();
 const place = await newPlace();
-const began = Date.now();
-const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
 
 const study = parse(readFileSync(inPackage("studies/paper-tiny.yaml"), "utf8"));
 study.sample.size = 4;
@@ -125,8 +123,4 @@ try {
 } finally {
   await endAll();
 }
-const found = leaks(place);
-say(found === "" ? "the canary key is in no file" : `THE CANARY KEY IS IN ${found}`);
-if (found !== "") process.exitCode = 1;
-if (!process.exitCode) await rm(place, { recursive: true, force: true });
-process.exit();
+await finish(place);

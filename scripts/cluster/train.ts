@@ -10,7 +10,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { loadQuestions } from "../../src/benchmarks/load.js";
 import { exportRun } from "../../src/dataset/export.js";
@@ -19,13 +19,11 @@ import { arithmetic, python } from "../../src/paths.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
 import { followToEnd, startTraining, type TrainRunOptions, trainRun } from "../../src/train/train.js";
-import { endAll, killWhere, leaks, newPlace, prepare, targetsHere, threads } from "./places.js";
+import { endAll, finish, killWhere, newPlace, prepare, say, targetsHere, threads } from "./places.js";
 
 prepare();
 const place = await newPlace();
 const outputs = join(place, "outputs");
-const began = Date.now();
-const say = (text: string) => console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(4)} s  ${text}`);
 
 const training = (run: string, more: Partial<TrainRunOptions> = {}): TrainRunOptions => ({
   ...{ run, outputs, roles: ["verifier"], stages: ["sft", "dpo"] as const },
@@ -155,8 +153,4 @@ try {
 } finally {
   await endAll();
 }
-const found = leaks(place);
-say(found === "" ? "the canary key is in no file" : `THE CANARY KEY IS IN ${found}`);
-if (found !== "") process.exitCode = 1;
-if (!process.exitCode) await rm(place, { recursive: true, force: true });
-process.exit();
+await finish(place);

@@ -6,7 +6,7 @@ import { InputError } from "../errors.js";
 import { runShards, stopShards } from "../launch/run.js";
 import type { ShardedWork } from "../launch/work.js";
 import { interruptedCode, interruption } from "../run/interruption.js";
-import { parseShard, type Shard } from "../sample/shards.js";
+import { parseShard, type Shard, shardLabel } from "../sample/shards.js";
 import { progressLine } from "../show/progress.js";
 import { printResult, say, tell } from "../show/terminal.js";
 import { launcherOf, targets } from "../train/launchers/target.js";
@@ -154,12 +154,10 @@ function thisCommand(): string[] {
   return [process.execPath, ...loader, resolve(process.argv[1]!)];
 }
 
-/** The name of a shard among the events, as its launcher knows it. */
-export const shardStage = ({ index, of }: Shard): string => `shard-${index}-of-${of}`;
-
 /** Events of a shard for who has started it, at most one a second; does nothing without `--events`. */
 export function shardEvents({ events, shard }: PlaceFlags) {
-  const stage = shard ? shardStage(shard) : "all";
+  // As its launcher knows it.
+  const stage = shard ? shardLabel(shard) : "all";
   const began = performance.now();
   let latest = Number.NEGATIVE_INFINITY;
   let first: number | null = null;

@@ -13,7 +13,7 @@ import { type Evaluated, type EvaluatedShard, evaluateRun, evaluateShard } from 
 import { systemsByMode } from "../evaluate/extraction.js";
 import { llmJudge, ownAnswerIn } from "../evaluate/judge.js";
 import type { EvaluateOptions } from "../evaluate/sampling.js";
-import { shardResult } from "../launch/work.js";
+import { shardResults } from "../launch/work.js";
 import type { EmbeddedServer } from "../models/embedded.js";
 import { startOwnServer } from "../models/own-server.js";
 import { servedElsewhere } from "../models/table.js";
@@ -211,7 +211,7 @@ async function evaluate(flags: Flags, command: Command): Promise<void> {
       maxConcurrency: flags.maxConcurrency,
       judge,
       extraction: flags.extraction,
-      ...(work && { shardFolders: Array.from({ length: work.of }, (_, i) => shardResult(work, i + 1)) }),
+      ...(work && { shardFolders: shardResults(work) }),
       onProgress: ({ done, total, asked }) => {
         events.progress(done, total);
         line.update(done, total, asked);
@@ -241,11 +241,13 @@ async function evaluate(flags: Flags, command: Command): Promise<void> {
   }
 }
 
+const sampledNote = (sampled: number, seconds: number): string =>
+  sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
+
 /** What was written, what it took, where it is, and what it replaced. */
 function summary({ rows, sampled, damaged, seconds, unclear, dir, benchmark, replaced }: Evaluated): string {
-  const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
   const doubt = unclear > 0 ? `, ${unclear} turns before the last without a verdict` : "";
-  const line = `${rows.length} rows${doubt}, ${damageNote(damaged)}${work}; in ${join(dir, "evaluation.parquet")}`;
+  const line = `${rows.length} rows${doubt}, ${damageNote(damaged)}${sampledNote(sampled, seconds)}; in ${join(dir, "evaluation.parquet")}`;
   if (replaced === null) return line;
   return (
     `${line}\nThey replace the earlier evaluation of ${benchmark}: ${replaced}. What it sampled is kept: with its flags the ` +
@@ -276,8 +278,7 @@ async function remaining(
 
 /** What a shard has done. */
 function shardSummary({ sampled, damaged, seconds, dir }: EvaluatedShard): string {
-  const work = sampled > 0 ? `${sampled} completions sampled in ${seconds.toFixed(1)} s` : "nothing was sampled";
-  return `${damageNote(damaged)}${work}; in ${dir}; \`malt evaluate\` without --shard makes the table of all shards`;
+  return `${damageNote(damaged)}${sampledNote(sampled, seconds)}; in ${dir}; \`malt evaluate\` without --shard makes the table of all shards`;
 }
 
 /** The judge of the flags. @throws InputError for flags of a judge that is not asked for */

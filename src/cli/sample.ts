@@ -8,7 +8,7 @@ import { treeSize } from "../credit/score.js";
 import { searchKinds } from "../credit/search.js";
 import { environment } from "../environment.js";
 import { IncompleteError, InputError, ServerError } from "../errors.js";
-import { shardResult } from "../launch/work.js";
+import { shardResults } from "../launch/work.js";
 import { chosenModel } from "../models/choose.js";
 import { startOwnServer } from "../models/own-server.js";
 import { servedElsewhere } from "../models/table.js";
@@ -174,8 +174,7 @@ async function sampleElsewhere(flags: Flags, command: Command): Promise<void> {
   const about = { kind: "sample" as const, run, outputs, adapters: [], baseURL: elsewhere };
   const work = await doElsewhere(flags, command, about);
   if (work === null) return;
-  const shards = Array.from({ length: work.of }, (_, i) => shardResult(work, i + 1));
-  printResult(mergedSummary(await mergeShards({ run, outputs, from: shards })));
+  printResult(mergedSummary(await mergeShards({ run, outputs, from: shardResults(work) })));
 }
 
 async function sample(flags: Flags): Promise<void> {
@@ -204,11 +203,11 @@ async function sample(flags: Flags): Promise<void> {
       apiKey: embedded ? null : env.apiKey,
       adapterFolders: new Map(before?.trained.map(({ name, folder }) => [name, resolve(folder)])),
     });
-    const [own, trained] = [embedded?.weights, before?.manifest.server.weights];
-    if (own && trained && own.sha256 !== trained.sha256)
+    const [served, trained] = [embedded?.weights, before?.manifest.server.weights];
+    if (served && trained && served.sha256 !== trained.sha256)
       throw new InputError(
         `the adapters of run "${flags.adapters}" were trained on ${trained.source} of SHA-256 ${trained.sha256}, and the server has ` +
-          `read ${own.source} of SHA-256 ${own.sha256}; sample with the file of that run`,
+          `read ${served.source} of SHA-256 ${served.sha256}; sample with the file of that run`,
       );
     const result = await sampleRun({
       ...part,

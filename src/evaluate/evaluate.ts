@@ -21,7 +21,7 @@ import type { EvaluationRow } from "../types.js";
 import { debatePrompt } from "./debate.js";
 import { type Judge, ownAnswerIn } from "./judge.js";
 import { rowsOf } from "./rows.js";
-import { type EvaluateOptions, sampledPasses, serverOf } from "./sampling.js";
+import { aboutServer, type EvaluateOptions, sampledPasses } from "./sampling.js";
 import { recordShard, shardFolder } from "./shards.js";
 
 /** What a call of {@link evaluateRun} did. */
@@ -74,7 +74,7 @@ export async function evaluateRun(options: EvaluateOptions): Promise<Evaluated> 
   failed.throw(judge.about.kind === "llm" ? judge.about.base_url : policy.baseURL);
   const seconds = (performance.now() - began) / 1000;
   const before = earlier.parse(new Map(Object.entries(manifest.evaluation ?? {})).get(benchmark) ?? {});
-  const { owner, build, weights } = sampled > 0 ? await serverOf(policy) : (records[0]?.server ?? before.server);
+  const { owner, build, weights } = sampled > 0 ? await aboutServer(policy) : (records[0]?.server ?? before.server);
   const elsewhere = taken > 0 ? records.reduce((sum, record) => sum + record.seconds, 0) : 0;
   const section = {
     source: source.path,
@@ -133,7 +133,7 @@ export type EvaluatedShard = Pick<Evaluated, "dir" | "sampled" | "damaged" | "se
 export async function evaluateShard(options: EvaluateOptions, shard: Shard): Promise<EvaluatedShard> {
   const { dir, sampled, damaged, began } = await sampledPasses(options, shard);
   const seconds = (performance.now() - began) / 1000;
-  if (sampled > 0) await recordShard(dir, shard, { server: await serverOf(options.policy), seconds });
+  if (sampled > 0) await recordShard(dir, shard, { server: await aboutServer(options.policy), seconds });
   return { dir: shardFolder(dir, shard), sampled, damaged, seconds };
 }
 

@@ -87,8 +87,11 @@ export function comparePaired(first: readonly Outcome[], second: readonly Outcom
   );
 }
 
-/** Final outcomes: the vote at the last turn, which with one pass is that pass's answer. */
-export function outcomes(rows: readonly EvaluationRow[]): Outcome[] {
+/** What says how a vote ended. */
+export type VotedRow = Pick<EvaluationRow, "turn" | "pass" | "seed" | "question_id" | "voted_correct">;
+
+/** Final outcomes: the vote at the last turn, which with one pass is that pass's answer. @param rows of one system */
+export function outcomes(rows: readonly VotedRow[]): Outcome[] {
   const last = rows.at(-1)?.turn;
   return rows
     .filter((row) => row.pass === 0 && row.turn === last)

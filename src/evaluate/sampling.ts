@@ -67,7 +67,7 @@ export interface EvaluateOptions extends Pick<SampleTreesOptions, "signal">, Con
 }
 
 /** What a server says about itself, for run.json. */
-export async function serverOf(policy: Policy) {
+export async function aboutServer(policy: Policy) {
   const { owner, build } = await policy.info();
   return { owner, build, ...(policy.weights && { weights: policy.weights }) };
 }

@@ -12,12 +12,11 @@ import { parseJson } from "../json.js";
 import { failing, journalFolder } from "../run/files.js";
 import { type Journal, openJournal, openJournalReader } from "../run/journal.js";
 import { serverShape } from "../run/manifest.js";
-import type { Shard } from "../sample/shards.js";
+import { type Shard, shardLabel } from "../sample/shards.js";
 import type { Question } from "../types.js";
 
 /** The folder of a shard, in the run's folder. */
-export const shardFolder = (dir: string, { index, of }: Shard): string =>
-  join(dir, "evaluation", `shard-${index}-of-${of}`);
+export const shardFolder = (dir: string, shard: Shard): string => join(dir, "evaluation", shardLabel(shard));
 
 /** The journal of a shard; what the whole evaluation holds already counts as kept. @throws as openJournal */
 export async function openShard(dir: string, shard: Shard): Promise<Journal> {

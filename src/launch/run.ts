@@ -20,8 +20,8 @@ export interface ShardsOptions {
   targets: readonly string[];
   /** How often a shard that had begun to ask is started again. */
   retries: number;
-  /** Requests that have ended, all of them as far as the shards have said it, and shards that are at work. */
-  onProgress: (done: number, total: number, working: number) => void;
+  /** Requests that have ended, and all of them as far as the shards have said it. */
+  onProgress: (done: number, total: number) => void;
   onStatus: (text: string) => void;
   /** Aborting it stops shards on this machine, and ends the following of the others. */
   signal: AbortSignal;
@@ -40,11 +40,12 @@ export async function runShards({
   signal,
 }: ShardsOptions): Promise<void> {
   const progress = new Map<number, { step: number; steps: number }>();
-  const working = new Set<number>();
+  /** Shards on other machines that are no longer followed. */
+  const left = new Set<number>();
   const show = () => {
     const all = [...progress.values()];
     const sum = (key: "step" | "steps") => all.reduce((total, each) => total + each[key], 0);
-    onProgress(sum("step"), sum("steps"), working.size);
+    onProgress(sum("step"), sum("steps"));
   };
   const one = async (index: number): Promise<void> => {
     const shard = shardWork(work, index);
@@ -52,7 +53,7 @@ export async function runShards({
     const launcher = launcherOf(target, work.of);
     const { folder } = shard;
     const say = (text: string) => onStatus(`shard ${index}: ${text}`);
-    for (let left = retries; ; left--) {
+    for (let tries = retries; ; tries--) {
       if (await isAtWork(folder)) say(`is at work already on ${target}: following it`);
       else {
         await bringJobHome(folder, say);
@@ -62,11 +63,9 @@ export async function runShards({
         await forgetJob(folder);
         await startJob(shard, launcher, say, true);
       }
-      working.add(index);
       const end = await followed(index, folder, target, say);
-      working.delete(index);
       if (end === null) return;
-      if (!end.hasBegun || left <= 0 || signal.aborted) throw new RunError(end.error);
+      if (!end.hasBegun || tries <= 0 || signal.aborted) throw new RunError(end.error);
       say(`${end.error}; it is started again`);
     }
   };
@@ -87,7 +86,10 @@ export async function runShards({
     }
     signal.removeEventListener("abort", stop);
     if (last?.state === "done") return null;
-    if (signal.aborted && !isHere) return { hasBegun: false, error: `it goes on on ${target}` };
+    if (signal.aborted && !isHere) {
+      left.add(index);
+      return { hasBegun: false, error: `it goes on on ${target}` };
+    }
     return {
       hasBegun,
       error: last?.state === "stopped" ? "it was stopped" : (last?.error ?? "it ended without a word"),
@@ -105,7 +107,7 @@ export async function runShards({
   if (other) throw other.error;
   const messages = [...new Set(failed.map(({ error }) => error.message))];
   const names = failed.map(({ index }) => index).join(", ");
-  const goesOn = messages.every((message) => message.startsWith("it goes on"));
+  const goesOn = failed.every(({ index }) => left.has(index));
   throw new RunError(
     `shard${failed.length > 1 ? "s" : ""} ${names} of ${work.of}: ${messages.join("; ")}; the same command ` +
       (goesOn ? "comes back to it, with --stop it stops it" : "goes on"),

@@ -6,8 +6,9 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { shardFolder } from "../evaluate/shards.js";
 import { runDir } from "../run/manifest.js";
-import type { Shard } from "../sample/shards.js";
+import { type Shard, shardLabel, shardName } from "../sample/shards.js";
 import type { Work, WorkPlace } from "../train/launchers/launcher.js";
 import { filesIn } from "../train/launchers/staging.js";
 
@@ -37,16 +38,18 @@ export const shardJobFolder = ({ outputs, run, kind, of }: ShardedWork, index: n
 export const shardResult = (work: ShardedWork, index: number): string =>
   join(shardJobFolder(work, index), resultPath(work, { index, of: work.of }));
 
+/** Those of all shards, in order. */
+export const shardResults = (work: ShardedWork): string[] =>
+  Array.from({ length: work.of }, (_, i) => shardResult(work, i + 1));
+
 /** Where a shard is written; it is copied home from there if that is another machine. */
 export const shardDirs = (work: ShardedWork, index: number): string[] => [
   shardResult(work, index),
-  ...(work.kind === "evaluate"
-    ? [join(runDir(work.run, work.outputs), "evaluation", `shard-${index}-of-${work.of}`)]
-    : []),
+  ...(work.kind === "evaluate" ? [shardFolder(runDir(work.run, work.outputs), { index, of: work.of })] : []),
 ];
 
-const resultPath = ({ kind, run }: ShardedWork, { index, of }: Shard): string =>
-  kind === "sample" ? `runs/${run}.shard-${index}-of-${of}` : `runs/${run}/evaluation/shard-${index}-of-${of}`;
+const resultPath = ({ kind, run }: ShardedWork, shard: Shard): string =>
+  kind === "sample" ? `runs/${shardName(run, shard)}` : `runs/${run}/evaluation/${shardLabel(shard)}`;
 
 /** One shard as a launcher takes it. */
 export function shardWork(work: ShardedWork, index: number): Work {
@@ -61,7 +64,7 @@ export function shardWork(work: ShardedWork, index: number): Work {
     name: `${run}.${kind}-${index}-of-${of}`,
     folder,
     key: JSON.stringify([words, adapters.map(({ sha256 }) => sha256)]),
-    parts: [{ name: `shard-${index}-of-${of}`, start: null }],
+    parts: [{ name: shardLabel({ index, of }), start: null }],
     results: [result],
     place,
     outlives: true,

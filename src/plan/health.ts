@@ -5,7 +5,7 @@
 import { pairSiblings, siblingsOf } from "../credit/pairs.js";
 import { treeSize } from "../credit/score.js";
 import { countEnds } from "../credit/summary.js";
-import { percent } from "../format.js";
+import { percent, thousands } from "../format.js";
 import type { Manifest } from "../run/manifest.js";
 import type { Node } from "../types.js";
 
@@ -72,7 +72,7 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
       remedy: "npx malt sample again asks for them anew; its last lines name the questions and the server's words",
     },
     "run",
-    `${whole(counts.failed)} of ${whole(counts.asked)}`,
+    `${thousands(counts.failed)} of ${thousands(counts.asked)}`,
     counts.failed === 0 ? "ok" : counts.failed > 0.05 * counts.asked ? "mend" : "look",
   );
   add(
@@ -82,7 +82,7 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
       remedy: "sample with a lower --concurrency, or with --concurrency auto",
     },
     "run",
-    whole(counts.retries),
+    thousands(counts.retries),
     counts.retries > 0.05 * counts.asked ? "look" : "ok",
   );
 
@@ -105,7 +105,7 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
       remedy: "look at them in npx malt view; another server or prompt set may leave them out",
     },
     "run",
-    odd.length === 0 ? "none" : odd.map(([reason, times]) => `${reason} ${whole(times)}`).join(", "),
+    odd.length === 0 ? "none" : odd.map(([reason, times]) => `${reason} ${thousands(times)}`).join(", "),
     others === 0 ? "ok" : others > 0.05 * nodes.length ? "mend" : "look",
   );
   const last = roles.at(-1);
@@ -149,7 +149,7 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
           "model gets right about half of the time",
       },
       role,
-      `${percent(paired / all)} of ${whole(all)}`,
+      `${percent(paired / all)} of ${thousands(all)}`,
       paired === 0 ? "mend" : paired < 0.05 * all ? "look" : "ok",
     );
   }
@@ -179,11 +179,11 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
     add(
       {
         check: "tokens of an output",
-        meaning: `Mean, and the length that 95 % do not exceed. Allowed are ${whole(config.sampling.max_tokens)}.`,
+        meaning: `Mean, and the length that 95 % do not exceed. Allowed are ${thousands(config.sampling.max_tokens)}.`,
         remedy: `npx malt sample ${again} --max-tokens ${2 * config.sampling.max_tokens}`,
       },
       role,
-      `${mean.toFixed(0)}, 95 % up to ${whole(high)}`,
+      `${mean.toFixed(0)}, 95 % up to ${thousands(high)}`,
       high > 0.9 * config.sampling.max_tokens ? "look" : "ok",
     );
   }
@@ -203,7 +203,6 @@ export function runHealth(manifest: Manifest, questions: number, nodes: readonly
   return findings;
 }
 
-const whole = (n: number): string => n.toLocaleString("en-US");
 const perSecond = (n: number, seconds: number): string =>
   (n / seconds).toLocaleString("en-US", { maximumSignificantDigits: 3 });
 const roomier = (temperature: number): number => Math.min(1, Math.round((temperature + 0.4) * 10) / 10);

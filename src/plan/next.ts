@@ -4,6 +4,7 @@
  */
 import { exampleSiblings, pairSiblings, siblingsOf } from "../credit/pairs.js";
 import { InputError } from "../errors.js";
+import { groupBy, outcomes, type VotedRow } from "../evaluate/results.js";
 import { models, servedElsewhere } from "../models/table.js";
 import type { Manifest } from "../run/manifest.js";
 import { clusterMean, type Estimate } from "../stats/means.js";
@@ -89,7 +90,7 @@ export function expectedYields(nodes: readonly Node[], asked: readonly string[],
 }
 
 /** What is needed of an evaluation's row. */
-export type FinalVote = Pick<EvaluationRow, "system" | "turn" | "pass" | "seed" | "question_id" | "voted_correct">;
+export type FinalVote = VotedRow & Pick<EvaluationRow, "system">;
 
 /** How often two systems disagree about being right, and which they are. */
 export interface Discordance {
@@ -103,18 +104,14 @@ export interface Discordance {
  * @returns null where there is neither
  */
 export function discordanceOf(nodes: readonly Node[], evaluation: readonly FinalVote[]): Discordance | null {
-  const votes = new Map<string, Map<string, boolean>>();
-  const lastTurns = new Map(evaluation.map(({ system, turn }) => [system, turn]));
-  for (const { system, turn, pass, seed, question_id, voted_correct } of evaluation) {
-    if (pass !== 0 || lastTurns.get(system) !== turn) continue;
-    const own = votes.get(system) ?? new Map<string, boolean>();
-    votes.set(system, own.set(`${seed}\n${question_id}`, voted_correct));
-  }
-  const names = [...votes.keys()];
+  const bySystem = groupBy(evaluation, ({ system }) => system);
+  const names = [...bySystem.keys()];
   const first = names.includes("MALT") ? "MALT" : names[0];
-  const second = ["STaR MA+MV", "MA+MV", "SA+MV"].find((name) => votes.has(name) && name !== first);
+  const second = ["STaR MA+MV", "MA+MV", "SA+MV"].find((name) => bySystem.has(name) && name !== first);
   if (first !== undefined && second !== undefined) {
-    const [one, other] = [votes.get(first)!, votes.get(second)!];
+    const votes = (name: string) =>
+      new Map(outcomes(bySystem.get(name)!).map(({ seed, question, correct }) => [`${seed}\n${question}`, correct]));
+    const [one, other] = [votes(first), votes(second)];
     const shared = [...one].filter(([key]) => other.has(key));
     const differ = shared.filter(([key, right]) => other.get(key) !== right).length;
     if (shared.length > 0) return { share: differ / shared.length, between: `${first} and ${second}, evaluated` };

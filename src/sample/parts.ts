@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, RunError } from "../errors.js";
-import { differences, type Manifest, readManifest } from "../run/manifest.js";
+import { differences } from "../run/differences.js";
+import { type Manifest, readManifest } from "../run/manifest.js";
 
 /** A shard that was found. */
 export interface Part {

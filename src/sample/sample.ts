@@ -12,11 +12,11 @@ import { checkSearch, type Search } from "../credit/search.js";
 import { InputError, RunError } from "../errors.js";
 import { inPackage, root } from "../paths.js";
 import { neutralExtra, type Policy, requireModel } from "../policy/openai.js";
+import { requireSame } from "../run/differences.js";
 import { openJournal } from "../run/journal.js";
 import {
   findManifest,
   type Manifest,
-  requireSame,
   runDir,
   streamQuestions,
   summed,

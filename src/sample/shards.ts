@@ -10,11 +10,11 @@ import { pipeline } from "node:stream/promises";
 import { benchmarkName, type QuestionList, questionList } from "../benchmarks/list.js";
 import { treeSize } from "../credit/score.js";
 import { InputError, RunError } from "../errors.js";
+import { differences } from "../run/differences.js";
 import { failing, journalFiles, journalFolder, syncFolder } from "../run/files.js";
 import { readJournal } from "../run/journal.js";
 import { lock } from "../run/lock.js";
 import {
-  differences,
   findManifest,
   type Manifest,
   runDir,
@@ -56,7 +56,7 @@ export async function shardOf(
   parseShard(`${index}/${of}`);
   if (questions.length < of)
     throw new InputError(`${questions.length} questions cannot be divided into ${of} shards; ask for fewer shards`);
-  const longest = 64 - `.shard-${of}-of-${of}`.length;
+  const longest = 64 - shardName("", { index: of, of }).length;
   if (run.length > longest)
     throw new InputError(`run name "${run}" is too long for ${of} shards; use at most ${longest} characters`);
   const own: AsyncIterable<Question> = {
@@ -74,7 +74,11 @@ export async function shardOf(
   };
 }
 
-const shardName = (run: string, { index, of }: Shard) => `${run}.shard-${index}-of-${of}`;
+/** `shard-i-of-N`: how a shard is called in the names of runs, folders and files, and among events. */
+export const shardLabel = ({ index, of }: Shard): string => `shard-${index}-of-${of}`;
+
+/** The run that a shard of a run is. */
+export const shardName = (run: string, shard: Shard): string => `${run}.${shardLabel(shard)}`;
 
 export interface MergeOptions {
   /** Name of the whole run. */
@@ -154,7 +158,7 @@ async function stage(staging: string, run: string, parts: readonly Part[]): Prom
   const shards = [];
   for (const part of parts) {
     await requireAll(part);
-    const copy = join(journalFolder(staging), `shard-${part.shard.index}-of-${part.shard.of}.jsonl`);
+    const copy = join(journalFolder(staging), `${shardLabel(part.shard)}.jsonl`);
     shards.push({ ...origin(part), journal_sha256: await copyLines(await journalFiles(part.dir), copy) });
   }
   for (const name of ["discarded.txt", "damaged.txt"]) {

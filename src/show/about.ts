@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import * as z from "zod";
 import type { RunPart } from "../dataset/lacking.js";
 import type { OpenRun } from "../dataset/open.js";
+import { thousands } from "../format.js";
 import { models } from "../models/table.js";
 import { inPackage } from "../paths.js";
 import { cell, escapeHtml, send, tableHtml } from "./notebook.js";
@@ -36,7 +37,7 @@ export function aboutText(
   const { policy, sampling } = manifest.config;
   const { benchmark } = manifest;
   const note = models.find((model) => model.name === policy.model)?.note;
-  const plural = (n: number, noun: string) => `${n.toLocaleString("en-US")} ${noun}${n === 1 ? "" : "s"}`;
+  const plural = (n: number, noun: string) => `${thousands(n)} ${noun}${n === 1 ? "" : "s"}`;
   const team = roles.map(({ name, branching }) => `${branching} × ${name}`).join(", ");
   const lines = [
     `Trees: ${plural(benchmark.questions, "question")} of ${benchmark.name}, in each state ${team}; ` +

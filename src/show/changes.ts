@@ -7,8 +7,8 @@ import {
   type Judgement,
   type RoleChanges,
 } from "../evaluate/changes.js";
-import { percent } from "../format.js";
-import { otherChanges, type SettingChange, settingChanges } from "../run/manifest.js";
+import { percent, thousands } from "../format.js";
+import { otherChanges, type SettingChange, settingChanges } from "../run/differences.js";
 import type { Estimate } from "../stats/means.js";
 import { pValue } from "./results.js";
 import { type Section, showSections } from "./sections.js";
@@ -120,7 +120,7 @@ const interval = ({ low, high }: Estimate): string => (Number.isNaN(low) ? "–"
 function roleRow({ role, outputs, accuracy, good, mixed, difference }: RoleChanges): Section["rows"][number] {
   return {
     role,
-    outputs: arrow(outputs, (n) => n.toLocaleString("en-US")),
+    outputs: arrow(outputs, thousands),
     right: arrow(accuracy, percent),
     change: difference ? points(difference.difference.mean) : "–",
     interval: difference ? interval(difference.difference) : "–",

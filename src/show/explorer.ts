@@ -1,7 +1,7 @@
 /** The explorer of a run inside a notebook, and passes of its evaluations as dialogues. */
 import type { OpenRun } from "../dataset/open.js";
 import { InputError } from "../errors.js";
-import { pageParts } from "../explore/page.js";
+import { type PageOptions, pageParts } from "../explore/page.js";
 import type { EvaluationRow, Node } from "../types.js";
 import { exampleText } from "./examples.js";
 import { escapeHtml, send, text } from "./notebook.js";
@@ -29,14 +29,12 @@ export async function explorerOutput(
   run: OpenRun,
   { question, height = 820 }: ExploreOptions = {},
 ): Promise<{ "text/html": string; "text/plain": string }> {
-  const parts: string[] = [];
-  const only = question === undefined ? {} : { question };
-  for await (const part of pageParts(run, { ...only, evaluations: false })) parts.push(part);
   const live =
     `If no explorer is shown below, this notebook is not trusted or its page runs no scripts: run this cell, choose Trust ` +
     `Notebook in the command palette (Ctrl+Shift+C), or write it as a file with: npx malt view --run ${run.name}`;
   const tree = question === undefined ? "" : await treeText(run, question);
-  const frame = frameHtml(parts.join(""), `explorer of run ${run.name}`, height);
+  const only = question === undefined ? {} : { question };
+  const frame = await framedPage(run, { ...only, evaluations: false }, `explorer of run ${run.name}`, height);
   const fixed = tree && `<details><summary>as text</summary><pre>${escapeHtml(tree)}</pre></details>`;
   return {
     "text/html": `<p><small>${escapeHtml(live)}</small></p>${fixed}${frame}`,
@@ -46,10 +44,19 @@ export async function explorerOutput(
   };
 }
 
-/** A page in a frame of its own origin: it can reach neither the notebook nor the network. @param height in pixels */
-export const frameHtml = (page: string, title: string, height: number): string =>
-  `<iframe sandbox="allow-scripts" title="${escapeHtml(title)}" ` +
-  `style="width:100%;height:${Math.round(height)}px;border:1px solid #8888" srcdoc="${attribute(page)}"></iframe>`;
+/**
+ * A page of a run in a frame of its own origin: it can reach neither the notebook nor the network.
+ * @param height in pixels
+ * @throws as pageParts
+ */
+export async function framedPage(run: OpenRun, options: PageOptions, title: string, height: number): Promise<string> {
+  const parts: string[] = [];
+  for await (const part of pageParts(run, options)) parts.push(part);
+  return (
+    `<iframe sandbox="allow-scripts" title="${escapeHtml(title)}" ` +
+    `style="width:100%;height:${Math.round(height)}px;border:1px solid #8888" srcdoc="${attribute(parts.join(""))}"></iframe>`
+  );
+}
 
 /** HTML as the value of an attribute: nothing in it may change, because the page's own policy names its script by hash. */
 const attribute = (html: string): string =>

@@ -1,7 +1,7 @@
 /** The plan of the next run, for a notebook. */
 import type { OpenRun } from "../dataset/open.js";
 import { RunError } from "../errors.js";
-import { duration, percent } from "../format.js";
+import { duration, percent, thousands } from "../format.js";
 import { type ExperimentEstimate, estimateExperiment } from "../plan/estimate.js";
 import {
   discordanceOf,
@@ -61,7 +61,7 @@ export async function nextSections(run: OpenRun, options: NextOptions): Promise<
   return sections;
 }
 
-const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
+const whole = (value: number): string => thousands(Math.round(value));
 const interval = ({ low, high }: Estimate): string => (Number.isNaN(low) ? "–" : `${whole(low)} to ${whole(high)}`);
 const time = (hours: number | null): string => (hours === null ? "unknown" : duration(hours * 3600));
 

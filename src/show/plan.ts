@@ -1,10 +1,10 @@
 /** The estimate of a study as text. */
-import { byteSize, duration, percent } from "../format.js";
+import { byteSize, duration, percent, thousands } from "../format.js";
 import type { ExperimentEstimate, Rates } from "../plan/estimate.js";
 import type { Experiment } from "../plan/file.js";
 import { alignedTable } from "./text-table.js";
 
-const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
+const whole = (value: number): string => thousands(Math.round(value));
 const time = (hours: number | null): string => (hours === null ? "–" : duration(hours * 3600));
 
 /** Everything `malt plan` prints. */

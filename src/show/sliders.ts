@@ -2,8 +2,8 @@
 import { columns } from "../credit/score.js";
 import { sweepThresholds } from "../credit/thresholds.js";
 import { mixedQuestion, type OpenRun } from "../dataset/open.js";
-import { pageParts } from "../explore/page.js";
-import { frameHtml } from "./explorer.js";
+import type { Node, Role } from "../types.js";
+import { framedPage } from "./explorer.js";
 import { escapeHtml, send, tableHtml } from "./notebook.js";
 import { alignedTable } from "./text-table.js";
 
@@ -29,19 +29,17 @@ export async function slidersOutput(
   run: OpenRun,
   { question, height = 780 }: SliderOptions = {},
 ): Promise<{ "text/html": string; "text/plain": string }> {
-  const rows = await fixedSettings(run);
-  const parts: string[] = [];
-  const chosen = question ?? mixedQuestion(await run.nodes());
-  for await (const part of pageParts(run, { view: "sliders", question: chosen })) parts.push(part);
+  const nodes = await run.nodes();
+  const rows = fixedSettings(nodes, run.roles);
+  const page = { view: "sliders", question: question ?? mixedQuestion(nodes) } as const;
+  const frame = await framedPage(run, page, `sliders of run ${run.name}`, height);
   const live =
     "Above this table θ, pooling and pairing move, and the tree and all counts follow. If nothing is there, this notebook is " +
     "not trusted, or its page runs no scripts: open it with npm run lab, and run this cell or choose Trust Notebook in the " +
     `command palette (Ctrl+Shift+C). The explorer has the same sliders: npx malt view --run ${run.name}`;
   const caption = "What the run yields under a few settings, by the same functions";
   return {
-    "text/html":
-      frameHtml(parts.join(""), `sliders of run ${run.name}`, height) +
-      `<p><small>${escapeHtml(live)}</small></p>${tableHtml(rows, { caption })}`,
+    "text/html": `${frame}<p><small>${escapeHtml(live)}</small></p>${tableHtml(rows, { caption })}`,
     "text/plain": [
       `${caption}:`,
       alignedTable(
@@ -54,9 +52,9 @@ export async function slidersOutput(
 }
 
 /** What each role yields: at a few thresholds, then under other poolings and pairings at the paper's threshold. */
-async function fixedSettings(run: OpenRun): Promise<Record<string, string | number>[]> {
-  const { forest, tree, text } = columns(await run.nodes(), run.roles);
-  const roles = run.roles.map(({ name }) => name);
+function fixedSettings(nodes: readonly Node[], team: readonly Role[]): Record<string, string | number>[] {
+  const { forest, tree, text } = columns(nodes, team);
+  const roles = team.map(({ name }) => name);
   const settings = [
     ...[0, 0.3, 0.5, 0.7, 0.9].map((threshold) => ({ threshold, pooling: "mean", pairing: "all" }) as const),
     ...(["leaf-mean", "local", "max"] as const).map(

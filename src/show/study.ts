@@ -1,17 +1,17 @@
 /** A study as text tables, for `malt study`. */
-import { duration } from "../format.js";
+import { duration, thousands } from "../format.js";
 import type { Estimate } from "../stats/means.js";
 import type { CellResult } from "../study/results.js";
 import type { StudyResult } from "../study/tables.js";
 import { oneLine } from "../visible.js";
+import { pValue } from "./results.js";
 import { alignedTable } from "./text-table.js";
 
 const points = (share: number | null | undefined) =>
   share === null || share === undefined || Number.isNaN(share) ? "–" : (100 * share).toFixed(1);
 const interval = (estimate: Estimate | null | undefined) =>
   estimate && !Number.isNaN(estimate.low) ? `${points(estimate.low)} to ${points(estimate.high)}` : "–";
-const pValue = (p: number) => (p === 0 ? "<1e-300" : p < 1e-4 ? p.toExponential(0) : p.toFixed(4));
-const thousands = (value: number | null) => (value === null ? "–" : Math.round(value).toLocaleString("en-US"));
+const whole = (value: number | null) => (value === null ? "–" : thousands(Math.round(value)));
 
 /** The table of cells, how to read it, teams at equal tokens where votes vary, and what was shared. */
 export function studyText(study: StudyResult): string {
@@ -49,15 +49,15 @@ function cellTable(results: readonly CellResult[], axes: readonly string[], isRe
     points(result.accuracy?.mean),
     interval(result.accuracy),
     ...(isRepeated ? [points(result.overRepeats)] : []),
-    thousands(result.tokens),
+    whole(result.tokens),
     result.against ? points(result.against.difference.mean) : "",
     result.against ? interval(result.against.difference) : "",
     result.against ? pValue(result.against.p) : "",
     result.against ? pValue(result.against.pHolm) : "",
-    thousands(result.cost.sampled_tokens),
-    thousands(result.cost.sft_examples),
-    thousands(result.cost.pairs),
-    thousands(result.cost.training_tokens),
+    whole(result.cost.sampled_tokens),
+    whole(result.cost.sft_examples),
+    whole(result.cost.pairs),
+    whole(result.cost.training_tokens),
   ]);
   return alignedTable([...head, "interval", "p", "p (Holm)", ...cost], rows);
 }
@@ -90,7 +90,7 @@ function equalTable({ equalTokens }: StudyResult): string {
 
 function workText({ work, left, dir }: StudyResult): string {
   const { completions, stages, passes, seconds } = work;
-  const share = (name: string, { needed, made }: typeof stages) => `${thousands(made)} of ${thousands(needed)} ${name}`;
+  const share = (name: string, { needed, made }: typeof stages) => `${whole(made)} of ${whole(needed)} ${name}`;
   return (
     `Made once: ${share("completions of trees", completions)}, ${share("training stages", stages)}, ` +
     `${share("completions of passes", passes)}.\n` +

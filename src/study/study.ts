@@ -100,12 +100,15 @@ export async function study(given: StudyDefinition, options: StudyOptions = {}):
     for (const place of [dir, join(dir, "evaluation")]) if (await learn(known, place)) damaged.add(place);
   const work = { plan, options: { ...options, outputs }, questions, test, known, damaged, runs };
   for (let round = 1; own.some((run) => run.round === round); round++) {
-    const ready: StudyRun[] = [];
-    for (const run of own) if (run.round === round && (await teamOfRun(run, outputs))) ready.push(run);
+    const ready: ReadyRun[] = [];
+    for (const run of own.filter((each) => each.round === round)) {
+      const team = await teamOfRun(run, outputs);
+      if (team) ready.push({ run, team });
+    }
     for (const step of steps) {
       if (step === "sample") await sampleAll(ready, work);
       else
-        for (const run of ready) {
+        for (const { run } of ready) {
           signal?.throwIfAborted();
           await { export: exportOne, train: trainOne, evaluate: evaluateOne }[step](run, work);
         }
@@ -172,6 +175,12 @@ async function teamOfRun({ before }: StudyRun, outputs: string): Promise<Partial
 }
 type TeamOfRun = Awaited<ReturnType<typeof teamAdapters>>;
 
+/** A run whose team is there; of the first round nothing is known of it, which is the base model. */
+interface ReadyRun {
+  run: StudyRun;
+  team: Partial<TeamOfRun>;
+}
+
 /** Folders of this study's runs, also of values that it no longer has. */
 async function runsOnDisk({ definition }: StudyPlan, outputs: string): Promise<string[]> {
   const folder = dirname(runDir("x", outputs));
@@ -221,12 +230,11 @@ function modelOf({ settings }: Pick<StudyRun, "settings">): Model {
 }
 
 /** Samples the trees of all runs that lack some; a server is started where something is to be asked, once per model and team. */
-async function sampleAll(runs: readonly StudyRun[], { options, questions, plan, known, damaged }: Work): Promise<void> {
+async function sampleAll(runs: readonly ReadyRun[], { options, questions, plan, known, damaged }: Work): Promise<void> {
   const { serve = serveEmbedded, onStatus = () => {}, signal } = options;
-  const open = new Map<string, { run: StudyRun; team: Partial<TeamOfRun> }[]>();
-  for (const run of runs) {
+  const open = new Map<string, ReadyRun[]>();
+  for (const { run, team } of runs) {
     const before = await findManifest(run.dir);
-    const team = (await teamOfRun(run, options.outputs))!;
     if (before) requireSameTeam(before, team, run);
     if (before && before.counts.ok === before.counts.asked && !damaged.has(run.dir)) continue;
     const group = `${modelOf(run).profile} ${JSON.stringify(team.adapters ?? null)}`;

@@ -4,14 +4,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { questionsJsonl } from "../../src/benchmarks/list.js";
 import { InputError, RunError } from "../../src/errors.js";
+import { differences, requireSame } from "../../src/run/differences.js";
 import {
-  differences,
   hash,
   type Manifest,
   promptSetOf,
   readManifest,
   readQuestions,
-  requireSame,
   runDir,
   streamQuestions,
   writeManifest,

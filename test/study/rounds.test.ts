@@ -8,18 +8,12 @@ import { thresholdOf } from "../../src/study/rounds.js";
 import type { Serve } from "../../src/study/serve.js";
 import { runsOf, study } from "../../src/study/study.js";
 import { trainedStages } from "../../src/train/record.js";
-import { heldOut, team } from "../team.js";
+import { heldOut, questionFiles, team } from "../team.js";
 
 const folder = await mkdtemp(join(tmpdir(), "malt-rounds-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const rows = (split: string) =>
-  heldOut.map(({ id, question, answer }) =>
-    JSON.stringify({ id: `${split}-${id}`, split, question: `${split} ${question}`, answer }),
-  );
-const [questions, test] = [join(folder, "train.jsonl"), join(folder, "test.jsonl")];
-await writeFile(questions, rows("train").join("\n"));
-await writeFile(test, rows("test").join("\n"));
+const { train: questions, test } = await questionFiles(folder);
 
 const definition: StudyDefinition = {
   ...{ name: "rounds", questions, test, size: 4, seeds: 1 },

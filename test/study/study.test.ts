@@ -21,18 +21,12 @@ import { maltRoles } from "../../src/team/prompts.js";
 import type { TrainingStage } from "../../src/train/plan.js";
 import { reuseStages } from "../../src/train/reuse.js";
 import type { Complete } from "../../src/types.js";
-import { heldOut, team } from "../team.js";
+import { heldOut, questionFiles, team } from "../team.js";
 
 const folder = await mkdtemp(join(tmpdir(), "malt-study-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const rows = (split: string) =>
-  heldOut.map(({ id, question, answer }) =>
-    JSON.stringify({ id: `${split}-${id}`, split, question: `${split} ${question}`, answer }),
-  );
-const [questions, test] = [join(folder, "train.jsonl"), join(folder, "test.jsonl")];
-await writeFile(questions, rows("train").join("\n"));
-await writeFile(test, rows("test").join("\n"));
+const { train: questions, test } = await questionFiles(folder);
 
 /** Untrained teams on two widths: trees of 2 lie in those of 3, passes are the same. */
 const definition: StudyDefinition = {

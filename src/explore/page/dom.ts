@@ -2,6 +2,7 @@
  * Elements from plain data. The only file that makes nodes: every text goes through `visible`, so nothing that a model or
  * a file says can become markup, hide or reorder what is around it.
  */
+import { thousands } from "../../format.js";
 import { visible } from "../../visible.js";
 
 export type Child = Node | string | number | null | undefined | false | readonly Child[];
@@ -103,5 +104,4 @@ export function section(title: string, isOpen: boolean, ...children: readonly Ch
   return details;
 }
 
-export const thousands = (n: number): string => n.toLocaleString("en-US");
 export const many = (n: number, noun: string): string => `${thousands(n)} ${noun}${n === 1 ? "" : "s"}`;

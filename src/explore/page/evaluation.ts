@@ -1,9 +1,10 @@
 /** The evaluation on a benchmark: its questions by what became of their votes, and every pass over one of them. */
+import { thousands } from "../../format.js";
 import type { About, EvaluationAbout } from "../about.js";
 import type { PassPacket, VoteColumns } from "../passes.js";
 import type { App } from "./app.js";
 import { conversation } from "./dialogue.js";
-import { type Child, choice, fill, h, many, section, shownIn, thousands } from "./dom.js";
+import { type Child, choice, fill, h, many, section, shownIn } from "./dom.js";
 import { list } from "./list.js";
 import { mark } from "./mark.js";
 import { passThrough, readPasses, readVotes } from "./parts.js";

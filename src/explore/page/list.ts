@@ -1,7 +1,8 @@
 /**
  * A list of any length, of which only the rows in sight exist: a listbox, moved through by arrow keys.
  */
-import { type Child, fill, h, thousands } from "./dom.js";
+import { thousands } from "../../format.js";
+import { type Child, fill, h } from "./dom.js";
 
 const rowHeight = 54;
 

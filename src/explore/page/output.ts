@@ -1,12 +1,14 @@
 /** One output in full: what it saw and said, how it was read and graded, its siblings, what it became, and its path. */
+
 import { pairSiblings } from "../../credit/pairs.js";
+import { thousands } from "../../format.js";
 import { messages } from "../../team/prompts.js";
 import type { Turn } from "../../types.js";
 import { traits } from "../credit.js";
 import { nodeIdOf, type QuestionPacket } from "../trees.js";
 import type { App } from "./app.js";
 import { conversation } from "./dialogue.js";
-import { type Child, fill, h, many, section, shownIn, thousands } from "./dom.js";
+import { type Child, fill, h, many, section, shownIn } from "./dom.js";
 import { mark } from "./mark.js";
 import { readQuestion } from "./parts.js";
 import { passage, reading, verdictText } from "./passage.js";

@@ -1,7 +1,8 @@
 /** The questions of the run: filters by what their outputs are, search, order, and the list. */
+import { thousands } from "../../format.js";
 import { type Trait, traits } from "../credit.js";
 import { type App, type Order, questionValues } from "./app.js";
-import { choice, fill, h, many, thousands, tick } from "./dom.js";
+import { choice, fill, h, many, tick } from "./dom.js";
 import { type List, list } from "./list.js";
 import { passThrough } from "./parts.js";
 import { searcher } from "./search.js";

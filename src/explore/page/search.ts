@@ -1,5 +1,5 @@
 /** Finds words in the texts, a few packets at a time, so that never all of them are unpacked. */
-import { thousands } from "./dom.js";
+import { thousands } from "../../format.js";
 
 export interface TextSearch {
   /** Items that hold the words so far, each with the numbers of its texts that do; null stands for all of them. */

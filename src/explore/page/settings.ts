@@ -1,9 +1,11 @@
 /** The setting of the credit: θ, pooling, pairing and the rest, and what each role yields under it. */
+
 import { sftSelections } from "../../credit/pairs.js";
 import { incompletes, poolings } from "../../credit/values.js";
+import { thousands } from "../../format.js";
 import { type CreditSetting, paperSetting, type RoleYield, traits } from "../credit.js";
 import type { App } from "./app.js";
-import { choice, fill, h, thousands } from "./dom.js";
+import { choice, fill, h } from "./dom.js";
 
 const pairingNames = {
   all: "every good with every bad",
