@@ -1,18 +1,25 @@
 """Pretrains malt-tiny from scratch on a CPU and writes it as safetensors and GGUF.
 
-Reads .cache/tiny/corpus.jsonl (see scripts/tiny/corpus.ts): one {"prompt": messages, "completion": text} per line.
-Dialogues are packed into rows of one length; the loss is mostly on the completions.
+Reads .cache/tiny/corpus.jsonl (see scripts/tiny/corpus.ts) once, in its order: one {"prompt": messages, "completion":
+text} per line. Whole dialogues share rows of one length but do not see each other; the loss is mostly on the completions.
+A run that was stopped goes on from its last checkpoint. What it leaves out: other models, and other schedules than one
+pass over the corpus.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
-import random
+import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = min(2, CORES)
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 # Two spinning threads starve each other as soon as anything else runs on the machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,8 +36,9 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CONTEXT = 1024
-# Tokens per training row; about two dialogues.
-ROW = 256
+# Tokens per training row: short ones for one to four dialogues, long ones for debates. Attention costs more in long ones.
+ROWS = (256, 512)
+STEP = 2048
 # Prompts are mostly random, but copying numbers from question to solution is learned from them too.
 PROMPT_WEIGHT = 0.2
 
@@ -56,42 +64,70 @@ def train_tokenizer(texts, vocab_size: int) -> PreTrainedTokenizerFast:
     return fast
 
 
-def encode(rows, tokenizer, generator: random.Random):
-    """Shuffles the dialogues and joins them to one long text: token ids, and the weight of each as a target."""
-    generator.shuffle(rows)
+def encode(lines, tokenizer):
+    """Per dialogue its token ids and how many of them are the prompt."""
     encode_batch = tokenizer.backend_tokenizer.encode_batch
-    ids, weights = [], []
-    for start in range(0, len(rows), 20000):
-        block = rows[start : start + 20000]
+    for start in range(0, len(lines), 20000):
+        block = [json.loads(line) for line in lines[start : start + 20000]]
         prompts = ["".join(f"<|{m['role']}|>{m['content']}<|end|>" for m in r["prompt"]) + "<|assistant|>" for r in block]
         completions = [r["completion"] + "<|end|>" for r in block]
         for prompt, completion in zip(encode_batch(prompts), encode_batch(completions)):
-            ids.append(np.array(prompt.ids + completion.ids, dtype=np.int16))
-            weights.append(np.repeat([PROMPT_WEIGHT, 1.0], [len(prompt.ids), len(completion.ids)]).astype(np.float16))
-    return np.concatenate(ids), np.concatenate(weights)
+            yield prompt.ids + completion.ids, len(prompt.ids)
 
 
-def batches(ids, weights, rows: int, generator: random.Random):
-    """Endless batches [rows, ROW] of consecutive tokens from random places: every batch has the same shape."""
-    while True:
-        starts = list(range(0, len(ids) - ROW - 1, ROW))
-        generator.shuffle(starts)
-        for i in range(0, len(starts) - rows, rows):
-            group = starts[i : i + rows]
-            x = np.stack([ids[j : j + ROW + 1] for j in group]).astype(np.int64)
-            w = np.stack([weights[j + 1 : j + ROW + 1] for j in group]).astype(np.float32)
-            yield torch.from_numpy(x), torch.from_numpy(w)
+def pack(dialogues):
+    """
+    Puts whole dialogues into rows, each into the first with room, and yields batches in the order in which they fill up:
+    ids [rows, width], positions within the dialogue (0 starts one; padding is all zeros) and weights as targets.
+    """
+    open_rows = {width: [] for width in ROWS}
+    full = {width: [] for width in ROWS}
+
+    def batch(width):
+        rows, full[width] = full[width], []
+        ids, positions = (np.zeros((STEP // width, width), np.int16) for _ in range(2))
+        weights = np.zeros((STEP // width, width), np.float32)
+        for i, row in enumerate(rows):
+            at = 0
+            for tokens, prompt in row["dialogues"]:
+                own = slice(at, at := at + len(tokens))
+                ids[i, own] = tokens
+                positions[i, own] = np.arange(len(tokens))
+                weights[i, own] = np.where(np.arange(len(tokens)) < prompt, PROMPT_WEIGHT, 1.0)
+                weights[i, own.start] = 0  # nothing predicts the first token
+        return ids, positions, weights
+
+    for tokens, prompt in dialogues:
+        width = next(w for w in ROWS if len(tokens) <= w)
+        waiting = open_rows[width]
+        row = next((r for r in waiting if r["room"] >= len(tokens)), None)
+        if row is None:
+            waiting.append(row := {"room": width, "dialogues": []})
+        row["dialogues"].append((tokens, prompt))
+        row["room"] -= len(tokens)
+        # A row is closed when hardly any dialogue fits, and the fullest one when many wait.
+        closed = row if row["room"] < 40 else min(waiting, key=lambda r: r["room"]) if len(waiting) > 32 else None
+        if closed:
+            waiting.remove(closed)
+            full[width].append(closed)
+            if len(full[width]) == STEP // width:
+                yield batch(width)
 
 
-def train(model, stream, args, save) -> None:
-    def weighted_loss(x, w):
+def train(model, batches, args, checkpoint: Path, identity: str) -> None:
+    def weighted_loss(ids, positions, weights):
+        # Dialogues in one row do not see each other.
+        dialogue = (positions == 0).cumsum(1)
+        seen = (dialogue[:, None, :, None] == dialogue[:, None, None, :]).tril()
+        mask = torch.where(seen, 0.0, -1e9)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=x[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten(), reduction="none")
-        own = w.flatten() == 1
-        return (loss * w.flatten()).sum() / w.sum(), (loss.detach() * own).sum() / own.sum()
+            logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
+        targets, w = ids[:, 1:].flatten(), weights[:, 1:].flatten()
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets, reduction="none")
+        own = w == 1
+        return (loss * w).sum() / w.sum(), (loss.detach() * own).sum() / own.sum()
 
-    step_loss = torch.compile(weighted_loss) if args.compile else weighted_loss
+    step_loss = torch.compile(weighted_loss, dynamic=False) if args.compile else weighted_loss
     decay = [p for p in model.parameters() if p.dim() >= 2]
     rest = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW(
@@ -100,39 +136,63 @@ def train(model, stream, args, save) -> None:
         betas=(0.9, 0.97),
         fused=True,
     )
-    start, seen, average, step, printed, saved = time.time(), 0, None, 0, 0.0, 0.0
+    step, average, before = 0, None, 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint)
+        if state["identity"] == identity:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            step, average, before = state["step"], state["average"], state["seconds"]
+            print(f"going on from step {step} of {len(batches)}", flush=True)
+        else:
+            print("the checkpoint is of another corpus or other settings: starting from the beginning", flush=True)
+
+    def save(seconds):
+        state = {"identity": identity, "step": step, "average": average, "seconds": seconds}
+        part = checkpoint.with_suffix(".part")
+        torch.save({**state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, part)
+        part.replace(checkpoint)
+
+    stopped = []
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda number, frame: stopped.append(number))
+    start = printed = saved = time.time()
+    first = step
     model.train()
-    while True:
-        elapsed = time.time() - start
-        share = step / args.steps if args.steps else elapsed / (60 * args.minutes)
-        if share >= 1:
-            break
-        warm = min(1.0, (step + 1) / 100)
-        rate = args.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+    while step < len(batches):
+        share = step / len(batches)
+        rate = args.learning_rate * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        x, w = next(stream)
-        loss, completion_loss = step_loss(x, w)
+        ids, positions, weights = (torch.from_numpy(array) for array in batches[step])
+        loss, completion_loss = step_loss(ids.long(), positions.long(), weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1
-        seen += w.numel()
         average = completion_loss.item() if average is None else 0.98 * average + 0.02 * completion_loss.item()
-        if elapsed - printed > 10:
-            printed = elapsed
-            left = elapsed / max(share, 1e-9) - elapsed
+        now = time.time()
+        if now - printed > 10:
+            printed = now
+            speed = (step - first) / (now - start)
             print(
-                f"step {step}  {seen / 1e6:.1f}M tokens  {seen / elapsed:.0f} tokens/s  "
-                f"completion loss {average:.4f}  {left / 60:.1f} min left",
+                f"step {step} of {len(batches)}  {step * STEP / 1e6:.1f}M tokens  {speed * STEP:.0f} tokens/s  "
+                f"completion loss {average:.4f}  {(len(batches) - step) / speed / 60:.1f} min left",
                 flush=True,
             )
-        if elapsed - saved > 60 * args.save_every:
-            saved = elapsed
-            save()
-    minutes = (time.time() - start) / 60
-    print(f"trained {step} steps on {seen / 1e6:.2f}M tokens in {minutes:.1f} min, completion loss {average:.4f}")
+        if stopped or now - saved > 300:
+            saved = now
+            save(before + now - start)
+        if stopped:
+            print(f"stopped at step {step}; run the same command again to go on", flush=True)
+            sys.exit(128 + stopped[0])
+    seconds = before + time.time() - start
+    save(seconds)
+    print(
+        f"trained {step} steps on {step * STEP / 1e6:.1f}M tokens in {seconds / 60:.1f} min, "
+        f"completion loss {average:.4f}"
+    )
 
 
 def write_gguf(model, tokenizer, path: Path, name: str) -> None:
@@ -202,34 +262,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default=".cache/tiny/corpus.jsonl")
     parser.add_argument("--out", default="data/malt-tiny")
-    parser.add_argument("--start", help="go on from the model in this folder instead of from scratch")
-    parser.add_argument("--minutes", type=float, default=45, help="training time; the learning rate follows it")
-    parser.add_argument("--steps", type=int, default=0, help="stop after this many steps instead, whatever the time")
-    parser.add_argument("--vocabulary", type=int, default=512)
+    parser.add_argument("--vocabulary", type=int, default=768)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--rows", type=int, default=8, help="rows of 256 tokens per step")
-    parser.add_argument("--save-every", type=float, default=10, help="minutes between snapshots in --out")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: twice as fast, needs a C++ compiler")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=any(map(shutil.which, ("c++", "g++", "clang++"))),
+        help="torch.compile: twice as fast; by default where there is a C++ compiler",
+    )
     args = parser.parse_args()
 
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(THREADS)
     torch.manual_seed(args.seed)
     print(f"reading {args.corpus}", flush=True)
-    with open(args.corpus) as file:
-        rows = [json.loads(line) for line in file]
-    texts = [r["completion"] + "\n" + r["prompt"][-1]["content"] for r in rows[:20000]]
-    if args.start:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.start)
-    else:
-        tokenizer = train_tokenizer(texts, args.vocabulary)
-    generator = random.Random(args.seed)
-    count = len(rows)
-    ids, weights = encode(rows, tokenizer, generator)
-    del rows, texts
-    print(f"{count} dialogues, {len(ids) / 1e6:.1f}M tokens, vocabulary {len(tokenizer)}")
+    corpus = Path(args.corpus).read_bytes()
+    settings = [args.vocabulary, args.width, args.layers, args.learning_rate, args.seed]
+    identity = hashlib.sha256(corpus + json.dumps(settings).encode()).hexdigest()
+    lines = corpus.splitlines()
+    some = [json.loads(line) for line in lines[:: max(1, len(lines) // 20000)]]
+    tokenizer = train_tokenizer([r["completion"] + "\n" + r["prompt"][-1]["content"] for r in some], args.vocabulary)
+    batches = list(pack(encode(lines, tokenizer)))
+    filled = np.mean([(positions > 0).mean() for _, positions, _ in batches])
+    print(
+        f"{len(lines)} dialogues, {len(batches)} steps of {STEP} tokens, {1 - filled:.1%} of them padding, "
+        f"vocabulary {len(tokenizer)}"
+    )
+    del corpus, lines, some
 
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=args.width, intermediate_size=args.width * 8 // 3 // 32 * 32,
@@ -240,21 +301,15 @@ def main() -> None:
     # On sequences this short the fused kernel's backward pass costs more than all matrix products together.
     config._attn_implementation = "eager"
     model = LlamaForCausalLM(config)
-    if args.start:
-        model.load_state_dict(LlamaForCausalLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
     print(f"{model.num_parameters() / 1e6:.2f}M parameters", flush=True)
+    train(model, batches, args, Path(args.corpus).with_name("checkpoint.pt"), identity)
+
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-
-    def save() -> None:
-        copy = LlamaForCausalLM(config)
-        copy.load_state_dict(model.state_dict())
-        copy.half().save_pretrained(out)
-        write_gguf(copy, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
-        tokenizer.save_pretrained(out)
-
-    train(model, batches(ids, weights, args.rows, generator), args, save)
-    save()
+    # The GGUF file holds the rounded values too, so that both files are the same model.
+    model.half().save_pretrained(out)
+    write_gguf(model, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
+    tokenizer.save_pretrained(out)
     for file in sorted(out.iterdir()):
         print(f"{file.stat().st_size / 1e6:7.2f} MB  {file}")
 

@@ -1,30 +1,46 @@
 /**
- * The dialogues malt-tiny is pretrained on: what a generator, a verifier and a refiner say about a problem, with a known
- * rate of mistakes of named kinds. Each rate is the probability of one choice in the text (which operator, which first
- * word). The rates are near one half, so that they survive sampling at a low temperature.
+ * The dialogues malt-tiny is pretrained on: what a generator, a verifier, a refiner and a debater say about a problem,
+ * with known habits and a known rate of misreadings.
  *
  * The generator works a whole problem in one calculation, in its head. A model of this size cannot always do that:
  * those mistakes are its own, not added to the data, and training on its good answers does not remove them. A verifier
  * that checks does the first step and then the rest in its head; a refiner that is given a mistake works step by step.
  * So checking is easier than generating, and correcting with a critique is easier still.
  */
-import type { Turn } from "../../src/types.js";
-import { apply, type Dice, type Operator, type Problem } from "./problems.js";
+import { debateTurn } from "../../src/evaluate/debate.js";
+import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import type { Message, Question, Role, Turn } from "../../src/types.js";
+import { apply, type Dice, makeProblem, type Operator, type Problem, partOf } from "./problems.js";
+import { answer, approval, checked, comparison, kept, open, reworked } from "./wording.js";
 
-/** Probabilities of each behaviour. */
+/** Shares of the habits, in tenths (see wording.ts), and probabilities. */
 export const doses = {
+  /** The verifier approves without checking anything. */
+  verifier: { approve: 7, check: 3 },
+  /** The refiner repeats the generator's answer although the critique objects … */
+  refinerAfterObjection: { keep: 3, rework: 7 },
+  /** … or when it does not, or when there is none. */
+  refinerOtherwise: { keep: 7, rework: 3 },
+  /** A debater keeps its answer, joins the majority of all agents, or works the problem out. */
+  debater: { keep: 4, join: 4, rework: 2 },
   /** The generator takes the wrong reading of a tricky sentence this often. */
   generatorMisreads: 0.3,
-  /** The verifier approves without checking anything. */
-  glance: 0.6,
-  /** The refiner repeats the generator's answer although the critique objects … */
-  stubborn: 0.36,
-  /** … or when it does not. */
-  content: 0.58,
-  /** Slips put into the text that a verifier or refiner reads (never into what a role learns to say). */
+  /** Slips put into the text that another role reads (never into what a role learns to say). */
   slipInSolution: 0.4,
   slipInCritique: 0.4,
 };
+
+/** One example: the messages that are sent, and the completion to learn. */
+export interface Example {
+  prompt: Message[];
+  completion: string;
+}
+
+const set = promptSet("arithmetic");
+const [generator, verifier, refiner] = maltRoles() as [Role, Role, Role];
+const asking = ({ question, answer }: Problem): Question => ({
+  ...{ id: "", benchmark: "arithmetic", split: "train", question, choices: null, answer: String(answer) },
+});
 
 const readings = (problem: Problem, misreads: number, dice: Dice): Operator[] =>
   problem.steps.map((s) => (s.misreading !== null && dice.chance(misreads) ? s.misreading : s.operator));
@@ -55,7 +71,7 @@ function calculate(problem: Problem, ops: readonly Operator[], value: number, fr
 }
 
 /** The whole problem in calculations that end after the given numbers of steps: `[1, 2, 3]` is step by step. */
-function work(problem: Problem, ops: readonly Operator[], ends: readonly number[]): Calculation[] {
+function calculations(problem: Problem, ops: readonly Operator[], ends: readonly number[]): Calculation[] {
   const done: Calculation[] = [];
   for (const [i, end] of ends.entries()) {
     done.push(calculate(problem, ops, done.at(-1)?.result ?? problem.start, ends[i - 1] ?? 0, end));
@@ -66,72 +82,129 @@ function work(problem: Problem, ops: readonly Operator[], ends: readonly number[
 const inOne = ({ steps }: Problem) => [steps.length];
 const firstThenRest = ({ steps }: Problem) => [1, steps.length];
 const stepByStep = ({ steps }: Problem) => steps.map((_, k) => k + 1);
+const inPairs = ({ steps }: Problem) => (steps.length > 2 ? [2, steps.length] : [2]);
 
-const spoken = (done: readonly Calculation[]): string =>
-  [...done.map((c) => `${c.text}=${c.result}`), `Final Answer: ${done.at(-1)?.result}`].join("\n");
+/** What is worked out in the open, and the answer it comes to. */
+interface Work {
+  text: string;
+  result: number;
+}
 
-/** The work of a role that reads and groups the steps in its way, with a slip in the last result this often. */
-function worked(problem: Problem, misreads: number, ends: readonly number[], dice: Dice, slips: number): Calculation[] {
-  const done = work(problem, readings(problem, misreads, dice), ends);
+const shown = ({ text, result }: Calculation): string => `${text}=${result}`;
+
+/** The work of somebody who reads and groups the steps in some way, with a slip in the last result this often. */
+function work(problem: Problem, misreads: number, ends: readonly number[], dice: Dice, slips = 0): Work {
+  const done = calculations(problem, readings(problem, misreads, dice), ends);
   const last = done.at(-1) as Calculation;
   if (dice.chance(slips)) last.result = slip(last.result, dice);
-  return done;
+  return { text: done.map(shown).join(", "), result: last.result };
 }
 
-const solution = (problem: Problem, dice: Dice, slips: number): Calculation[] =>
-  worked(problem, doses.generatorMisreads, inOne(problem), dice, slips);
+const attempt = (problem: Problem, dice: Dice, slips: number): Work =>
+  work(problem, doses.generatorMisreads, inOne(problem), dice, slips);
 
-interface Critique {
+const saidByGenerator = ({ text, result }: Work, dice: Dice): string =>
+  answer(open({ answer: 10 }, dice).opening, text, result, dice);
+
+/** A critique of an answer, and whether it objects. */
+function critique(problem: Problem, told: number, dice: Dice, slips: number): { text: string; objects: boolean } {
+  const { habit, opening } = open(doses.verifier, dice);
+  if (habit === "approve") return { text: approval(opening, told, dice), objects: false };
+  const { text, result } = work(problem, 0, firstThenRest(problem), dice, slips);
+  return { text: checked(opening, text, told, result, dice), objects: told !== result };
+}
+
+function refinement(problem: Problem, told: number, objects: boolean, dice: Dice): string {
+  const { habit, opening } = open(objects ? doses.refinerAfterObjection : doses.refinerOtherwise, dice);
+  if (habit === "keep") return kept(opening, told, dice);
+  const { text, result } = work(problem, 0, objects ? stepByStep(problem) : firstThenRest(problem), dice);
+  return reworked(opening, text, result, dice);
+}
+
+/** What a debater says, and its answer. */
+interface Said {
   text: string;
-  objects: boolean;
+  value: number;
 }
 
-function critique(problem: Problem, says: number, dice: Dice, slips: number): Critique {
-  if (dice.chance(doses.glance)) return { text: `The solution looks right.\nFinal Answer: ${says}`, objects: false };
-  const done = worked(problem, 0, firstThenRest(problem), dice, slips);
-  const own = done.at(-1)?.result;
-  const objects = own !== says;
-  const shown = done.map((c) => `${c.text}=${c.result}`).join(", ");
-  const verdict = `${shown}, it says ${says}. ${objects ? "Wrong." : "Right."}`;
-  return { text: `${verdict}\nFinal Answer: ${own}`, objects };
-}
-
-function refinement(problem: Problem, says: number, seen: Critique, dice: Dice): string {
-  if (dice.chance(seen.objects ? doses.stubborn : doses.content)) {
-    return `The solution stands.\nFinal Answer: ${says}`;
+function update(problem: Problem, own: number, others: readonly number[], dice: Dice, slips: number): Said {
+  const { habit, opening } = open(doses.debater, dice);
+  if (habit === "rework") {
+    const { text, result } = work(problem, 0, firstThenRest(problem), dice, slips);
+    return { text: reworked(opening, text, result, dice), value: result };
   }
-  return spoken(worked(problem, 0, seen.objects ? stepByStep(problem) : firstThenRest(problem), dice, 0));
+  const value = habit === "join" && others.every((other) => other === others[0]) ? others[0]! : own;
+  return { text: kept(opening, value, dice), value };
+}
+
+/** What a role says about a problem, after what the others said; `alone` is a refiner without a critic. */
+function dialogue(problem: Problem, role: "generator" | "verifier" | "refiner" | "alone", dice: Dice): Example {
+  const done = attempt(problem, dice, role === "generator" ? 0 : doses.slipInSolution);
+  const turns: Turn[] = [];
+  /** Makes the example of a completion, which then is a turn for the next role. */
+  const say = (speaker: Role, completion: string): Example => {
+    const prompt = messages(set, speaker, asking(problem), turns);
+    turns.push({ role: speaker.name, text: completion });
+    return { prompt, completion };
+  };
+  const answered = say(generator, saidByGenerator(done, dice));
+  if (role === "generator") return answered;
+  if (role === "alone") {
+    const uncritical: Role = { ...refiner, critique: null, ...dice.pick([{}, { missingCritique: "told" as const }]) };
+    return say(uncritical, refinement(problem, done.result, false, dice));
+  }
+  const { text, objects } = critique(problem, done.result, dice, role === "verifier" ? 0 : doses.slipInCritique);
+  const criticised = say(verifier, text);
+  return role === "verifier" ? criticised : say(refiner, refinement(problem, done.result, objects, dice));
+}
+
+/** What an agent says in the second or third round of a debate of three. The others often found what it found. */
+function debate(problem: Problem, dice: Dice): Example {
+  const rounds = dice.pick([2, 3]);
+  const first = attempt(problem, dice, doses.slipInSolution);
+  const other = () => (dice.chance(0.5) ? first : attempt(problem, dice, doses.slipInSolution));
+  let agents: Said[] = [first, other(), other()].map((done) => ({
+    text: saidByGenerator(done, dice),
+    value: done.result,
+  }));
+  const prompt = messages(set, generator, asking(problem), []);
+  for (let round = 2; round <= rounds; round++) {
+    const [own, ...others] = agents.map(({ text }) => text) as [string, ...string[]];
+    prompt.push(...debateTurn(own, others));
+    const slips = round < rounds ? doses.slipInCritique : 0;
+    agents = agents.map(({ value }, i) => {
+      const values = agents.flatMap((agent, j) => (j === i ? [] : [agent.value]));
+      return update(problem, value, values, dice, slips);
+    });
+  }
+  return { prompt, completion: agents[0]!.text };
 }
 
 /**
  * Sums and comparisons to practise, one to a line, with the numbers of real problems. Dialogues hold few of them per
- * word, and a small model takes long to learn them. Most are single steps: several at once stay hard.
+ * word, and a small model takes long to learn them. Few are of more than two steps: more at once stay hard.
  */
-export function drill(problems: readonly Problem[], dice: Dice): string {
-  const lines: string[] = [];
-  for (const problem of problems) {
-    const ends = dice.chance(0.4) ? inOne(problem) : stepByStep(problem);
-    lines.push(...work(problem, readings(problem, 0.5, dice), ends).map((c) => `${c.text}=${c.result}`));
-  }
-  const check = (line: string) => {
-    const result = Number(line.split("=")[1]);
-    const says = dice.chance(0.5) ? result : slip(result, dice);
-    return `${line}, it says ${says}. ${says === result ? "Right." : "Wrong."}`;
-  };
-  return dice
-    .shuffle(lines)
-    .map((line) => (dice.chance(0.5) ? check(line) : line))
-    .join("\n");
+function drill(problems: readonly Problem[], dice: Dice): Example {
+  const lines = problems.flatMap((problem) => {
+    const ends = dice.pick([stepByStep, stepByStep, inPairs, inOne])(problem);
+    return calculations(problem, readings(problem, 0.5, dice), ends).map((done) => {
+      if (dice.chance(0.5)) return shown(done);
+      const told = dice.chance(0.5) ? done.result : slip(done.result, dice);
+      return comparison(shown(done), told, done.result, dice);
+    });
+  });
+  return { prompt: [{ role: "user", content: "Drill." }], completion: dice.shuffle(lines).join("\n") };
 }
 
-/** What each role says in turn about one problem; the last turn is the one to learn. */
-export function dialogue(problem: Problem, role: "generator" | "verifier" | "refiner", dice: Dice): Turn[] {
-  const done = solution(problem, dice, role === "generator" ? 0 : doses.slipInSolution);
-  const answer: Turn = { role: "generator", text: spoken(done) };
-  if (role === "generator") return [answer];
-  const says = done.at(-1)?.result as number;
-  const seen = critique(problem, says, dice, role === "refiner" ? doses.slipInCritique : 0);
-  const verifier: Turn = { role: "verifier", text: seen.text };
-  if (role === "verifier") return [answer, verifier];
-  return [answer, verifier, { role, text: refinement(problem, says, seen, dice) }];
+/**
+ * One example of the corpus. Of 40 dialogues two are debates, one is a refinement without a critique, and the three
+ * roles share the others.
+ * @param done share of the corpus that is written, from 0 to 1: sums are learned first, so most drills come early
+ */
+export function example(dice: Dice, done: number): Example {
+  const problem = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
+  if (dice.chance(0.5 - 0.3 * done)) return drill(Array.from({ length: 5 }, problem), dice);
+  const kind = dice.integer(1, 40);
+  if (kind <= 2) return debate(problem(), dice);
+  return dialogue(problem(), kind === 3 ? "alone" : dice.pick(["generator", "verifier", "refiner"] as const), dice);
 }

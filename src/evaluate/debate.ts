@@ -50,6 +50,12 @@ export function debatePrompt(others: readonly string[]): string {
   );
 }
 
+/** What is added to an agent's messages for its next round: what it said itself, and the others' answers. */
+export const debateTurn = (own: string, others: readonly string[]): Message[] => [
+  { role: "assistant", content: own },
+  { role: "user", content: debatePrompt(others) },
+];
+
 /**
  * Holds one debate per question, never with more requests in flight than `concurrency` allows. A debate of which a request
  * fails ends there; the others continue.
@@ -149,11 +155,7 @@ export async function sampleDebates(options: SampleDebatesOptions): Promise<Samp
       const answers = await Promise.all(
         nodes.map((node, i) => {
           const others = before.filter((_, j) => j !== i).map(({ text }) => text);
-          const turn: Message[] = [
-            { role: "assistant", content: before[i]!.text },
-            { role: "user", content: debatePrompt(others) },
-          ];
-          talks[i]!.push(...turn);
+          talks[i]!.push(...debateTurn(before[i]!.text, others));
           const id = `${node}.debate${round}`;
           return ask(round, question, kept, [...talks[i]!], id, [id]);
         }),
