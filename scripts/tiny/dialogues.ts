@@ -182,13 +182,13 @@ function debate(problem: Problem, dice: Dice): Example {
 
 /**
  * Sums and comparisons to practise, one to a line, with the numbers of real problems. Dialogues hold few of them per
- * word, and a small model takes long to learn them. Few are of more than two steps: more at once stay hard.
+ * word, and a small model takes long to learn them. Few are of more than two steps, so that more at once stay hard.
  */
 function drill(problems: readonly Problem[], dice: Dice): Example {
   const lines = problems.flatMap((problem) => {
-    const ends = dice.pick([stepByStep, stepByStep, inPairs, inOne])(problem);
+    const ends = dice.pick([stepByStep, inPairs, firstThenRest])(problem);
     return calculations(problem, readings(problem, 0.5, dice), ends).map((done) => {
-      if (dice.chance(0.5)) return shown(done);
+      if (dice.chance(0.7)) return shown(done);
       const told = dice.chance(0.5) ? done.result : slip(done.result, dice);
       return comparison(shown(done), told, done.result, dice);
     });
@@ -203,7 +203,7 @@ function drill(problems: readonly Problem[], dice: Dice): Example {
  */
 export function example(dice: Dice, done: number): Example {
   const problem = () => makeProblem(dice, (template) => partOf(template) === "pretrain");
-  if (dice.chance(0.5 - 0.3 * done)) return drill(Array.from({ length: 5 }, problem), dice);
+  if (dice.chance(0.55 - 0.3 * done)) return drill(Array.from({ length: 5 }, problem), dice);
   const kind = dice.integer(1, 40);
   if (kind <= 2) return debate(problem(), dice);
   return dialogue(problem(), kind === 3 ? "alone" : dice.pick(["generator", "verifier", "refiner"] as const), dice);
