@@ -310,6 +310,11 @@ def main() -> None:
     model.half().save_pretrained(out)
     write_gguf(model, tokenizer, out / "malt-tiny.gguf", "malt-tiny")
     tokenizer.save_pretrained(out)
+    # The name of the class that every version of transformers knows.
+    about = out / "tokenizer_config.json"
+    named = {**json.loads(about.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}
+    named.pop("backend", None)
+    about.write_text(json.dumps(named, indent=2) + "\n")
     for file in sorted(out.iterdir()):
         print(f"{file.stat().st_size / 1e6:7.2f} MB  {file}")
 
