@@ -77,16 +77,16 @@ def encode(lines, tokenizer):
 
 def pack(dialogues):
     """
-    Puts whole dialogues into rows, each into the first with room, and yields batches in the order in which they fill up:
-    ids [rows, width], positions within the dialogue (0 starts one; padding is all zeros) and weights as targets.
+    Puts whole dialogues into rows, each where it fits best, and yields batches in the order in which they fill up: ids
+    [rows, width], positions within the dialogue (0 starts one; padding is all zeros) and weights as targets. The few rows
+    that are not full at the end are left out.
     """
-    open_rows = {width: [] for width in ROWS}
-    full = {width: [] for width in ROWS}
+    waiting, full = [], {width: [] for width in ROWS}
 
-    def batch(width):
-        rows, full[width] = full[width], []
-        ids, positions = (np.zeros((STEP // width, width), np.int16) for _ in range(2))
-        weights = np.zeros((STEP // width, width), np.float32)
+    def batch(rows):
+        shape = (len(rows), rows[0]["width"])
+        ids, positions = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+        weights = np.zeros(shape, np.float32)
         for i, row in enumerate(rows):
             at = 0
             for tokens, prompt in row["dialogues"]:
@@ -98,20 +98,21 @@ def pack(dialogues):
         return ids, positions, weights
 
     for tokens, prompt in dialogues:
-        width = next(w for w in ROWS if len(tokens) <= w)
-        waiting = open_rows[width]
-        row = next((r for r in waiting if r["room"] >= len(tokens)), None)
+        row = min((r for r in waiting if r["room"] >= len(tokens)), key=lambda r: r["room"], default=None)
         if row is None:
-            waiting.append(row := {"room": width, "dialogues": []})
+            width = next(w for w in ROWS if len(tokens) <= w)
+            waiting.append(row := {"width": width, "room": width, "dialogues": []})
         row["dialogues"].append((tokens, prompt))
         row["room"] -= len(tokens)
         # A row is closed when hardly any dialogue fits, and the fullest one when many wait.
-        closed = row if row["room"] < 40 else min(waiting, key=lambda r: r["room"]) if len(waiting) > 32 else None
+        closed = row if row["room"] < 24 else min(waiting, key=lambda r: r["room"]) if len(waiting) > 64 else None
         if closed:
             waiting.remove(closed)
-            full[width].append(closed)
-            if len(full[width]) == STEP // width:
-                yield batch(width)
+            rows = full[closed["width"]]
+            rows.append(closed)
+            if len(rows) * closed["width"] == STEP:
+                full[closed["width"]] = []
+                yield batch(rows)
 
 
 def train(model, batches, args, checkpoint: Path, identity: str) -> None:

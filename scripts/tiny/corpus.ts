@@ -12,13 +12,13 @@ import { example } from "./dialogues.js";
 
 const { values } = parseArgs({
   options: {
-    dialogues: { type: "string", default: "400000" },
+    dialogues: { type: "string", default: "240000" },
     seed: { type: "string", default: "0" },
     help: { type: "boolean", default: false },
   },
 });
 if (values.help) {
-  console.log("usage: tsx scripts/tiny/corpus.ts [--dialogues 400000] [--seed 0]");
+  console.log("usage: tsx scripts/tiny/corpus.ts [--dialogues 240000] [--seed 0]");
   process.exit(0);
 }
 const [count, seed] = [Number(values.dialogues), Number(values.seed)];
