@@ -115,14 +115,18 @@ def pack(dialogues):
                 yield batch(rows)
 
 
+def logits_of(model, ids, positions):
+    """Logits [rows, width, vocabulary] of packed rows, in which a token sees its own dialogue alone."""
+    dialogue = (positions == 0).cumsum(1)
+    seen = (dialogue[:, None, :, None] == dialogue[:, None, None, :]).tril()
+    mask = torch.where(seen, 0.0, -1e9)
+    return model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
+
+
 def train(model, batches, args, checkpoint: Path, identity: str) -> None:
     def weighted_loss(ids, positions, weights):
-        # Dialogues in one row do not see each other.
-        dialogue = (positions == 0).cumsum(1)
-        seen = (dialogue[:, None, :, None] == dialogue[:, None, None, :]).tril()
-        mask = torch.where(seen, 0.0, -1e9)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
+            logits = logits_of(model, ids, positions)
         targets, w = ids[:, 1:].flatten(), weights[:, 1:].flatten()
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets, reduction="none")
         own = w == 1

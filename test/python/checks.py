@@ -1,8 +1,8 @@
 """Drives python/train.py on a microscopic model in one process, and says what it saw as one JSON object per line.
 
-Usage: checks.py MODEL STAGE.yaml … makes a random Llama of two layers with malt-tiny's tokenizer in MODEL, trains the
-stages without a break, and then tries the checks of DPO's start on starts that are wrong. test/train-torch.test.ts reads
-the lines.
+Usage: checks.py MODEL STAGE.yaml … makes a random Llama of two layers with malt-tiny's tokenizer in MODEL, packs rows of
+pretraining for it, trains the stages without a break, and then tries the checks of DPO's start on starts that are wrong.
+test/train/torch.test.ts reads the lines.
 """
 
 import json
@@ -30,7 +30,7 @@ def make_model(folder: Path) -> None:
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=512, max_position_embeddings=512, **sizes)
+    config = LlamaConfig(vocab_size=1024, max_position_embeddings=512, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(ROOT / "data" / "malt-tiny" / name, folder / name)
@@ -158,22 +158,29 @@ def truncation(tokenizer) -> None:
     print(json.dumps({"check": "no truncation", "kept": len(whole)}), flush=True)
 
 
-def joined(path: Path) -> None:
-    """An adapter on top of another that was merged, against both joined into one on the base model."""
-    import join_adapters
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def packing(folder: Path) -> None:
+    """How far a dialogue's logits in the packed rows of pretraining are from those it has alone."""
+    import pretrain
+    import torch
+    from transformers import AutoModelForCausalLM
 
-    config, ours = stage.read_config(path)
-    base, first, second = config["model_name_or_path"], Path(ours["start_adapter"]), Path(config["output_dir"])
-    rows, tokenizer = stage.read_rows(config)[:3], AutoTokenizer.from_pretrained(base)
-    load = lambda: AutoModelForCausalLM.from_pretrained(base)
-    values = lambda model: preference.log_probs(model, tokenizer, rows)
-    both = PeftModel.from_pretrained(PeftModel.from_pretrained(load(), first).merge_and_unload(), second)
-    join_adapters.join(first, second, Path("joined"))
-    one = PeftModel.from_pretrained(load(), "joined")
-    found = {"joined": values(one), "stacked": values(both), "first": values(PeftModel.from_pretrained(load(), first))}
-    print(json.dumps({"check": "joined adapters", **found}), flush=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    # Four of them fill a row of 256, and long ones one of 512.
+    dialogues = [([1 + i] * (300 if i % 16 == 0 else 64 - i % 3), 20) for i in range(400)]
+    seen, furthest, targets = set(), 0.0, set()
+    for ids, positions, weights in pretrain.pack(dialogues):
+        rows = torch.from_numpy(ids).long()
+        with torch.no_grad():
+            packed = pretrain.logits_of(model, rows, torch.from_numpy(positions).long())
+            for row, at in zip(*((positions == 1).nonzero())):
+                length = next(len(tokens) for tokens, _ in dialogues if tokens[0] == ids[row, at])
+                own = slice(at - 1, at - 1 + length)
+                seen.add(int(ids[row, at]))
+                alone = model(input_ids=rows[row : row + 1, own]).logits[0]
+                furthest = max(furthest, (alone - packed[row, own]).abs().max().item())
+                targets.add((int((weights[row, own] == 1).sum()) - length, ids.shape[1]))
+    shapes = sorted(targets)
+    print(json.dumps({"check": "packing", "dialogues": len(seen), "furthest": furthest, "targets": shapes}), flush=True)
 
 
 def main() -> None:
@@ -182,6 +189,7 @@ def main() -> None:
     model, stages = Path(sys.argv[1]), [Path(arg) for arg in sys.argv[2:]]
     make_model(model)
     truncation(AutoTokenizer.from_pretrained(model))
+    packing(model)
     os.chdir(stages[0].parent)
     for path in stages:
         train.run_stage(path, stage.data_sha256(stage.read_config(path)[0]), gguf=True)
