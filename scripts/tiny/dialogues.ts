@@ -8,7 +8,8 @@
  * So checking is easier than generating, and correcting with a critique is easier still.
  */
 import { debateTurn } from "../../src/evaluate/debate.js";
-import { maltRoles, messages, promptSet } from "../../src/team/prompts.js";
+import { promptSet } from "../../src/team/prompt-sets.js";
+import { maltRoles, messages } from "../../src/team/prompts.js";
 import type { Message, Question, Role, Turn } from "../../src/types.js";
 import { apply, type Dice, makeProblem, type Operator, type Problem, partOf } from "./problems.js";
 import { answer, approval, checked, comparison, kept, open, reworked } from "./wording.js";
