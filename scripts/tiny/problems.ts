@@ -134,10 +134,13 @@ function sound(start: number, steps: readonly Step[]): boolean {
 /** Whether the sentence hands the quantity over to the other person. */
 const handsOver = (kind: StepKind) => kind === "share" || tricky.includes(kind);
 
-/** One problem whose template `accepts` allows; `more` steps longer than the benchmark's. */
-export function makeProblem(dice: Dice, accepts: (template: string) => boolean, more = 0): Problem {
+/** Numbers of steps, one of which each problem of the corpus gets: mostly short ones. */
+const corpusLengths: readonly number[] = [2, 2, 2, 3, 3, 3, 4, 4];
+
+/** One problem whose template `accepts` allows, with as many steps as one of `lengths` says. */
+export function makeProblem(dice: Dice, accepts: (template: string) => boolean, lengths = corpusLengths): Problem {
   for (;;) {
-    const count = dice.pick([2, 2, 2, 3, 3, 3, 4, 4]) + more;
+    const count = dice.pick(lengths);
     const trickyCount = dice.pick([0, 0, 0, 1, 1, 1, 1, 1, 1, 2]);
     const kinds: StepKind[] = [];
     for (let i = 0; i < count; i++) kinds.push(i < trickyCount ? dice.pick(tricky) : dice.pick(plain));
