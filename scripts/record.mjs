@@ -17,7 +17,8 @@ const recorded = {
   ],
   note: `
 The recorded run of the notebooks: the manifest, the tables, the training metrics and this card of a run that \`npm start\`
-makes, evaluated on all systems (\`npx malt train --run RUN --generator-dpo\`, \`npx malt evaluate --run RUN --systems all --size 400\`).
+makes, evaluated on all systems (\`npx malt train --run RUN --generator-dpo\`, \`npx malt evaluate --run RUN --systems all --size 200\`), and
+for notebook 21 on harder questions (\`npx malt evaluate --run RUN --systems main,debate --questions data/arithmetic/hard.jsonl\`).
 The journals, the trainer's files and adapters, \`run.duckdb\` and \`trees.arrow\` are left out; making the run again gives
 them. \`npm run record -- RUN\`
 puts another run in its place.
