@@ -22,7 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), "malt-explorer-"));
 const file = (name: string) => join(folder, `${name}.html`);
 const address = (name: string, hash = "") => `${pathToFileURL(file(name))}${hash}`;
 /** The question whose tree disagrees with itself in all three roles. */
-const mixed = "arithmetic-train-34";
+const mixed = "arithmetic-train-44";
 
 describe.skipIf(!executablePath)("the explorer in a browser", () => {
   let browser: Browser;
@@ -107,21 +107,21 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
   }
 
   it("shows a node that was clicked: its words, how they were read, its siblings, its pairs and its path", async () => {
-    await item("g2.v0.r1").click();
+    await item("g2.v2.r1").click();
     const output = page.getByRole("region", { name: "output", exact: true });
-    const node = nodes.find(({ question_id, node_id }) => question_id === mixed && node_id === "g2.v0.r1")!;
+    const node = nodes.find(({ question_id, node_id }) => question_id === mixed && node_id === "g2.v2.r1")!;
     expect(await output.locator("pre").first().innerText()).toBe(node.text);
-    expect(await output.locator("mark").first().innerText()).toBe("28");
-    expect(await output.innerText()).toContain("Read as 28 by rule: the last “Final Answer: …”.");
-    expect(await output.innerText()).toContain('Graded right; number: both are "28".');
+    expect(await output.locator("mark").first().innerText()).toBe("179");
+    expect(await output.innerText()).toContain("Read as 179 by rule: the last “Final Answer: …”.");
+    expect(await output.innerText()).toContain('Graded right; number: both are "179".');
     expect(await output.innerText()).toContain(`seed\n${node.seed}`);
-    expect(await output.locator(".pairs li").allInnerTexts()).toEqual(["▲ chosen over g2.v0.r0 (gap 1.00)"]);
+    expect(await output.locator(".pairs li").allInnerTexts()).toEqual(["▲ chosen over g2.v2.r0 (gap 1.00)"]);
     expect(await output.locator(".sibling").count()).toBe(3);
-    expect(await output.locator(".sibling").first().locator("ins").allInnerTexts()).toContain("27");
+    expect(await output.locator(".sibling").first().locator("ins").allInnerTexts()).toContain("135");
     expect(await output.locator(".sibling").last().innerText()).toContain("The same text, byte for byte");
     await output.getByText("What it saw").click();
     const saw = await output.locator("details", { hasText: "What it saw" }).locator("pre").allInnerTexts();
-    const [generator, verifier] = ["g2", "g2.v0"].map(
+    const [generator, verifier] = ["g2", "g2.v2"].map(
       (id) => nodes.find(({ question_id, node_id }) => question_id === mixed && node_id === id)!.text,
     );
     expect(saw).toHaveLength(1);
@@ -139,7 +139,7 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
       "verifier",
       "refiner",
     ]);
-    expect(new URL(page.url()).hash).toBe(`#${mixed}/g2.v0.r1`);
+    expect(new URL(page.url()).hash).toBe(`#${mixed}/g2.v2.r1`);
   });
 
   it("opens a link to a node, and says what there is not", async () => {
@@ -155,15 +155,15 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
   it("recolours nodes and counts examples and pairs as backUp and the export do, while θ moves", async () => {
     await reset();
     await expect.poll(() => yields("verifier")).toEqual(expected("verifier", 0.5));
-    expect(await item("g2.v0").getAttribute("data-label")).toBe("good");
-    const before = await item("g2.v0").evaluate((node) => getComputedStyle(node).backgroundColor);
+    expect(await item("g2.v2").getAttribute("data-label")).toBe("good");
+    const before = await item("g2.v2").evaluate((node) => getComputedStyle(node).backgroundColor);
     await slide(/Threshold/, 0.7);
     for (const role of ["generator", "verifier", "refiner"])
       await expect.poll(() => yields(role), { message: role }).toEqual(expected(role, 0.7));
-    await expect.poll(() => item("g2.v0").getAttribute("data-label")).toBe("not good");
-    expect(await item("g2.v0").evaluate((node) => getComputedStyle(node).backgroundColor)).not.toBe(before);
-    expect(await item("g2.v0").getAttribute("aria-label")).toBe(
-      "g2.v0, verifier, answers 28, right, value 0.67, not good, label flipped",
+    await expect.poll(() => item("g2.v2").getAttribute("data-label")).toBe("not good");
+    expect(await item("g2.v2").evaluate((node) => getComputedStyle(node).backgroundColor)).not.toBe(before);
+    expect(await item("g2.v2").getAttribute("aria-label")).toBe(
+      "g2.v2, verifier, answers 135, wrong, value 0.67, not good, label flipped",
     );
     expect(new URL(page.url()).hash).toBe(`#${mixed}?theta=0.7`);
     await page.getByLabel("Pooling").selectOption("local");
@@ -196,7 +196,7 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     await box("label flipped").check();
     await expect.poll(listed).toBe("0 outputs in 0 of 200 questions");
     await slide(/Threshold/, 0.7);
-    await expect.poll(listed).toContain("97 outputs in ");
+    await expect.poll(listed).toContain("235 outputs in ");
     await box("label flipped").uncheck();
     await box("identical, labels differ").check();
     const [{ n }] = (await run.query<{ n: number }>(
@@ -241,17 +241,17 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     await page.keyboard.press("ArrowLeft");
     expect(new URL(page.url()).hash).toBe(`#${mixed}/g0`);
     await page.keyboard.press("]");
-    await expect.poll(() => new URL(page.url()).hash).toBe("#arithmetic-train-35");
+    await expect.poll(() => new URL(page.url()).hash).toBe("#arithmetic-train-45");
     await page.getByRole("listbox").focus();
     await page.keyboard.press("ArrowUp");
     await page.keyboard.press("ArrowUp");
-    await expect.poll(() => new URL(page.url()).hash).toBe("#arithmetic-train-33");
+    await expect.poll(() => new URL(page.url()).hash).toBe("#arithmetic-train-43");
     const active = await page.getByRole("listbox").getAttribute("aria-activedescendant");
-    expect(await page.locator(`[id="${active}"]`).getAttribute("aria-label")).toContain("arithmetic-train-33, value");
+    expect(await page.locator(`[id="${active}"]`).getAttribute("aria-label")).toContain("arithmetic-train-43, value");
     await page.keyboard.press("/");
     expect(await page.getByRole("searchbox").evaluate((field) => field === document.activeElement)).toBe(true);
     await page.goBack();
-    await expect.poll(() => new URL(page.url()).hash).toBe("#arithmetic-train-34");
+    await expect.poll(() => new URL(page.url()).hash).toBe(`#${mixed}`);
   });
 
   it("names every control, and fits a narrow window in the dark", async () => {
@@ -383,10 +383,10 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
     notebook.on("pageerror", (error) => errors.push(error.message));
     await notebook.goto(address("notebook"));
     const frame = notebook.frameLocator("iframe");
-    await frame.locator('[role="treeitem"][data-node="g2.v0.r1"]').click();
-    await frame.getByText("Read as 28 by rule").waitFor();
+    await frame.locator('[role="treeitem"][data-node="g2.v2.r1"]').click();
+    await frame.getByText("Read as 179 by rule").waitFor();
     await frame.locator(".pairs a").click();
-    await frame.getByRole("heading", { name: "g2.v0.r0" }).waitFor();
+    await frame.getByRole("heading", { name: "g2.v2.r0" }).waitFor();
     expect(errors).toEqual([]);
     await notebook.locator("iframe").evaluate((element) => element.remove());
     expect(await notebook.locator("body").innerText()).toContain("npx malt view --run tiny-200");
@@ -419,7 +419,7 @@ describe.skipIf(!executablePath)("the explorer in a browser", () => {
       const all = scored.filter((node) => node.role === role).length;
       return `${role}: ${good} of ${all} good, ${pairs} pair${pairs === 1 ? "" : "s"}`;
     };
-    const node = frame.locator('[role="treeitem"][data-node="g2.v0"]');
+    const node = frame.locator('[role="treeitem"][data-node="g2.v2"]');
     await expect.poll(() => counts("verifier")).toEqual(expected("verifier", 0.5));
     expect(await frame.locator('[data-tree-role="refiner"]').innerText()).toBe(await inTree("refiner", 0.5, "all"));
     await node.click();

@@ -63,7 +63,7 @@ describe("roleShares", () => {
     const run = await openRun();
     const rows = await run.query<VoteRow>(
       `SELECT system, seed, question_id, pass, turn, voted_correct FROM evaluation
-       WHERE pass = 0 AND turn = 'refiner' AND (system IN ('MA+MV', 'MALT') OR system LIKE 'mix %')`,
+       WHERE benchmark = 'arithmetic' AND pass = 0 AND turn = 'refiner' AND (system IN ('MA+MV', 'MALT') OR system LIKE 'mix %')`,
     );
     run.close();
     const shares = roleShares(rows);

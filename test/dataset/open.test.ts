@@ -81,8 +81,14 @@ describe("openRun", () => {
     const manifest = await readManifest(dir);
     expect(manifest.prompt_set_hash).toBe(promptSetHash(promptSet("arithmetic")));
     await writeManifest(dir, { ...manifest, prompt_set_hash: "0".repeat(64) });
-    await expect(openRun(dir)).rejects.toThrow(/of SHA-256 0{64}, and this version's has 99c9c2d6.*--prompt-set FILE/);
+    await expect(openRun(dir)).rejects.toThrow(
+      /of SHA-256 0{64}, and the set in its run.json has 99c9c2d6.*restore run.json/,
+    );
     await expect(openRun(dir)).rejects.toBeInstanceOf(RunError);
+    // Older runs do not hold their prompts.
+    const { prompts: _, ...config } = manifest.config;
+    await writeManifest(dir, { ...manifest, config, prompt_set_hash: "0".repeat(64) });
+    await expect(openRun(dir)).rejects.toThrow(/of SHA-256 0{64}, and this version's has 99c9c2d6.*--prompt-set FILE/);
   });
 
   it("names a run that is not there", async () => {

@@ -26,10 +26,10 @@ function read<T>(html: string, id: string): T {
 describe("writePage", () => {
   it("packs one tree alone", async () => {
     const run = await openRun(null);
-    await writePage(run, path, { question: "arithmetic-train-34" });
+    await writePage(run, path, { question: "arithmetic-train-44" });
     run.close();
     const about = read<About>(readFileSync(path, "utf8"), "about");
-    expect(about.questions.map(([id]) => id)).toEqual(["arithmetic-train-34"]);
+    expect(about.questions.map(([id]) => id)).toEqual(["arithmetic-train-44"]);
     expect(about.evaluations).toEqual([]);
   });
 
@@ -38,7 +38,7 @@ describe("writePage", () => {
     const wrong = writePage(run, path, { question: "no-such" });
     await expect(wrong).rejects.toThrow('run tiny-200 has no question "no-such"; its first is "arithmetic-train-0"');
     await expect(wrong).rejects.toBeInstanceOf(InputError);
-    const nowhere = writePage(run, join(folder, "no", "such", "folder.html"), { question: "arithmetic-train-34" });
+    const nowhere = writePage(run, join(folder, "no", "such", "folder.html"), { question: "arithmetic-train-44" });
     await expect(nowhere).rejects.toThrow(/cannot write .*folder\.html: ENOENT.*; name another file with --out/);
     await expect(nowhere).rejects.toBeInstanceOf(RunError);
     run.close();

@@ -75,7 +75,7 @@ describe("the disagreement of two systems", () => {
     const rows = await run.evaluation();
     const [{ share }] = (await run.query<{ share: number }>(
       `SELECT avg((a.voted_correct <> b.voted_correct)::INT) AS share FROM evaluation a JOIN evaluation b
-       ON a.seed = b.seed AND a.question_id = b.question_id WHERE a.pass = 0 AND b.pass = 0 AND a.turn = 'refiner'
+       USING (benchmark, seed, question_id) WHERE benchmark = 'arithmetic' AND a.pass = 0 AND b.pass = 0 AND a.turn = 'refiner'
        AND b.turn = 'refiner' AND a.system = 'MALT' AND b.system = 'STaR MA+MV'`,
     )) as [{ share: number }];
     const found = discordanceOf([], rows)!;

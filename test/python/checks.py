@@ -158,6 +158,24 @@ def truncation(tokenizer) -> None:
     print(json.dumps({"check": "no truncation", "kept": len(whole)}), flush=True)
 
 
+def joined(path: Path) -> None:
+    """An adapter on top of another that was merged, against both joined into one on the base model."""
+    import join_adapters
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config, ours = stage.read_config(path)
+    base, first, second = config["model_name_or_path"], Path(ours["start_adapter"]), Path(config["output_dir"])
+    rows, tokenizer = stage.read_rows(config)[:3], AutoTokenizer.from_pretrained(base)
+    load = lambda: AutoModelForCausalLM.from_pretrained(base)
+    values = lambda model: preference.log_probs(model, tokenizer, rows)
+    both = PeftModel.from_pretrained(PeftModel.from_pretrained(load(), first).merge_and_unload(), second)
+    join_adapters.join(first, second, Path("joined"))
+    one = PeftModel.from_pretrained(load(), "joined")
+    found = {"joined": values(one), "stacked": values(both), "first": values(PeftModel.from_pretrained(load(), first))}
+    print(json.dumps({"check": "joined adapters", **found}), flush=True)
+
+
 def packing(folder: Path) -> None:
     """How far a dialogue's logits in the packed rows of pretraining are from those it has alone."""
     import pretrain

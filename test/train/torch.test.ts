@@ -109,6 +109,37 @@ describe.skipIf(!installed)("the trainer", () => {
     expect(check("no truncation")).toMatchObject({ kept: 2 });
   });
 
+  it("is not needed to use two adapters, one trained on the other, as one: joined they say the same", () => {
+    const { joined, stacked, first } = whole.said.find(({ check }) => check === "joined adapters") as Record<
+      string,
+      number[]
+    >;
+    expect(joined).toHaveLength(3);
+    for (const [i, value] of joined!.entries()) {
+      expect(value).toBeCloseTo(stacked![i]!, 3);
+      expect(Math.abs(value - first![i]!)).toBeGreaterThan(0.01);
+    }
+  });
+
+  it("weights examples, smooths labels and knows margins as their formulas say", () => {
+    const said = (name: string) => whole.said.find((line) => line.check === name) as unknown as Record<string, number>;
+    const weighted = said("weighted SFT");
+    // 3 and 1 in turn, of mean 1.
+    expect(weighted.weights).toEqual([1.5, 0.5, 1.5, 0.5]);
+    expect(weighted.loss).toBeCloseTo(weighted.expected!, 3);
+    expect(Math.abs(weighted.loss! - weighted.plain!)).toBeGreaterThan(1e-3);
+    expect(refused("weights that are not read")).toMatch(/row 1 has a weight, which this stage does not read/);
+    expect(refused("weights that are not there")).toMatch(/row 2 has weight -1, .*malt export --weights/);
+    for (const name of ["smoothing", "offset", "target"])
+      expect(said(`DPO with ${name}`).loss).toBeCloseTo(said(`DPO with ${name}`).expected!, 3);
+    // ε = 0.25: ln 3. A target is the difference of values itself; an offset has no optimum, so the end of the grid.
+    const best = (name: string) => said(`optimum with ${name}`).best as unknown as number[];
+    for (const margin of best("smoothing")) expect(margin).toBeCloseTo(Math.log(3), 2);
+    expect(best("target")[0]).toBeCloseTo(1 / 3, 2);
+    expect(best("target")[1]).toBeCloseTo(1, 2);
+    expect(best("offset")).toEqual([6, 6]);
+  });
+
   it("pretraining packs whole dialogues that do not see each other, and counts their completions in full", () => {
     const packing = whole.said.find(({ check }) => check === "packing")!;
     expect(packing.dialogues).toBeGreaterThan(300);
