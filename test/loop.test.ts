@@ -31,4 +31,4 @@ it("goes from questions to the comparison of systems in the lines of the README"
   // Twelve questions: one turn of SA, three of MA, three turns of three passes of MALT.
   expect(systems).toHaveLength(12 * (1 + 3 + 9));
   expect(stdout).toMatch(/refiner/);
-}, 300_000);
+}, 600_000);
