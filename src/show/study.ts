@@ -25,6 +25,12 @@ export function studyText(study: StudyResult): string {
     `Accuracy in percent, with 95 % intervals clustered by question${repeats > 1 ? `, over ${repeats} repeats` : ""}. better by: the cell minus the reference, cell ${reference?.cell ?? "–"}\n` +
       "(marked *), on the same questions; p: sign-flip test, p (Holm): adjusted for all comparisons. tokens: completion tokens\n" +
       "of an answer. Then the cost of a cell if nothing is shared: tokens of its trees, examples, pairs, and tokens trained on.",
+    ...(repeats > 1
+      ? [
+          "± over repeats: standard deviation of the accuracy, and of the difference, over the repeats. Intervals and p take the\n" +
+            "trained teams as given, so they say nothing about other trainings.",
+        ]
+      : []),
     ...(reference?.accuracy === null ? ["The reference has no result, so no cell is compared with it."] : []),
     ...reasons(study.results),
     ...(study.equalTokens.length > 0 ? [equalTable(study)] : []),
@@ -52,6 +58,7 @@ function cellTable(results: readonly CellResult[], axes: readonly string[], isRe
     whole(result.tokens),
     result.against ? points(result.against.difference.mean) : "",
     result.against ? interval(result.against.difference) : "",
+    ...(isRepeated ? [result.against ? points(result.against.overRepeats) : ""] : []),
     result.against ? pValue(result.against.p) : "",
     result.against ? pValue(result.against.pHolm) : "",
     whole(result.cost.sampled_tokens),
@@ -59,7 +66,7 @@ function cellTable(results: readonly CellResult[], axes: readonly string[], isRe
     whole(result.cost.pairs),
     whole(result.cost.training_tokens),
   ]);
-  return alignedTable([...head, "interval", "p", "p (Holm)", ...cost], rows);
+  return alignedTable([...head, "interval", ...(isRepeated ? ["± over repeats"] : []), "p", "p (Holm)", ...cost], rows);
 }
 
 /** Why cells have no result. */

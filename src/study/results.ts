@@ -44,6 +44,17 @@ export interface Made {
   reason: string | null;
 }
 
+/**
+ * A paired comparison with the reference. Its interval and p take the trained teams as given: they are about other questions, and
+ * not about other trainings.
+ */
+export interface ComparedCell extends PairedTest {
+  /** p, adjusted by Holm's rule for all cells. */
+  pHolm: number;
+  /** Standard deviation of the difference over repeats, divisor n − 1; null with fewer than two. */
+  overRepeats: number | null;
+}
+
 /** A cell with what it measured. */
 export interface CellResult {
   cell: number;
@@ -61,7 +72,7 @@ export interface CellResult {
   /** Completion tokens per question at inference. */
   tokens: number | null;
   /** The cell minus the reference on the same repeats, seeds and questions; null for the reference itself. */
-  against: (PairedTest & { pHolm: number }) | null;
+  against: ComparedCell | null;
   /** Mean over the repeats. */
   cost: Cost;
 }
@@ -82,23 +93,26 @@ export function compareCells(
   const results = cells.map(({ cell, varied, system, isReference }): CellResult => {
     const own = byCell.get(cell)!;
     const makings = made.filter((each) => each.cell === cell);
-    const shared = own.filter((o) => base.has(placeOf(o)));
-    const isCompared = !isReference && shared.length > 0;
+    const differences = own
+      .filter((o) => base.has(placeOf(o)))
+      .map((o) => ({ ...o, difference: Number(o.correct) - Number(base.get(placeOf(o))) }));
+    const isCompared = !isReference && differences.length > 0;
     return {
       ...{ cell, system: system.name, isReference },
       values: Object.fromEntries(Object.entries(varied).map(([name, one]) => [name, labelOf(one)])),
       reason: makings.find(({ reason }) => reason !== null)?.reason ?? (own.length === 0 ? "not evaluated yet" : null),
       accuracy: own.length === 0 ? null : accuracyOf(own),
-      overSeeds: spread(own, ({ seed }) => seed),
-      overRepeats: spread(own, ({ repeat }) => repeat),
+      overSeeds: spread(own, "seed", isRight),
+      overRepeats: spread(own, "repeat", isRight),
       tokens: own.length > 0 && own.every(({ tokens }) => tokens !== null) ? mean(own.map((o) => o.tokens!)) : null,
       against: isCompared
         ? {
             ...pairedTest(
-              shared.map((o) => Number(o.correct) - Number(base.get(placeOf(o)))),
-              shared.map((o) => o.question_id),
+              differences.map(({ difference }) => difference),
+              differences.map((o) => o.question_id),
             ),
             pHolm: Number.NaN,
+            overRepeats: spread(differences, "repeat", ({ difference }) => difference),
           }
         : null,
       cost: meanCost(makings.map(({ cost }) => cost)),
@@ -120,11 +134,17 @@ const accuracyOf = (outcomes: readonly CellAnswer[]): Estimate =>
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Standard deviation of the accuracies of groups; null with fewer than two. */
-function spread(outcomes: readonly CellAnswer[], group: (outcome: CellAnswer) => number): number | null {
-  const groups = groupBy(outcomes, group);
+const isRight = ({ correct }: CellAnswer): number => Number(correct);
+
+/** Standard deviation of the means of groups; null with fewer than two. */
+function spread<T extends CellAnswer>(
+  outcomes: readonly T[],
+  group: "seed" | "repeat",
+  value: (outcome: T) => number,
+): number | null {
+  const groups = groupBy(outcomes, (outcome) => outcome[group]);
   if (groups.size < 2) return null;
-  return meanStd([...groups.values()].map((own) => mean(own.map(({ correct }) => Number(correct))))).sample;
+  return meanStd([...groups.values()].map((own) => mean(own.map(value)))).sample;
 }
 
 function meanCost(costs: readonly Cost[]): Cost {

@@ -288,7 +288,7 @@ function resultColumns({ axes, cells }: StudyPlan): Record<string, string> {
     return types.size > 1 ? "VARCHAR" : only === "number" ? "DOUBLE" : only === "boolean" ? "BOOLEAN" : "VARCHAR";
   };
   const numbers = ["accuracy", "low", "high", "sd_over_seeds", "sd_over_repeats", "tokens"];
-  const comparison = ["difference", "difference_low", "difference_high", "p", "p_holm"];
+  const comparison = ["difference", "difference_low", "difference_high", "difference_sd_over_repeats", "p", "p_holm"];
   const cost = ["sampled_completions", "sampled_tokens", "sft_examples", "pairs", "training_steps", "training_tokens"];
   const double = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, "DOUBLE"]));
   return {
@@ -318,7 +318,8 @@ function rowOf({ cell, system, isReference, reason, accuracy, ...result }: CellR
     ...{ accuracy: accuracy?.mean, low: accuracy?.low, high: accuracy?.high },
     ...{ sd_over_seeds: overSeeds, sd_over_repeats: overRepeats, tokens },
     ...{ difference: against?.difference.mean, difference_low: against?.difference.low },
-    ...{ difference_high: against?.difference.high, p: against?.p, p_holm: against?.pHolm },
+    ...{ difference_high: against?.difference.high, difference_sd_over_repeats: against?.overRepeats ?? null },
+    ...{ p: against?.p, p_holm: against?.pHolm },
     ...cost,
   };
 }

@@ -240,6 +240,33 @@ describe("the comparison of cells", () => {
     for (const [i, each] of p.entries()) expect(results[i]!.against!.pHolm).toBeCloseTo(steps.get(each)!, 12);
   });
 
+  it("says how far repeats of the training are apart, and their differences from the reference", () => {
+    const { cells } = planStudy({
+      ...{ name: "r", vary: { beta: [0.1, 0.2] } },
+      ...{ repeat: { trainSeed: [0, 1] }, reference: { beta: 0.1 } },
+    });
+    // Right answers of 4: the reference 1 and 3, the other cell 3 and 4.
+    const right = [
+      [1, 3],
+      [3, 4],
+    ];
+    const outcomes = cells.flatMap(({ cell }, i) =>
+      [0, 1].flatMap((repeat) =>
+        [0, 1, 2, 3].map(
+          (q): CellAnswer => ({
+            ...{ cell, repeat, seed: 0, question_id: `q${q}`, correct: q < right[i]![repeat]!, tokens: null },
+          }),
+        ),
+      ),
+    );
+    const [reference, other] = compareCells(cells, outcomes, []);
+    expect([reference!.isReference, reference!.overRepeats]).toEqual([true, expect.closeTo(0.5 / Math.SQRT2, 12)]);
+    expect(other!.overRepeats).toBeCloseTo(0.25 / Math.SQRT2, 12);
+    expect(other!.against!.difference.mean).toBeCloseTo(3 / 8, 12);
+    expect(other!.against!.overRepeats).toBeCloseTo(0.25 / Math.SQRT2, 12);
+    expect(results[0]!.against!.overRepeats).toBeNull();
+  });
+
   it("at equal tokens takes the mean of k and k + 1 votes, weighted to spend just these tokens", () => {
     const [ma, sa] = [
       atEqualTokens(plan.cells, outcomes, results, [25])[1]!,
