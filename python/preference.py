@@ -101,13 +101,15 @@ def check_start(policy: list[float] | None, reference: list[float], sft: list[fl
             )
 
 
-def check_first_loss(loss: float, margin: float, offsets: list[float] = [0.0]) -> None:
+def check_first_loss(loss: float, margin: float, offsets: list[float] = [0.0], sft: bool = False) -> None:
     """
     @param offsets: the pairs' offsets, where the loss asks for a margin of more than 0
+    @param sft: whether the chosen texts' own loss is added, which is not negative: then the first loss is at least that
     @raises Refused unless the reward margin is 0 and the first loss is that of margin 0 within 1e-3: ln 2 = 0.6931, or with
         offsets ln(1 + e^offset), averaged over a batch
     """
     least, most = (math.log1p(math.exp(of(offsets))) for of in (min, max))
+    most = math.inf if sft else most
     if not (least - 1e-3 <= loss <= most + 1e-3 and abs(margin) <= 1e-3):
         expected = "ln 2 = 0.6931" if most == least == math.log(2) else f"one between {least:.4f} and {most:.4f}"
         raise Refused(

@@ -265,7 +265,7 @@ def start_check(path: Path, trainer, tokenizer, rows: list[dict], loading: dict)
     def check(step: int, row: dict | None = None) -> None:
         if row:
             say("first", stage=path.stem, loss=row["loss"], margin=row["margin"])
-            check_first_loss(row["loss"], row["margin"], offsets)
+            check_first_loss(row["loss"], row["margin"], offsets, "sft" in trainer.args.loss_type)
             if not here.first:
                 return
             write_whole(Path(config["output_dir"]) / "start.json", record | {"loss": row["loss"], "margin": row["margin"]})

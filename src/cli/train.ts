@@ -38,6 +38,7 @@ interface Flags {
   dpoLearningRate?: number;
   beta?: number;
   labelSmoothing?: number;
+  dpoSftWeight?: number;
   dpoMargin?: DpoMargin;
   batchSize?: number;
   maxLength?: number;
@@ -115,6 +116,11 @@ export function register(program: Command): void {
       "--label-smoothing <ε>",
       "of DPO: how often a preference may be the wrong way round, 0 to 0.5; gives the margin an optimum (default: 0)",
       number("--label-smoothing", { min: 0, max: 0.5 }),
+    )
+    .option(
+      "--dpo-sft-weight <w>",
+      "of DPO: weight of the chosen texts' own SFT loss, which keeps them likely; 1 is usual (default: 0, plain DPO)",
+      number("--dpo-sft-weight", { min: 0 }),
     )
     .option(
       "--dpo-margin <rule>",
@@ -224,11 +230,12 @@ async function write(flags: Flags, outputs: string): Promise<void> {
 
 function options(flags: Flags, outputs: string): TrainRunOptions {
   const { run, roles, stages, generatorDpo, profile, baseModel, heldOut, seed, epochs, batchSize } = flags;
-  const { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin, maxLength, saveSteps, device } = flags;
+  const { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoSftWeight, dpoMargin } = flags;
+  const { maxLength, saveSteps, device } = flags;
   const { on, processes, python, setup, oneJob, startFrom } = flags;
   const place = { processes, python, setup, oneJob, jobFlags: flags.jobFlags?.split(/\s+/).filter(Boolean) };
   const sizes = { sftEpochs: epochs, dpoEpochs: epochs, batchSize };
-  const rates = { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoMargin };
+  const rates = { sftLearningRate, dpoLearningRate, beta, labelSmoothing, dpoSftWeight, dpoMargin };
   const settings = { ...sizes, ...rates, maxLength, saveSteps, device };
   const model = profile === undefined ? undefined : modelOfProfile(profile);
   const what = { run, outputs, roles, stages, generatorDpo, model, baseModel, startFrom };

@@ -59,6 +59,11 @@ export interface TrainingSettings {
    */
   labelSmoothing: number;
   /**
+   * Weight of the chosen texts' own SFT loss, per token, beside DPO's (Pang et al. 2024, arXiv 2404.19733, who take 1); ≥ 0. It keeps
+   * them likely where DPO makes both texts of a pair less likely. Default 0, the paper's plain DPO.
+   */
+  dpoSftWeight: number;
+  /**
    * How the difference of a pair's values enters its loss (python/value_losses.py): `none`, the default and the paper's; `offset`:
    * at least this margin; `target`: this margin, which the policy that A.6.2 derives has.
    */
@@ -93,7 +98,7 @@ export function trainingSettings(defaults: TrainingSettings, changes: Settable =
     );
     const isShare = name === "loraDropout" || name === "labelSmoothing";
     const below = name === "labelSmoothing" ? 0.5 : 1;
-    const mayBeZero = isShare || name === "warmupSteps";
+    const mayBeZero = isShare || name === "warmupSteps" || name === "dpoSftWeight";
     const allowed =
       value !== null &&
       Number.isFinite(value) &&

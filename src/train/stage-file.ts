@@ -42,7 +42,11 @@ export function stageFile(stage: TrainingStage, options: StageFileOptions): stri
     warmup_steps: settings.warmupSteps,
     max_length: settings.maxLength,
     ...(method === "dpo"
-      ? { beta: settings.beta, ...(settings.labelSmoothing > 0 && { label_smoothing: settings.labelSmoothing }) }
+      ? {
+          beta: settings.beta,
+          ...(settings.labelSmoothing > 0 && { label_smoothing: settings.labelSmoothing }),
+          ...(settings.dpoSftWeight > 0 && { loss_type: ["sigmoid", "sft"], loss_weights: [1, settings.dpoSftWeight] }),
+        }
       : { completion_only_loss: true }),
     ...(start === null && {
       use_peft: true,

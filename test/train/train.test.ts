@@ -199,9 +199,14 @@ describe("a stage's file", () => {
     expect(sft).toContain("# That script's own keys: example_weights; all others are TRL's.");
     expect(parse(dpo)).toMatchObject({ label_smoothing: 0.27, dpo_margin: "offset" });
     expect(parse(dpo)).not.toHaveProperty("example_weights");
-    for (const key of ["label_smoothing", "dpo_margin"]) expect(stageFile(plan()[3]!, form)).not.toContain(key);
+    const kept = { ...form, settings: trainingSettings(modelOfProfile("tiny").training, { dpoSftWeight: 0.5 }) };
+    expect(parse(stageFile(plan()[3]!, kept))).toMatchObject({ loss_type: ["sigmoid", "sft"], loss_weights: [1, 0.5] });
+    expect(stageFile(plan()[1]!, kept)).not.toContain("loss_type");
+    for (const key of ["label_smoothing", "loss_type", "dpo_margin"])
+      expect(stageFile(plan()[3]!, form)).not.toContain(key);
     const wrong = (changes: object) => () => trainingSettings(modelOfProfile("tiny").training, changes);
     expect(wrong({ labelSmoothing: 0.5 })).toThrow("labelSmoothing must be a number in [0, 0.5), not 0.5");
+    expect(wrong({ dpoSftWeight: -1 })).toThrow("dpoSftWeight must be a number ≥ 0, not -1");
     expect(wrong({ dpoMargin: "wide" })).toThrow("dpoMargin must be one of none, offset, target");
     expect(wrong({ labelSmoothing: 0.1, dpoMargin: "target" })).toThrow("give one of them");
   });
