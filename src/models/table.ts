@@ -91,8 +91,8 @@ export interface Model {
 // Chosen on 100 training questions outside the run. One pass of the team is right on 80, 87 and 58 of them after DPO at 5e-5, 1e-4 and
 // 2e-4 (82 steps for the verifier, 97 for the refiner), on 78 under STaR. At the last rate the refiner unlearns to begin: its texts
 // have no first word, and log p falls from -4.0 to -5.2 for the chosen ones too. Two passes over the pairs of 100 questions at 1e-4 do
-// the same under two of three seeds (data/recorded-study-thresholds; 6 to 18 % of the texts). There 5e-5 prevents it, and neither β = 1
-// nor dpoSftWeight = 1 does.
+// the same under two of three seeds (data/recorded-study-thresholds; 6 to 18 % of the texts). There 5e-5 prevents it, and so does
+// dpoSftWeight = 5, even with four passes; neither β = 1 nor dpoSftWeight = 1 does, nor 5e-5 with four passes.
 const tiny: TrainingSettings = {
   loraRank: 16,
   loraAlpha: 32,
