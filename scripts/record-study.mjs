@@ -41,23 +41,23 @@ const interval = (one) => (one ? `${points(one.low)} to ${points(one.high)}` : "
 function card({ plan, results, work }, folder) {
   const { definition, axes } = plan;
   const names = axes.map(({ name }) => name);
-  // How far repeats are apart, where there are any.
-  const repeated = (one) => (results.some(({ overRepeats }) => overRepeats !== null) ? [points(one)] : []);
-  const spread = repeated().map(() => "± over repeats");
+  const isRepeated = results.some(({ overRepeats }) => overRepeats !== null);
+  const ifRepeated = (text) => (isRepeated ? [text] : []);
+  const spread = ifRepeated("± over repeats");
   const measured = ["accuracy", "interval", ...spread, "better by", "interval", ...spread, "p (Holm)"];
   const head = [...names, ...measured, "examples", "pairs"];
   const rows = results.map(({ values, isReference, reason, accuracy, overRepeats, against, cost }) => [
     ...names.map((name) => `${values[name]}${isReference ? " (reference)" : ""}`),
     ...(reason === null ? [points(accuracy?.mean), interval(accuracy)] : [reason, ""]),
-    ...repeated(overRepeats),
+    ...ifRepeated(points(overRepeats)),
     ...(against
       ? [
           points(against.difference.mean),
           interval(against.difference),
-          ...repeated(against.overRepeats),
+          ...ifRepeated(points(against.overRepeats)),
           against.pHolm.toFixed(4),
         ]
-      : ["", "", ...spread.map(() => ""), ""]),
+      : ["", "", ...ifRepeated(""), ""]),
     ...[cost.sft_examples, cost.pairs].map((count) => count.toLocaleString("en-US")),
   ]);
   const line = (cells) => `| ${cells.join(" | ")} |`;

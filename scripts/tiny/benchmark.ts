@@ -3,7 +3,7 @@ import { Dice, makeProblem, partOf } from "./problems.js";
 
 /**
  * Numbers of steps, each of which as many problems get. More long ones than the corpus has, so that a single generator, who knows the
- * short ones, is right on about six of ten.
+ * short ones, is right on about half.
  */
 const lengths = [2, 3, 3, 4, 4] as const;
 

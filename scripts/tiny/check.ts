@@ -10,6 +10,7 @@ import { identicalNoise } from "../../src/credit/label-noise.js";
 import { exportRun, openDataset } from "../../src/dataset/export.js";
 import { evaluateRun } from "../../src/evaluate/evaluate.js";
 import { summariseSystems } from "../../src/evaluate/results.js";
+import { percent } from "../../src/format.js";
 import { startServer } from "../../src/models/embedded.js";
 import { openaiPolicy } from "../../src/policy/openai.js";
 import { sampleRun } from "../../src/sample/sample.js";
@@ -51,7 +52,7 @@ try {
     const { rows, benchmark } = await evaluateRun({ ...common, questions, systems, seeds: [0], size });
     const table = summariseSystems(rows).map(({ system, accuracy, tokens }) => ({
       [benchmark]: system,
-      right: `${(100 * accuracy.mean).toFixed(1)} %`,
+      right: percent(accuracy.mean),
       interval: `${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}`,
       tokens: Math.round(tokens ?? 0),
     }));

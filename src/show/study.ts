@@ -39,26 +39,20 @@ export function studyText(study: StudyResult): string {
 }
 
 function cellTable(results: readonly CellResult[], axes: readonly string[], isRepeated: boolean): string {
-  const head = [
-    "cell",
-    ...axes,
-    "accuracy",
-    "interval",
-    ...(isRepeated ? ["± over repeats"] : []),
-    "tokens",
-    "better by",
-  ];
+  const ifRepeated = (text: string) => (isRepeated ? [text] : []);
+  const spread = ifRepeated("± over repeats");
+  const head = ["cell", ...axes, "accuracy", "interval", ...spread, "tokens", "better by"];
   const cost = ["sampled", "examples", "pairs", "trained on"];
   const rows = results.map((result) => [
     `${result.cell}${result.isReference ? "*" : ""}`,
     ...axes.map((name) => result.values[name]!),
     points(result.accuracy?.mean),
     interval(result.accuracy),
-    ...(isRepeated ? [points(result.overRepeats)] : []),
+    ...ifRepeated(points(result.overRepeats)),
     whole(result.tokens),
     result.against ? points(result.against.difference.mean) : "",
     result.against ? interval(result.against.difference) : "",
-    ...(isRepeated ? [result.against ? points(result.against.overRepeats) : ""] : []),
+    ...ifRepeated(result.against ? points(result.against.overRepeats) : ""),
     result.against ? pValue(result.against.p) : "",
     result.against ? pValue(result.against.pHolm) : "",
     whole(result.cost.sampled_tokens),
@@ -66,7 +60,7 @@ function cellTable(results: readonly CellResult[], axes: readonly string[], isRe
     whole(result.cost.pairs),
     whole(result.cost.training_tokens),
   ]);
-  return alignedTable([...head, "interval", ...(isRepeated ? ["± over repeats"] : []), "p", "p (Holm)", ...cost], rows);
+  return alignedTable([...head, "interval", ...spread, "p", "p (Holm)", ...cost], rows);
 }
 
 /** Why cells have no result. */
