@@ -178,7 +178,8 @@ export function installExtra(name) {
   return mustRun(...extra(name), options);
 }
 
-main(import.meta.url, () => {
+main(import.meta.url, async () => {
   const flag = process.argv.indexOf("--extra");
-  return flag > 0 ? installExtra(process.argv[flag + 1]) : setUp({ force: process.argv.includes("--force") });
+  await setUp({ force: process.argv.includes("--force") });
+  if (flag > 0) await installExtra(process.argv[flag + 1]);
 });

@@ -172,7 +172,7 @@ describe.each(installed.slice(-1))("on the CPU with the server %s", (server) => 
       "--device",
       "cpu",
       "--minutes",
-      "2",
+      "60",
       "--server",
       server,
       "--limit",
@@ -196,12 +196,12 @@ describe.each(installed.slice(-1))("on the CPU with the server %s", (server) => 
     expect(commands.join(" ")).toBe("sample sample sample export train train evaluate evaluate evaluate report");
     expect(evidence.steps.every(({ code }: { code: number }) => code === 0)).toBe(true);
     expect(evidence).toMatchObject({ server, devices: ["cpu", "cpu", "cpu"], sizes: { trees } });
-    // As many as the time allowed on this machine.
-    for (const many of ["size", "seeds"]) expect([1, 2, 3, 4]).toContain(evidence.sizes[many]);
+    // Everything fits into the time, on whatever machine.
+    expect(evidence.sizes).toMatchObject({ size: 4, seeds: 4, epochs: 4 });
     expect(evidence.machine).toMatchObject({ torch: expect.any(String), transformers: expect.any(String) });
     const report = await readFile(join(out, "report.txt"), "utf8");
     for (const system of ["SA", "MA", "MALT"]) expect(report).toMatch(new RegExp(`^${system} +\\d`, "m"));
     expect(stdout).toContain(report.trim().split("\n")[0]);
     expect(await mark.left()).toEqual([]);
-  }, 600_000);
+  }, 1_800_000);
 });
