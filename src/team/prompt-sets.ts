@@ -76,31 +76,53 @@ The last line must be "Final Answer: X", where X is one number without a unit.`,
   emptyCritique: "There is no review.",
 };
 
-/** The same in longer steps, which a generator needs. Not measured whole: its refiner still copies about two answers of three. */
-const rework: PromptSet = {
-  name: "gsm8k-rework",
-  system: { ...short.system, generator: number.system.generator },
-  generator: `Solve the problem below. Say first what is given and what is asked. Then work towards the answer in numbered steps, with one calculation in each, and check the result against the problem. Finish with one line "Final Answer: X", where X is a single number without units.
+/**
+ * Each role is given the form of its text, as Appendix A.4 does: numbered steps and a last line. Without it a small model answers in
+ * LaTeX or in a program, at greater length, and often states no answer. `data/recorded-gsm8k` was sampled with it.
+ */
+const steps: PromptSet = {
+  name: "gsm8k-steps",
+  system: {
+    generator: number.system.generator,
+    verifier:
+      "You are an examiner of solutions to word problems. You never trust a proposed solution: you solve the problem yourself first, and only then you compare, step by step.",
+    refiner: short.system.refiner,
+  },
+  generator: `Problem: {question}
 
-Problem: {question}`,
-  verifier: `Below are a problem and a proposed solution. Do not trust it. Work in two parts.
-Part 1, your own solution: solve the problem from its text alone, in numbered steps, with one calculation in each. Do not copy the proposed solution.
-Part 2, the comparison: go through the proposed solution step by step. At the first step that disagrees with yours, say what is wrong and what is right instead. If every step agrees, say so.
-Finish with one line "Final Answer: X", where X is the number that your own solution gives.
-
-Problem: {question}
-
-Proposed solution:
-{answer}`,
-  refiner: `Below are a problem, a proposed solution and a review of it. Either may be wrong. Solve the problem again: write out every step in full, as if the reader had seen neither, and where the two disagree, calculate it yourself and keep what your calculation confirms. Finish with one line "Final Answer: X", where X is a single number without units.
-
-Problem: {question}
+Solve the problem in this form:
+Step 1: ...
+Step 2: ...
+(as many steps as it needs, one calculation in each, in plain text without LaTeX, with words that say what is calculated)
+Final Answer: X
+X is a single number without units.`,
+  verifier: `Problem: {question}
 
 Proposed solution:
 {answer}
 
-Review:
-{critique}`,
+Review the proposed solution in this form:
+My own solution, from the problem's text alone:
+Step 1: ...
+Step 2: ...
+(as many steps as it needs, one calculation in each, in plain text without LaTeX)
+Comparison: the first step of the proposed solution that is wrong, and what is right instead; or that all steps are right.
+Final Answer: X
+X is the number that your own solution gives.`,
+  refiner: `Problem: {question}
+
+Draft:
+{answer}
+
+Review of the draft:
+{critique}
+
+Draft and review may both be wrong. Solve the problem again in this form:
+Step 1: ...
+Step 2: ...
+(as many steps as it needs, one calculation in each, in plain text without LaTeX, with words that say what is calculated)
+Final Answer: X
+X is a single number without units.`,
   emptyCritique: "There is no review.",
 };
 
@@ -118,7 +140,7 @@ export const promptSets: Readonly<Record<string, PromptSet>> = {
     emptyCritique: "None.",
   },
   gsm8k: number,
-  "gsm8k-rework": rework,
+  "gsm8k-steps": steps,
   "gsm8k-stated": {
     ...{ ...short, name: "gsm8k-stated" },
     verifier: `${short.verifier}The last line must be "Final Answer: X", where X is the number that your own work gives.`,

@@ -194,8 +194,11 @@ export function trainingNote(status: TrainingStatus): string | null {
     );
     return `${stage}: log p of ${texts.length} chosen texts: ${texts.join("; ")}`;
   }
-  if (event === "first")
-    return `${stage}: step 0 loss ${loss?.toFixed(4)} (ln 2 = 0.6931), margin ${signed(margin ?? 0, 4)}`;
+  if (event === "first") {
+    // With offsets, or the chosen texts' own loss beside DPO's, it starts elsewhere.
+    const start = Math.abs(loss! - Math.LN2) < 1e-3 ? " (ln 2 = 0.6931)" : "";
+    return `${stage}: step 0 loss ${loss?.toFixed(4)}${start}, margin ${signed(margin ?? 0, 4)}`;
+  }
   if (event === "begin" && step > 0) return `${stage}: goes on after step ${step}`;
   if (event === "done") return `${stage}: done, ${step} steps, loss ${loss?.toFixed(3)}`;
   if (event === "skip") return trainingLine(status);

@@ -6,6 +6,7 @@ test/train/torch.test.ts reads the lines.
 """
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -145,6 +146,30 @@ def value_losses(sft: Path, dpo: Path) -> None:
         say(f"optimum with {name}", best=best)
 
 
+def sft_term(dpo: Path) -> None:
+    """DPO with the chosen texts' own loss beside it, on single pairs: what is added is five times that loss per token."""
+    import yaml
+
+    other = dpo.with_name(f"sft-term-{dpo.name}")
+    config = yaml.safe_load(dpo.read_text())
+    other.write_text(yaml.safe_dump(config | {"loss_type": ["sigmoid", "sft"], "loss_weights": [1, 5]}))
+    plain, (both, tokenizer, rows, *_) = train.build(dpo)[0], train.build(other)
+
+    def loss(trainer, i: int) -> float:
+        import torch
+
+        with torch.no_grad():
+            return trainer.compute_loss(trainer.model.eval(), trainer.data_collator([trainer.train_dataset[i]])).item()
+
+    added = [loss(both, i) - loss(plain, i) for i in range(3)]
+    logp = preference.trainer_log_probs(both, tokenizer, rows[:3])["policy"]
+    tokens = [len(whole) - start for whole, start in (preference.encode(tokenizer, row["prompt"], row["chosen"]) for row in rows[:3])]
+    print(json.dumps({"check": "sft term", "added": added, "expected": [-5 * p / n for p, n in zip(logp, tokens, strict=True)]}), flush=True)
+    # It starts above ln 2, and a start below is still refused.
+    verdict("first loss with an sft term", lambda: preference.check_first_loss(math.log(2) + added[0], 0.0, sft=True))
+    verdict("too small a first loss with an sft term", lambda: preference.check_first_loss(0.6, 0.0, sft=True))
+
+
 def truncation(tokenizer) -> None:
     """Three pairs: different, different only behind the limit, and with a prompt that leaves no room for either answer."""
     prompt, chosen, rejected = says("user", "2 + 3?"), says("assistant", "5"), says("assistant", "6")
@@ -215,6 +240,7 @@ def main() -> None:
     dpo_starts(stages[-1])
     joined(stages[-1])
     value_losses(stages[0], stages[-1])
+    sft_term(stages[-1])
 
 
 main()

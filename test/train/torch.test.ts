@@ -140,6 +140,18 @@ describe.skipIf(!installed)("the trainer", () => {
     expect(best("offset")).toEqual([6, 6]);
   });
 
+  it("adds the chosen texts' own loss to that of DPO, per token and with its weight", () => {
+    const { added, expected } = whole.said.find(({ check }) => check === "sft term") as Record<string, number[]>;
+    for (const [i, each] of expected!.entries()) {
+      expect(each).toBeGreaterThan(0.1);
+      expect(added![i]).toBeCloseTo(each, 3);
+    }
+    expect(refused("first loss with an sft term")).toBeNull();
+    expect(refused("too small a first loss with an sft term")).toMatch(
+      /starts at loss 0\.6000.*one between 0\.6931 and inf/,
+    );
+  });
+
   it("pretraining packs whole dialogues that do not see each other, and counts their completions in full", () => {
     const packing = whole.said.find(({ check }) => check === "packing")!;
     expect(packing.dialogues).toBeGreaterThan(300);
