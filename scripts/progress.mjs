@@ -118,11 +118,8 @@ export async function mustRun(command, args, options) {
 export function main(url, work) {
   if (!process.argv[1] || realpathSync(process.argv[1]) !== fileURLToPath(url)) return;
   listen();
-  // In a promise, so that what `work` throws at once is told in the same way.
-  Promise.resolve()
-    .then(work)
-    .catch((error) => {
-      console.error(error instanceof SetupError ? `error: ${error.message}` : error);
-      process.exit(1);
-    });
+  work().catch((error) => {
+    console.error(error instanceof SetupError ? `error: ${error.message}` : error);
+    process.exit(1);
+  });
 }

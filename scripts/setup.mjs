@@ -167,19 +167,15 @@ export async function setUp(settings) {
   for (const [what, work] of todo) await step(what, work);
 }
 
-function extra(name) {
-  if (!name) throw new SetupError("--extra needs a name: smollm2, train, grader, peer or ray");
-  if (!existsSync(venv("uv"))) throw new SetupError("there is no .venv yet: run `npm run setup` first");
-  return [venv("uv"), ["sync", "--locked", "--inexact", "--extra", name]];
-}
-
-/** Adds an optional group of Python packages of pyproject.toml, such as `smollm2`, `train` or `grader`. */
+/** Adds an optional group of Python packages of pyproject.toml, such as `smollm2`, `train` or `grader`, to a set-up that is done. */
 export function installExtra(name) {
-  return mustRun(...extra(name), options);
+  return mustRun(venv("uv"), ["sync", "--locked", "--inexact", "--extra", name], options);
 }
 
 main(import.meta.url, async () => {
   const flag = process.argv.indexOf("--extra");
+  if (flag > 0 && !process.argv[flag + 1])
+    throw new SetupError("--extra needs a name: smollm2, train, grader, peer or ray");
   await setUp({ force: process.argv.includes("--force") });
   if (flag > 0) await installExtra(process.argv[flag + 1]);
 });

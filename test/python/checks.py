@@ -79,6 +79,15 @@ def dpo_starts(path: Path) -> None:
     verdict("loss of another start", lambda: preference.check_first_loss(0.6951, 0.0))
 
 
+def loss(trainer, places: list[int]) -> float:
+    """The trainer's loss on a batch of some of its rows, without dropout or a step."""
+    import torch
+
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in places])
+    with torch.no_grad():
+        return trainer.compute_loss(trainer.model.eval(), batch).item()
+
+
 def value_losses(sft: Path, dpo: Path) -> None:
     """The losses that use values, beside what they must equal, on the first batch of data with weights and margins."""
     import torch
@@ -96,13 +105,6 @@ def value_losses(sft: Path, dpo: Path) -> None:
         new = path.with_name(f"{column}-{path.name}")
         new.write_text(yaml.safe_dump(config))
         return new
-
-    def loss(trainer, places: list[int], plain: bool = False) -> float:
-        batch = trainer.data_collator([trainer.train_dataset[i] for i in places])
-        if plain:
-            batch.pop("margin", None)
-        with torch.no_grad():
-            return trainer.compute_loss(trainer.model.eval(), batch).item()
 
     def say(name: str, **numbers) -> None:
         print(json.dumps({"check": name, **numbers}), flush=True)
@@ -155,13 +157,7 @@ def sft_term(dpo: Path) -> None:
     other.write_text(yaml.safe_dump(config | {"loss_type": ["sigmoid", "sft"], "loss_weights": [1, 5]}))
     plain, (both, tokenizer, rows, *_) = train.build(dpo)[0], train.build(other)
 
-    def loss(trainer, i: int) -> float:
-        import torch
-
-        with torch.no_grad():
-            return trainer.compute_loss(trainer.model.eval(), trainer.data_collator([trainer.train_dataset[i]])).item()
-
-    added = [loss(both, i) - loss(plain, i) for i in range(3)]
+    added = [loss(both, [i]) - loss(plain, [i]) for i in range(3)]
     logp = preference.trainer_log_probs(both, tokenizer, rows[:3])["policy"]
     tokens = [len(whole) - start for whole, start in (preference.encode(tokenizer, row["prompt"], row["chosen"]) for row in rows[:3])]
     print(json.dumps({"check": "sft term", "added": added, "expected": [-5 * p / n for p, n in zip(logp, tokens, strict=True)]}), flush=True)
